@@ -1,0 +1,128 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+namespace tiltshift {
+namespace {
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+std::string TemporaryName(const std::string& path) {
+  static std::atomic<uint64_t> counter{0};
+  return absl::StrCat(path, ".tmp-", getpid(), "-", counter.fetch_add(1));
+}
+
+absl::Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, "cannot write", path);
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+  if (fdatasync(fd) != 0) return ErrnoStatus(errno, "cannot sync", path);
+  return absl::OkStatus();
+}
+
+absl::Status WriteTemporary(const std::string& temporary, std::string_view bytes) {
+  Descriptor fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (fd.get() < 0) return ErrnoStatus(errno, "cannot create", temporary);
+  return WriteAll(fd.get(), bytes, temporary);
+}
+
+absl::StatusOr<Written> PutInPlace(const std::string& temporary, const std::string& path,
+                                   IfPresent if_present) {
+  if (if_present == IfPresent::kKeep) {
+    if (link(temporary.c_str(), path.c_str()) == 0) return Written::kCreated;
+    if (errno == EEXIST) return Written::kKept;
+    return ErrnoStatus(errno, "cannot create", path);
+  }
+  const bool present = access(path.c_str(), F_OK) == 0;
+  if (rename(temporary.c_str(), path.c_str()) != 0) return ErrnoStatus(errno, "cannot replace", path);
+  return present ? Written::kReplaced : Written::kCreated;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit_bytes) {
+  Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return ErrnoStatus(errno, "cannot open", path);
+  std::string bytes;
+  char block[1 << 16];
+  for (;;) {
+    const ssize_t n = read(fd.get(), block, sizeof(block));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, "cannot read", path);
+    if (n == 0) return bytes;
+    if (bytes.size() + static_cast<size_t>(n) > limit_bytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(path, " is larger than the limit of ", limit_bytes, " bytes"));
+    }
+    bytes.append(block, static_cast<size_t>(n));
+  }
+}
+
+absl::Status MakeFolders(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return ErrnoStatus(error.value(), "cannot make folder", path);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Written> WriteFileAtomic(const std::string& path, std::string_view bytes,
+                                        IfPresent if_present) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  if (!folder.empty()) TS_RETURN_IF_ERROR(MakeFolders(folder));
+  const std::string temporary = TemporaryName(path);
+  const absl::Status written = WriteTemporary(temporary, bytes);
+  absl::StatusOr<Written> placed =
+      written.ok() ? PutInPlace(temporary, path, if_present) : absl::StatusOr<Written>(written);
+  unlink(temporary.c_str());
+  return placed;
+}
+
+absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
+  Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return ErrnoStatus(errno, "cannot open", path);
+  struct stat info;
+  if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, "cannot stat", path);
+  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(path + " is not a regular file");
+  if (info.st_size == 0) return MappedFile(nullptr, 0);
+  void* data = mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (data == MAP_FAILED) return ErrnoStatus(errno, "cannot map", path);
+  return MappedFile(static_cast<const char*>(data), static_cast<size_t>(info.st_size));
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(const_cast<char*>(data_), size_);
+}
+
+}  // namespace tiltshift

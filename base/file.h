@@ -1,0 +1,45 @@
+// Files read whole, mapped, or put in place whole: a reader never sees half a file, and a crash leaves
+// either the old name or the new one.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace tiltshift {
+
+// The whole file. NotFound, PermissionDenied, ... with the path in the message; ResourceExhausted if it is
+// larger than `limit_bytes`.
+absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit_bytes = size_t{1} << 30);
+
+// Makes the folder and its parents. OK if it is there.
+absl::Status MakeFolders(const std::string& path);
+
+enum class IfPresent { kReplace, kKeep };
+enum class Written { kCreated, kReplaced, kKept };
+
+// Writes a temporary file beside `path`, syncs it, and renames (kReplace) or links (kKeep) it to `path`:
+// with kKeep the first writer wins, atomically, and later ones get kKept. Makes missing folders. The
+// temporary file is gone whatever happens, except when the process is killed in between; such leftovers
+// carry ".tmp-" in their name.
+absl::StatusOr<Written> WriteFileAtomic(const std::string& path, std::string_view bytes,
+                                        IfPresent if_present);
+
+// A read-only mapping of a whole file; the bytes live as long as the object.
+class MappedFile {
+ public:
+  static absl::StatusOr<MappedFile> Open(const std::string& path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+  std::string_view bytes() const { return {data_, size_}; }
+
+ private:
+  MappedFile(const char* data, size_t size) : data_(data), size_(size) {}
+  const char* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace tiltshift

@@ -1,0 +1,33 @@
+#include "base/hash.h"
+
+#include <sodium.h>
+
+namespace tiltshift {
+
+struct Sha256::State {
+  crypto_hash_sha256_state sha;
+};
+
+Sha256::Sha256() : state_(std::make_unique<State>()) { crypto_hash_sha256_init(&state_->sha); }
+Sha256::~Sha256() = default;
+
+void Sha256::Update(std::string_view bytes) {
+  crypto_hash_sha256_update(&state_->sha, reinterpret_cast<const unsigned char*>(bytes.data()),
+                            bytes.size());
+}
+
+std::string Sha256::Hex() {
+  unsigned char digest[crypto_hash_sha256_BYTES];
+  crypto_hash_sha256_final(&state_->sha, digest);
+  char hex[2 * sizeof(digest) + 1];
+  sodium_bin2hex(hex, sizeof(hex), digest, sizeof(digest));
+  return hex;
+}
+
+std::string Sha256Hex(std::string_view bytes) {
+  Sha256 sha;
+  sha.Update(bytes);
+  return sha.Hex();
+}
+
+}  // namespace tiltshift

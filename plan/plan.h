@@ -1,0 +1,53 @@
+// The plan of a job: a bijection between variant numbers 0..N-1 and parameters, never expanded. Built from
+// a JobSpec in time and memory that depend on the axes, not on N.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "proto/job.pb.h"
+
+namespace tiltshift::plan {
+
+// What one variant is: everything a worker needs to render it.
+struct Variant {
+  uint64_t index = 0;
+  std::map<std::string, std::string> parameters;  // axis name -> value
+  std::string prompt;
+  std::string negative_prompt;
+  std::string output_name;  // with extension, "robot-red-1.png"; a relative path without ".."
+  uint64_t seed = 0;
+};
+
+class Plan {
+ public:
+  // Checks the whole spec (templates, ranges, combination, bounds) and fails with the field's path, what is
+  // wrong and what is known: InvalidArgument. `spec` is kept by value.
+  static absl::StatusOr<Plan> Create(const v1::JobSpec& spec);
+
+  Plan(Plan&&) noexcept;
+  Plan& operator=(Plan&&) noexcept;
+  ~Plan();
+
+  // Number of variants, 1 .. 2^62.
+  uint64_t count() const;
+
+  // index < count(), checked.
+  Variant At(uint64_t index) const;
+
+  // The inverse of At over parameters. NotFound where no variant has them.
+  absl::StatusOr<uint64_t> IndexOf(const std::map<std::string, std::string>& parameters) const;
+
+  const v1::JobSpec& spec() const;
+
+ private:
+  struct Impl;
+  explicit Plan(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tiltshift::plan

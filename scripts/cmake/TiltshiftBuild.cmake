@@ -1,0 +1,84 @@
+# What every folder shares: packages, warnings, sanitizers, and the four ways to add a target.
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(gRPC 1.30 CONFIG REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
+find_package(yaml-cpp CONFIG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(CLI11 CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(GTest REQUIRED)
+find_package(benchmark CONFIG REQUIRED)
+# Debian's oneDNN was built with OpenCL too, so its CMake package asks for OpenCL's headers, which nothing
+# here needs: find the library itself.
+find_path(DNNL_INCLUDE dnnl.hpp REQUIRED)
+find_library(DNNL_LIBRARY dnnl REQUIRED)
+add_library(tiltshift_dnnl INTERFACE)
+target_include_directories(tiltshift_dnnl INTERFACE ${DNNL_INCLUDE})
+target_link_libraries(tiltshift_dnnl INTERFACE ${DNNL_LIBRARY})
+pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
+pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
+pkg_check_modules(VIPS REQUIRED IMPORTED_TARGET vips)
+pkg_check_modules(ICU REQUIRED IMPORTED_TARGET icu-uc)
+
+option(TILTSHIFT_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
+set(TILTSHIFT_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize takes them: address,undefined or thread")
+
+add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
+if(TILTSHIFT_SANITIZE)
+  add_compile_options(-fsanitize=${TILTSHIFT_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${TILTSHIFT_SANITIZE})
+endif()
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+# tiltshift_room(NAME SOURCES ... LINK ...): the one library of a folder, called tiltshift_NAME.
+# Includes are written from the repository's root: #include "base/status.h".
+function(tiltshift_room name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_library(tiltshift_${name} STATIC ${ARG_SOURCES})
+  target_include_directories(tiltshift_${name} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+  target_link_libraries(tiltshift_${name} PUBLIC ${ARG_LINK})
+endfunction()
+
+# tiltshift_test(NAME SOURCES ... LINK ... [LABELS ...] [TIMEOUT s]): a GoogleTest binary, one ctest entry.
+function(tiltshift_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE TILTSHIFT_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                                             TILTSHIFT_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()
+
+# tiltshift_program(NAME SOURCES ... LINK ...): an executable, put in build/PRESET/bin.
+function(tiltshift_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endfunction()
+
+# tiltshift_fuzzer(NAME SOURCES ... LINK ... CORPUS dir): one LLVMFuzzerTestOneInput source builds two
+# ways: with TILTSHIFT_FUZZ as a libFuzzer program; always as a ctest that replays the kept corpus.
+function(tiltshift_fuzzer name)
+  cmake_parse_arguments(ARG "" "CORPUS" "SOURCES;LINK" ${ARGN})
+  if(TILTSHIFT_FUZZ)
+    add_executable(${name} ${ARG_SOURCES})
+    target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    target_link_libraries(${name} PRIVATE ${ARG_LINK})
+  endif()
+  add_executable(${name}_replay ${ARG_SOURCES} ${CMAKE_SOURCE_DIR}/tests/fuzz_replay_main.cc)
+  target_link_libraries(${name}_replay PRIVATE ${ARG_LINK})
+  add_test(NAME ${name}_replay COMMAND ${name}_replay ${ARG_CORPUS})
+endfunction()
