@@ -15,11 +15,11 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/sampler_kind.h"
 
 namespace tiltshift::engine {
 
 enum class Precision { kAuto, kBf16, kFp32 };  // kAuto: bf16 where the processor has it, else fp32
-enum class SamplerKind { kModelDefault, kDdim, kEuler, kDpmpp2m };
 
 struct LoadOptions {
   Precision precision = Precision::kAuto;

@@ -1,0 +1,22 @@
+// How much noise is left at each training timestep, and which timesteps a run of n steps visits.
+//
+// Computed as diffusers does: fp32 where torch computes, double where numpy does, in the same order, because
+// the parity of a whole run (relative L2 < 1e-4) has no room for another rounding of the cumulative product.
+#pragma once
+
+#include <vector>
+
+#include "engine/model_config.h"
+
+namespace tiltshift::engine {
+
+// alphas_cumprod [train_timesteps]: the product of 1 - beta up to each timestep (Ho et al. 2020, eq. 4).
+std::vector<float> AlphasCumprod(const NoiseConfig& config);
+
+// ((1 - a) / a)^0.5 of each: the noise's standard deviation where the signal's scale is 1 (Karras et al. 2022).
+std::vector<float> Sigmas(const std::vector<float>& alphas_cumprod);
+
+// numpy.interp over the indices 0, 1, ... of `table`, in double.
+double Interpolate(const std::vector<float>& table, double index);
+
+}  // namespace tiltshift::engine
