@@ -1,0 +1,45 @@
+// The weights of one component of a model directory, found by name and checked by shape.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "base/status.h"
+#include "engine/safetensors.h"
+
+namespace tiltshift::engine {
+
+// One file, or shards listed by `<stem>.safetensors.index.json`. Mapped: views live as long as the object.
+class Weights {
+ public:
+  // Looks in `folder` for `<stem>.safetensors`, else for the index. diffusers' stem is
+  // "diffusion_pytorch_model", transformers' "model". NotFound if neither is there: the message lists what
+  // was looked for, and says so when only .bin or .fp16 files are there.
+  static absl::StatusOr<Weights> Open(const std::string& folder, const std::string& stem);
+
+  // The tensor, which must have that shape. NotFound names the folder and the tensor; DataLoss gives both
+  // shapes. The view lives as long as this object.
+  absl::StatusOr<TensorView> Get(std::string_view name, std::span<const int64_t> shape) const;
+  absl::StatusOr<TensorView> Get(std::string_view name, std::initializer_list<int64_t> shape) const {
+    return Get(name, std::span<const int64_t>(shape.begin(), shape.size()));
+  }
+
+  // Null if there is none: for tensors a configuration makes optional.
+  const TensorView* Find(std::string_view name) const;
+
+  const TensorMap& tensors() const { return tensors_; }
+  // The mapped files, in the index's order: what a model's hash is taken over.
+  const std::vector<MappedFile>& files() const { return files_; }
+
+ private:
+  std::string where_;
+  std::vector<MappedFile> files_;
+  TensorMap tensors_;
+};
+
+}  // namespace tiltshift::engine
