@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,8 +27,9 @@ enum class Dtype {
   kBool, kU8, kI8, kF8E4M3, kF8E5M2, kI16, kU16, kF16, kBf16, kI32, kU32, kF32, kI64, kU64, kF64
 };
 
-// "F16", as the file spells it.
+// "F16", as the file spells it; nothing for a name that is not of these.
 std::string_view DtypeName(Dtype dtype);
+std::optional<Dtype> DtypeFromName(std::string_view name);
 int DtypeBytes(Dtype dtype);
 
 // One tensor, as bytes of the file. The bytes may be unaligned: read them with memcpy or CopyAsFloat.

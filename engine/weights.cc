@@ -1,0 +1,111 @@
+#include "engine/weights.h"
+
+#include <filesystem>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_join.h"
+#include "engine/json_text.h"
+#include "nlohmann/json.hpp"
+
+namespace tiltshift::engine {
+namespace {
+
+using nlohmann::json;
+
+bool Exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+absl::Status NoWeights(const std::string& folder, const std::string& stem) {
+  const std::string wanted = absl::StrCat(stem, ".safetensors");
+  std::string hint;
+  if (Exists(absl::StrCat(folder, "/", stem, ".fp16.safetensors"))) {
+    hint = absl::StrCat("; there is ", stem, ".fp16.safetensors: rename it to ", wanted);
+  } else if (Exists(absl::StrCat(folder, "/", stem, ".bin")) || Exists(folder + "/pytorch_model.bin")) {
+    hint = "; .bin weights can run code when loaded and are not read: convert them to safetensors";
+  }
+  return absl::NotFoundError(
+      absl::StrCat("no weights in ", folder, ": looked for ", wanted, " and ", wanted, ".index.json", hint));
+}
+
+// tensor -> file, from the index.
+absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& path) {
+  TS_ASSIGN_OR_RETURN(const json index, ReadJsonObject(path));
+  const auto map = index.find("weight_map");
+  if (map == index.end() || !map->is_object()) {
+    return absl::DataLossError(absl::StrCat(path, ": no object weight_map"));
+  }
+  std::map<std::string, std::string> shard_of;
+  for (const auto& [tensor, file] : map->items()) {
+    // A name alone: an index must not reach out of its folder.
+    if (!file.is_string() || file.get_ref<const std::string&>().find('/') != std::string::npos ||
+        !file.get_ref<const std::string&>().ends_with(".safetensors")) {
+      return absl::DataLossError(absl::StrCat(path, ": weight_map of ", Quoted(tensor),
+                                              " must be the name of a .safetensors file beside it"));
+    }
+    shard_of[tensor] = file.get<std::string>();
+  }
+  return shard_of;
+}
+
+}  // namespace
+
+absl::StatusOr<Weights> Weights::Open(const std::string& folder, const std::string& stem) {
+  const std::string single = absl::StrCat(folder, "/", stem, ".safetensors");
+  const std::string index = single + ".index.json";
+  Weights weights;
+  weights.where_ = folder;
+  if (Exists(single)) {
+    TS_ASSIGN_OR_RETURN(auto file, MappedFile::Open(single));
+    TS_ASSIGN_OR_RETURN(weights.tensors_, ParseSafetensors(file.bytes(), single));
+    weights.files_.push_back(std::move(file));
+    return weights;
+  }
+  if (!Exists(index)) return NoWeights(folder, stem);
+
+  TS_ASSIGN_OR_RETURN(const auto shard_of, ReadIndex(index));
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : shard_of) shards.insert(shard);
+  for (const std::string& shard : shards) {
+    const std::string path = absl::StrCat(folder, "/", shard);
+    TS_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));
+    TS_ASSIGN_OR_RETURN(auto tensors, ParseSafetensors(file.bytes(), path));
+    for (auto& [name, view] : tensors) {
+      const auto listed = shard_of.find(name);
+      if (listed == shard_of.end() || listed->second != shard) {
+        return absl::DataLossError(
+            absl::StrCat(path, ": holds tensor ", Quoted(name), ", which ", index, " does not place there"));
+      }
+      weights.tensors_.emplace(name, std::move(view));
+    }
+    weights.files_.push_back(std::move(file));
+  }
+  for (const auto& [tensor, shard] : shard_of) {
+    if (weights.tensors_.contains(tensor)) continue;
+    return absl::DataLossError(
+        absl::StrCat(index, ": tensor ", Quoted(tensor), " is not in ", shard, " as the index says"));
+  }
+  return weights;
+}
+
+absl::StatusOr<TensorView> Weights::Get(std::string_view name, std::span<const int64_t> shape) const {
+  const TensorView* view = Find(name);
+  if (view == nullptr) {
+    return absl::NotFoundError(absl::StrCat(where_, ": the weights have no tensor ", Quoted(name),
+                                            ", which config.json asks for"));
+  }
+  if (!std::equal(shape.begin(), shape.end(), view->shape.begin(), view->shape.end())) {
+    return absl::DataLossError(absl::StrCat(where_, ": tensor ", Quoted(name), " is [", absl::StrJoin(view->shape, ", "),
+                                            "] where config.json makes it [", absl::StrJoin(shape, ", "), "]"));
+  }
+  return *view;
+}
+
+const TensorView* Weights::Find(std::string_view name) const {
+  const auto at = tensors_.find(name);
+  return at == tensors_.end() ? nullptr : &at->second;
+}
+
+}  // namespace tiltshift::engine

@@ -1,0 +1,97 @@
+#include "engine/weights.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+namespace tiltshift::engine {
+namespace {
+
+using ::testing::HasSubstr;
+
+class WeightsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = ::testing::TempDir() + "weights_test_" +
+              ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  void Put(const std::string& name, const std::string& bytes) {
+    ASSERT_TRUE(WriteFileAtomic(folder_ + "/" + name, bytes, IfPresent::kReplace).ok());
+  }
+  // One F32 [1] tensor.
+  void PutTensor(const std::string& file, const std::string& tensor) {
+    const std::string header =
+        "{\"" + tensor + "\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
+    Put(file, std::string(1, static_cast<char>(header.size())) + std::string(7, '\0') + header + "data");
+  }
+  std::string Error() {
+    const auto weights = Weights::Open(folder_, "model");
+    return weights.ok() ? "" : std::string(weights.status().message());
+  }
+
+  std::string folder_;
+};
+
+TEST_F(WeightsTest, OneFile) {
+  PutTensor("model.safetensors", "a");
+  const auto weights = Weights::Open(folder_, "model");
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  EXPECT_TRUE(weights->Get("a", {1}).ok());
+  EXPECT_EQ(weights->files().size(), 1u);
+
+  const auto missing = weights->Get("b", {1});
+  EXPECT_EQ(missing.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(missing.status().message()), HasSubstr(folder_ + ": the weights have no tensor \"b\""));
+
+  const auto other_shape = weights->Get("a", {2, 3});
+  EXPECT_EQ(other_shape.status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(other_shape.status().message()), HasSubstr("tensor \"a\" is [1] where config.json makes it [2, 3]"));
+}
+
+TEST_F(WeightsTest, Shards) {
+  PutTensor("model-1.safetensors", "a");
+  PutTensor("model-2.safetensors", "b");
+  Put("model.safetensors.index.json",
+      R"({"metadata":{"total_size":8},"weight_map":{"a":"model-1.safetensors","b":"model-2.safetensors"}})");
+  const auto weights = Weights::Open(folder_, "model");
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  EXPECT_TRUE(weights->Get("a", {1}).ok());
+  EXPECT_TRUE(weights->Get("b", {1}).ok());
+  EXPECT_EQ(weights->files().size(), 2u);
+}
+
+TEST_F(WeightsTest, AnIndexThatLiesIsRefused) {
+  PutTensor("model-1.safetensors", "a");
+  const auto index = [&](const std::string& map) { Put("model.safetensors.index.json", map); };
+  index(R"({"weight_map":{"a":"model-1.safetensors","b":"model-1.safetensors"}})");
+  EXPECT_THAT(Error(), HasSubstr("tensor \"b\" is not in model-1.safetensors"));
+  index(R"({"weight_map":{"b":"model-1.safetensors"}})");
+  EXPECT_THAT(Error(), HasSubstr("holds tensor \"a\", which"));
+  index(R"({"weight_map":{"a":"model-9.safetensors"}})");
+  EXPECT_THAT(Error(), HasSubstr("model-9.safetensors: No such file"));
+  index(R"({"weight_map":{"a":"../../secret.safetensors"}})");
+  EXPECT_THAT(Error(), HasSubstr("must be the name of a .safetensors file beside it"));
+  index(R"({"weight_map":{"a":"model-1.safetensors","a":"model-1.safetensors"}})");
+  EXPECT_THAT(Error(), HasSubstr("the key \"a\" stands twice"));
+  index(R"({"weight_map":[]})");
+  EXPECT_THAT(Error(), HasSubstr("no object weight_map"));
+  index("{\"weight_map\":" + std::string(1 << 20, '['));
+  EXPECT_THAT(Error(), HasSubstr("nested deeper than 32"));
+}
+
+TEST_F(WeightsTest, SaysWhatItLookedFor) {
+  EXPECT_EQ(Error(), absl::StrCat("no weights in ", folder_,
+                                  ": looked for model.safetensors and model.safetensors.index.json"));
+  Put("pytorch_model.bin", "x");
+  EXPECT_THAT(Error(), HasSubstr("convert them to safetensors"));
+  Put("model.fp16.safetensors", "x");
+  EXPECT_THAT(Error(), HasSubstr("rename it to model.safetensors"));
+}
+
+}  // namespace
+}  // namespace tiltshift::engine
