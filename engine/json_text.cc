@@ -15,24 +15,39 @@ using nlohmann::json;
 constexpr int kMaxDepth = 32;
 constexpr size_t kMaxFileBytes = size_t{64} << 20;
 
-// Brackets outside strings. Run before the parser, so that no hostile nesting is ever built in memory.
-bool TooDeep(std::string_view text) {
+std::string_view WordNumber(std::string_view rest) {
+  for (std::string_view word : {"-Infinity", "Infinity", "NaN"}) {
+    if (rest.starts_with(word)) return word;
+  }
+  return {};
+}
+
+// Walks the text outside its strings, before the parser does: so no hostile nesting is ever built in memory.
+// Python writes the numbers JSON does not have as words; they become null.
+absl::StatusOr<std::string> Prepare(std::string_view text, const std::string& file) {
+  std::string prepared;
+  prepared.reserve(text.size());
   int depth = 0;
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
+    if (!in_string) {
+      const std::string_view rest = text.substr(i);
+      if (const std::string_view word = WordNumber(rest); !word.empty()) {
+        prepared += "null";
+        i += word.size() - 1;
+        continue;
+      }
+      if ((c == '{' || c == '[') && ++depth > kMaxDepth) {
+        return absl::DataLossError(absl::StrCat(file, ": nested deeper than ", kMaxDepth, " levels"));
+      }
+      if (c == '}' || c == ']') --depth;
     }
+    if (c == '"') in_string = !in_string;
+    prepared += c;
+    if (in_string && c == '\\' && i + 1 < text.size()) prepared += text[++i];
   }
-  return false;
+  return prepared;
 }
 
 }  // namespace
@@ -62,9 +77,7 @@ std::string JsonReason(std::string_view what) {
 }
 
 absl::StatusOr<json> ParseJsonObject(std::string_view text, const std::string& file) {
-  if (TooDeep(text)) {
-    return absl::DataLossError(absl::StrCat(file, ": nested deeper than ", kMaxDepth, " levels"));
-  }
+  TS_ASSIGN_OR_RETURN(const std::string prepared, Prepare(text, file));
   std::vector<std::set<std::string>> keys;
   std::string twice;
   const auto watch = [&](int, json::parse_event_t event, json& parsed) {
@@ -78,7 +91,7 @@ absl::StatusOr<json> ParseJsonObject(std::string_view text, const std::string& f
   };
   json value;
   try {
-    value = json::parse(text, watch);
+    value = json::parse(prepared, watch);
   } catch (const json::exception& error) {
     return absl::DataLossError(absl::StrCat(file, ": not valid JSON: ", JsonReason(error.what())));
   }

@@ -10,7 +10,7 @@
 
 namespace tiltshift::engine {
 
-// The text's object. DataLoss: not JSON, not an object, nested deeper than 32, or a key twice.
+// The text's object; Python's -Infinity, Infinity and NaN read as null. DataLoss: not JSON, not an object, nested deeper than 32, or a key twice.
 absl::StatusOr<nlohmann::json> ParseJsonObject(std::string_view text, const std::string& file);
 
 // Reads and parses; ResourceExhausted past 64 MB.

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "base/status.h"
 #include "engine/model_config.h"
 
 namespace tiltshift::engine {
@@ -15,6 +16,16 @@ std::vector<float> AlphasCumprod(const NoiseConfig& config);
 
 // ((1 - a) / a)^0.5 of each: the noise's standard deviation where the signal's scale is 1 (Karras et al. 2022).
 std::vector<float> Sigmas(const std::vector<float>& alphas_cumprod);
+
+// The timesteps of a run, falling, as numbers of the training range.
+struct TimestepOptions {
+  TimestepSpacing spacing = TimestepSpacing::kLeading;
+  int steps = 20;
+  bool whole = true;       // linspace rounds to whole timesteps
+  bool drop_last = false;  // leading and linspace make one timestep more and leave the last away (DPM++)
+};
+// InvalidArgument: a timestep outside the training range, or more steps than it has.
+absl::StatusOr<std::vector<double>> Timesteps(const NoiseConfig& config, const TimestepOptions& options);
 
 // numpy.interp over the indices 0, 1, ... of `table`, in double.
 double Interpolate(const std::vector<float>& table, double index);

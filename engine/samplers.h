@@ -28,7 +28,6 @@ class Sampler {
  public:
   virtual ~Sampler() = default;
 
-  // "trailing" spacing may visit one timestep more or less than asked for: ask steps().
   int steps() const { return static_cast<int>(timesteps_.size()); }
   // What the UNet's time embedding takes; Euler's may lie between two training timesteps.
   float timestep(int step) const { return timesteps_[step]; }
@@ -51,9 +50,9 @@ class Sampler {
 };
 
 // kModelDefault takes the config's own. InvalidArgument: `steps` outside 1..train_timesteps (DPM++ leading and
-// linspace: one less), or spacing that leaves the training range; Unimplemented: the model's default is a
-// class that the engine does not have (the message says what to write), or the config's prediction is one
-// that this sampler does not define.
-absl::StatusOr<std::unique_ptr<const Sampler>> MakeSampler(SamplerKind kind, const NoiseConfig& config, int steps);
+// linspace: one less), spacing that leaves the training range, or betas that leave no signal; Unimplemented:
+// the model's default is a class that the engine does not have (the message says what to write).
+absl::StatusOr<std::unique_ptr<const Sampler>> MakeSampler(SamplerKind kind, const NoiseConfig& config,
+                                                           int steps);
 
 }  // namespace tiltshift::engine

@@ -27,7 +27,9 @@ class WeightsTest : public ::testing::Test {
   void PutTensor(const std::string& file, const std::string& tensor) {
     const std::string header =
         "{\"" + tensor + "\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
-    Put(file, std::string(1, static_cast<char>(header.size())) + std::string(7, '\0') + header + "data");
+    std::string bytes(8, '\0');
+    bytes[0] = static_cast<char>(header.size());
+    Put(file, bytes.append(header).append("data"));
   }
   std::string Error() {
     const auto weights = Weights::Open(folder_, "model");
