@@ -1,0 +1,45 @@
+// The values of one axis: a list, or a range that is never expanded.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/status.h"
+#include "plan/range.h"
+#include "proto/job.pb.h"
+
+namespace tiltshift::plan {
+
+class AxisValues {
+ public:
+  // Checks name and values: InvalidArgument with the field's path (axes.NAME[i]).
+  static absl::StatusOr<AxisValues> Create(const v1::Axis& axis);
+
+  const std::string& name() const { return name_; }
+  uint64_t count() const { return is_range_ ? range_.count() : list_.size(); }
+  std::string At(uint64_t position) const;
+  absl::StatusOr<uint64_t> IndexOf(const std::string& value) const;
+
+  // Every value is a whole number >= 0 (what a seed needs); else the path and the value that is not.
+  absl::Status AllSeeds() const;
+  // Some value holds one of `characters`.
+  bool AnyContains(std::string_view characters) const;
+  // Fit to stand in a file name: no '/', '\\', control character; else the path and the value.
+  absl::Status FileNameSafe() const;
+  size_t longest() const;
+  bool AnyStartsWithDotOrIsEmpty() const;
+
+ private:
+  std::string name_;
+  bool is_range_ = false;
+  IntRange range_;
+  std::vector<std::string> list_;
+  std::unordered_map<std::string, uint64_t> position_;
+};
+
+// A seed's text as a number; nullopt-like error if it is none. At most 2^64 - 1.
+absl::StatusOr<uint64_t> ParseSeed(const std::string& text);
+
+}  // namespace tiltshift::plan

@@ -1,0 +1,103 @@
+#include "plan/plan.h"
+
+#include <optional>
+#include <set>
+
+#include "base/check.h"
+#include "plan/axis.h"
+#include "plan/combination.h"
+#include "plan/defaults.h"
+#include "plan/output_names.h"
+#include "plan/template.h"
+
+namespace tiltshift::plan {
+
+struct Plan::Impl {
+  v1::JobSpec spec;
+  std::vector<AxisValues> axes;
+  std::optional<Combination> combination;
+  Template prompt, negative_prompt, output_name;
+};
+
+namespace {
+
+absl::StatusOr<std::vector<AxisValues>> CreateAxes(const v1::JobSpec& spec) {
+  std::vector<AxisValues> axes;
+  std::set<std::string> names;
+  for (const v1::Axis& axis : spec.axes()) {
+    TS_ASSIGN_OR_RETURN(AxisValues values, AxisValues::Create(axis));
+    if (!names.insert(axis.name()).second) {
+      return absl::InvalidArgumentError(absl::StrCat("axes.", axis.name(), ": there are two axes of this name"));
+    }
+    if (axis.name() == "seed") TS_RETURN_IF_ERROR(values.AllSeeds());
+    axes.push_back(std::move(values));
+  }
+  return axes;
+}
+
+}  // namespace
+
+Plan::Plan(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Plan::Plan(Plan&&) noexcept = default;
+Plan& Plan::operator=(Plan&&) noexcept = default;
+Plan::~Plan() = default;
+
+absl::StatusOr<Plan> Plan::Create(const v1::JobSpec& spec) {
+  auto impl = std::make_unique<Impl>();
+  impl->spec = spec;
+  TS_RETURN_IF_ERROR(FillAndCheck(impl->spec));
+  TS_ASSIGN_OR_RETURN(impl->axes, CreateAxes(impl->spec));
+
+  std::vector<AxisSize> sizes;
+  for (const AxisValues& axis : impl->axes) sizes.push_back({axis.name(), axis.count()});
+  TS_ASSIGN_OR_RETURN(impl->combination, Combination::Parse(impl->spec.combine(), sizes));
+
+  const auto known = KnownFields(impl->axes);
+  TS_ASSIGN_OR_RETURN(impl->prompt, Template::Parse(impl->spec.prompt(), known, "prompt"));
+  TS_ASSIGN_OR_RETURN(impl->negative_prompt, Template::Parse(impl->spec.negative_prompt(), known, "negative_prompt"));
+  TS_ASSIGN_OR_RETURN(const std::string name, UniqueNameTemplate(impl->spec.output().name(), impl->axes));
+  TS_ASSIGN_OR_RETURN(impl->output_name, Template::Parse(name, known, "output.name"));
+  return Plan(std::move(impl));
+}
+
+uint64_t Plan::count() const { return impl_->combination->count(); }
+
+const v1::JobSpec& Plan::spec() const { return impl_->spec; }
+
+Variant Plan::At(uint64_t index) const {
+  const auto positions = impl_->combination->PositionsAt(index);
+  Variant variant;
+  variant.index = index;
+  variant.seed = impl_->spec.render().seed();
+  for (size_t i = 0; i < impl_->axes.size(); ++i) {
+    const AxisValues& axis = impl_->axes[i];
+    const std::string value = axis.At(positions[i]);
+    if (axis.name() == "seed") variant.seed = *ParseSeed(value);
+    variant.parameters[axis.name()] = value;
+  }
+  auto value = [&](const std::string& field) {
+    if (field == "index") return std::to_string(index);
+    const auto found = variant.parameters.find(field);
+    return found != variant.parameters.end() ? found->second : std::to_string(variant.seed);
+  };
+  variant.prompt = impl_->prompt.Expand(value);
+  variant.negative_prompt = impl_->negative_prompt.Expand(value);
+  variant.output_name = impl_->output_name.Expand(value) + ".png";
+  return variant;
+}
+
+absl::StatusOr<uint64_t> Plan::IndexOf(const std::map<std::string, std::string>& parameters) const {
+  std::vector<uint64_t> positions;
+  for (const AxisValues& axis : impl_->axes) {
+    const auto found = parameters.find(axis.name());
+    if (found == parameters.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("no value given for axis ", axis.name()));
+    }
+    TS_ASSIGN_OR_RETURN(const uint64_t position, axis.IndexOf(found->second));
+    positions.push_back(position);
+  }
+  if (parameters.size() != positions.size()) return absl::InvalidArgumentError("a value was given for an axis the job has not");
+  return impl_->combination->IndexOf(positions);
+}
+
+}  // namespace tiltshift::plan

@@ -1,0 +1,221 @@
+#include "plan/spec.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <map>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "plan/limits.h"
+#include "plan/yaml_tree.h"
+
+namespace tiltshift::plan {
+namespace {
+
+// What may stand at one place of the spec: the name of each field and what reads it.
+using Reader = std::function<absl::Status(const YamlNode& node, const std::string& path)>;
+using Fields = std::map<std::string, Reader>;
+
+size_t EditDistance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t substituted = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
+    }
+  }
+  return row[b.size()];
+}
+
+std::string Suggest(const std::string& word, const std::vector<std::string>& known) {
+  if (word.size() <= kLongestName) {
+    for (const auto& candidate : known) {
+      if (EditDistance(word, candidate) <= 2) return absl::StrCat("; did you mean ", candidate, "?");
+    }
+  }
+  return absl::StrCat("; known are: ", absl::StrJoin(known, ", "));
+}
+
+class SpecReader {
+ public:
+  SpecReader(std::string name, std::string folder) : name_(std::move(name)), folder_(std::move(folder)) {}
+
+  absl::StatusOr<v1::JobSpec> Read(const YamlNode& root) {
+    v1::JobSpec spec;
+    auto& render = *spec.mutable_render();
+    auto& output = *spec.mutable_output();
+    const Fields render_fields = {
+        {"width", Number<uint32_t>([&](uint32_t v) { render.set_width(v); })},
+        {"height", Number<uint32_t>([&](uint32_t v) { render.set_height(v); })},
+        {"steps", Number<uint32_t>([&](uint32_t v) { render.set_steps(v); })},
+        {"seed", Number<uint64_t>([&](uint64_t v) { render.set_seed(v); }, /*zero_is_fine=*/true)},
+        {"guidance_scale", Guidance(render)},
+        {"sampler", Word<v1::Sampler>({{"ddim", v1::SAMPLER_DDIM}, {"euler", v1::SAMPLER_EULER}, {"dpmpp_2m", v1::SAMPLER_DPMPP_2M}},
+                                      [&](v1::Sampler v) { render.set_sampler(v); })},
+        {"precision", Word<v1::Precision>({{"bf16", v1::PRECISION_BF16}, {"fp32", v1::PRECISION_FP32}},
+                                          [&](v1::Precision v) { render.set_precision(v); })},
+    };
+    const Fields output_fields = {
+        {"format", Word<v1::ImageFormat>({{"png", v1::IMAGE_FORMAT_PNG}}, [&](v1::ImageFormat v) { output.set_format(v); })},
+        {"name", Text([&](const std::string& v) { output.set_name(v); })},
+    };
+    const Fields fields = {
+        {"kind", Word<v1::JobKind>({{"campaign", v1::JOB_KIND_CAMPAIGN}, {"contest", v1::JOB_KIND_CONTEST}},
+                                   [&](v1::JobKind v) { spec.set_kind(v); })},
+        {"name", Text([&](const std::string& v) { spec.set_name(v); })},
+        {"model", Text([&](const std::string& v) { spec.set_model(v); })},
+        {"prompt", Text([&](const std::string& v) { spec.set_prompt(v); })},
+        {"negative_prompt", Text([&](const std::string& v) { spec.set_negative_prompt(v); })},
+        {"combine", Text([&](const std::string& v) { spec.set_combine(v); })},
+        {"axes", [&](const YamlNode& node, const std::string& path) { return ReadAxes(node, path, spec); }},
+        {"render", [&](const YamlNode& node, const std::string& path) { return ReadMap(node, path, render_fields); }},
+        {"output", [&](const YamlNode& node, const std::string& path) { return ReadMap(node, path, output_fields); }},
+    };
+    TS_RETURN_IF_ERROR(ReadMap(root, "", fields));
+    return spec;
+  }
+
+ private:
+  absl::Status Error(const YamlNode& node, const std::string& path, const std::string& what) const {
+    return YamlError(name_, node.line, path.empty() ? what : absl::StrCat(path, ": ", what));
+  }
+
+  absl::Status ReadMap(const YamlNode& node, const std::string& path, const Fields& fields) const {
+    if (node.kind != YamlNode::Kind::kMap) {
+      std::vector<std::string> known;
+      for (const auto& [field, reader] : fields) known.push_back(field);
+      return Error(node, path, absl::StrCat("expected fields (", absl::StrJoin(known, ", "), ")"));
+    }
+    for (const auto& [key, value] : node.fields) {
+      const std::string at = path.empty() ? key : absl::StrCat(path, ".", key);
+      const auto field = fields.find(key);
+      if (field == fields.end()) {
+        std::vector<std::string> known;
+        for (const auto& [name, reader] : fields) known.push_back(name);
+        return Error(value, at, "unknown field" + Suggest(key, known));
+      }
+      TS_RETURN_IF_ERROR(field->second(value, at));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::string> Scalar(const YamlNode& node, const std::string& path) const {
+    if (node.kind != YamlNode::Kind::kScalar) return Error(node, path, "expected a single value");
+    return node.scalar;
+  }
+
+  Reader Text(std::function<void(const std::string&)> set) const {
+    return [this, set](const YamlNode& node, const std::string& path) -> absl::Status {
+      TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
+      set(text);
+      return absl::OkStatus();
+    };
+  }
+
+  template <typename Int>
+  Reader Number(std::function<void(Int)> set, bool zero_is_fine = false) const {
+    return [this, set, zero_is_fine](const YamlNode& node, const std::string& path) -> absl::Status {
+      TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
+      Int value;
+      if (!absl::SimpleAtoi(text, &value) || (value == 0 && !zero_is_fine)) {
+        return Error(node, path, absl::StrCat("\"", text, "\" is not a whole number", zero_is_fine ? " from 0 up" : " above 0"));
+      }
+      set(value);
+      return absl::OkStatus();
+    };
+  }
+
+  Reader Guidance(v1::RenderSettings& render) const {
+    return [this, &render](const YamlNode& node, const std::string& path) -> absl::Status {
+      TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
+      double value;
+      if (!absl::SimpleAtod(text, &value) || !(value >= 1 && value <= kLargestGuidance)) {
+        return Error(node, path, absl::StrCat("\"", text, "\" is not a number from 1 (no guidance) to ", kLargestGuidance));
+      }
+      render.set_guidance_scale(value);
+      return absl::OkStatus();
+    };
+  }
+
+  template <typename Enum>
+  Reader Word(std::map<std::string, Enum> words, std::function<void(Enum)> set) const {
+    return [this, words, set](const YamlNode& node, const std::string& path) -> absl::Status {
+      TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
+      const auto found = words.find(text);
+      if (found == words.end()) {
+        std::vector<std::string> known;
+        for (const auto& [word, value] : words) known.push_back(word);
+        return Error(node, path, absl::StrCat("unknown value \"", text, "\"", Suggest(text, known)));
+      }
+      set(found->second);
+      return absl::OkStatus();
+    };
+  }
+
+  absl::Status ReadAxes(const YamlNode& node, const std::string& path, v1::JobSpec& spec) const {
+    if (node.kind != YamlNode::Kind::kMap) return Error(node, path, "expected axes, each with its values: color: [red, blue]");
+    for (const auto& [name, values] : node.fields) {
+      v1::Axis& axis = *spec.add_axes();
+      axis.set_name(name);
+      TS_RETURN_IF_ERROR(ReadAxis(values, absl::StrCat(path, ".", name), axis));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadAxis(const YamlNode& node, const std::string& path, v1::Axis& axis) const {
+    if (node.kind == YamlNode::Kind::kList) {
+      for (size_t i = 0; i < node.items.size(); ++i) {
+        TS_ASSIGN_OR_RETURN(const std::string value, Scalar(node.items[i], absl::StrCat(path, "[", i, "]")));
+        axis.mutable_list()->add_values(value);
+      }
+      if (node.items.empty()) return Error(node, path, "an axis needs at least one value");
+      return absl::OkStatus();
+    }
+    if (node.kind != YamlNode::Kind::kMap || node.fields.size() != 1) {
+      return Error(node, path, "expected a list of values, {range: 1-10} or {file: values.txt}");
+    }
+    return ReadMap(node, path,
+                   {{"range", Text([&](const std::string& range) { axis.set_range(range); })},
+                    {"file", [&](const YamlNode& file, const std::string& at) { return ReadValuesFile(file, at, axis); }}});
+  }
+
+  absl::Status ReadValuesFile(const YamlNode& node, const std::string& path, v1::Axis& axis) const {
+    TS_ASSIGN_OR_RETURN(const std::string file, Scalar(node, path));
+    const auto text = ReadFile((std::filesystem::path(folder_) / file).string(), kLargestSpecBytes);
+    if (!text.ok()) return Error(node, path, std::string(text.status().message()));
+    for (size_t start = 0; start < text->size();) {
+      const size_t end = std::min(text->find('\n', start), text->size());
+      std::string line = text->substr(start, end - start);
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      if (!line.empty()) axis.mutable_list()->add_values(line);
+      start = end + 1;
+    }
+    if (axis.list().values().empty()) return Error(node, path, absl::StrCat(file, " holds no values; write one a line"));
+    return absl::OkStatus();
+  }
+
+  const std::string name_;
+  const std::string folder_;
+};
+
+}  // namespace
+
+absl::StatusOr<v1::JobSpec> ParseSpec(std::string_view text, const std::string& name, const std::string& folder) {
+  if (text.size() > kLargestSpecBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": larger than ", kLargestSpecBytes, " bytes; put long axes into files"));
+  }
+  TS_ASSIGN_OR_RETURN(const YamlNode root, ParseYaml(text, name));
+  return SpecReader(name, folder).Read(root);
+}
+
+absl::StatusOr<v1::JobSpec> LoadSpec(const std::string& path) {
+  TS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kLargestSpecBytes));
+  return ParseSpec(text, path, std::filesystem::path(path).parent_path().string());
+}
+
+}  // namespace tiltshift::plan

@@ -1,0 +1,32 @@
+// A YAML or JSON text as a plain tree with line numbers, from yaml-cpp's events. Stricter than YAML: one
+// document, no anchors and aliases (no bombs), no repeated keys, keys are scalars, bounded depth.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+
+namespace tiltshift::plan {
+
+struct YamlNode {
+  enum class Kind { kNull, kScalar, kList, kMap };
+  Kind kind = Kind::kNull;
+  int line = 1;
+  std::string scalar;
+  std::vector<YamlNode> items;                              // of a list
+  std::vector<std::pair<std::string, YamlNode>> fields;     // of a map, in order
+
+  // The field called `name`, or null.
+  const YamlNode* Find(std::string_view name) const;
+};
+
+// "NAME:LINE: what" as InvalidArgument.
+absl::Status YamlError(const std::string& name, int line, const std::string& what);
+
+// `name` is what errors call the text.
+absl::StatusOr<YamlNode> ParseYaml(std::string_view text, const std::string& name);
+
+}  // namespace tiltshift::plan
