@@ -2,8 +2,9 @@
 //
 // It equals `tokenizers` (the Rust library behind transformers' CLIPTokenizer) token for token: NFC, each run
 // of white space one space, lower case; split into contractions, runs of letters, single digits and runs of
-// the rest by Unicode class; then byte-level BPE with "</w>" ending a word. The older Python-only
-// CLIPTokenizer differs where `ftfy` mended its text first; nothing here does that.
+// the rest by Unicode class; then byte-level BPE with "</w>" ending a word. That is CLIPTokenizerFast, and
+// CLIPTokenizer since transformers 5. The older Python-only CLIPTokenizer mends text with `ftfy` first where that
+// is installed, and else drops accents; nothing here does either.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +43,8 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // InvalidArgument: the text is not UTF-8.
+  // Text that spells a special token gives that token, as in transformers. InvalidArgument: not UTF-8, or
+  // longer than 1 MB.
   absl::StatusOr<Tokens> Encode(std::string_view text) const;
 
   int length() const;      // ids an Encode returns: model_max_length, 77 where the config has none
