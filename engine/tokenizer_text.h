@@ -1,8 +1,9 @@
 // A prompt's text before its tokens: one spelling, cut into words by Unicode class. The only user of ICU.
 //
-// Equal to the tokenizers library's CLIP normalizer and pre-tokenizer for characters of Unicode 13 and older;
-// its tables and ICU's are of different years, so a letter encoded since may be one's letter and the other's
-// symbol.
+// Equal to the tokenizers library's CLIP normalizer and pre-tokenizer for every character that ICU knows (compared
+// over all code points with ICU 72, which is Unicode 15). The library brings newer tables of its own, so a letter
+// encoded since is a letter there and a symbol here. Its NFC is Unicode 9's: several marks newer than that on one
+// letter, typed in another than canonical order, stay in that order there.
 #pragma once
 
 #include <string>
