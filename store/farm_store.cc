@@ -1,0 +1,200 @@
+#include "store/farm_store.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+
+namespace tiltshift::store {
+
+// Generated from farm_functions.lua.
+extern const char kFarmFunctions[];
+
+namespace {
+
+constexpr char kEpoch[] = "ts:epoch";
+constexpr char kLeader[] = "ts:leader";
+constexpr char kJobs[] = "ts:jobs";
+constexpr char kLeases[] = "ts:leases";
+constexpr char kToken[] = "ts:token";
+constexpr size_t kMostFailuresShown = 20;
+
+std::string JobKey(const std::string& id) { return "ts:job:" + id; }
+
+RedisCommand Call(const char* function, const std::vector<std::string>& keys,
+                  const std::vector<std::string>& arguments) {
+  RedisCommand command = {"FCALL", function, std::to_string(keys.size())};
+  command.insert(command.end(), keys.begin(), keys.end());
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
+
+std::map<std::string, std::string> AsMap(const RedisReply& reply) {
+  std::map<std::string, std::string> fields;
+  for (size_t i = 0; i + 1 < reply.items.size(); i += 2) fields[reply.items[i].text] = reply.items[i + 1].text;
+  return fields;
+}
+
+template <typename Int>
+Int Number(const std::string& text) {
+  Int value = 0;
+  return absl::SimpleAtoi(text, &value) ? value : 0;
+}
+
+// "job first count lost worker"
+std::string LeaseRecord(const StoredLease& lease) {
+  return absl::StrCat(lease.job_id, " ", lease.first, " ", lease.count, " ", lease.lost, " ", lease.worker_id);
+}
+
+StoredLease ParseLease(const std::string& token, const std::string& record) {
+  const std::vector<std::string> parts = absl::StrSplit(record, absl::MaxSplits(' ', 4));
+  StoredLease lease;
+  lease.token = Number<uint64_t>(token);
+  if (parts.size() < 5) return lease;
+  lease.job_id = parts[0];
+  lease.first = Number<uint64_t>(parts[1]);
+  lease.count = Number<uint64_t>(parts[2]);
+  lease.lost = Number<uint32_t>(parts[3]);
+  lease.worker_id = parts[4];
+  return lease;
+}
+
+}  // namespace
+
+FarmStore::FarmStore(std::string redis_address) : client_(std::move(redis_address)) {}
+
+absl::Status FarmStore::Prepare() {
+  TS_ASSIGN_OR_RETURN(const RedisReply info, client_.Run({"INFO", "server"}));
+  const size_t at = info.text.find("redis_version:");
+  const int major = at == std::string::npos ? 0 : Number<int>(info.text.substr(at + 14, info.text.find('.', at) - at - 14));
+  if (major < 7) {
+    return absl::FailedPreconditionError(absl::StrCat("Redis at ", client_.address(), " is version ", major,
+                                                      ".x; the farm's functions need 7 or newer"));
+  }
+  return client_.Run({"FUNCTION", "LOAD", "REPLACE", kFarmFunctions}).status();
+}
+
+absl::StatusOr<uint64_t> FarmStore::Lead(const std::string& name, int ttl_ms, uint64_t epoch) {
+  TS_ASSIGN_OR_RETURN(const RedisReply reply,
+                      client_.Run(Call("ts_lead", {kEpoch, kLeader}, {name, std::to_string(ttl_ms), std::to_string(epoch)})));
+  if (reply.items.size() != 2) return absl::InternalError("ts_lead answered something else");
+  if (reply.items[0].integer == 0) {
+    return absl::FailedPreconditionError(absl::StrCat("another scheduler leads: ", reply.items[1].text));
+  }
+  return static_cast<uint64_t>(reply.items[0].integer);
+}
+
+absl::Status FarmStore::Resign(const std::string& name, uint64_t epoch) {
+  return client_.Run(Call("ts_resign", {kEpoch, kLeader}, {std::to_string(epoch), name})).status();
+}
+
+absl::StatusOr<StoredJob> FarmStore::LoadJob(const std::string& id) {
+  TS_ASSIGN_OR_RETURN(auto replies, client_.RunAll({{"HGETALL", JobKey(id)},
+                                                    {"HGETALL", JobKey(id) + ":attempts"},
+                                                    {"HGETALL", JobKey(id) + ":failures"}}));
+  for (const RedisReply& reply : replies) {
+    if (reply.kind == RedisReply::Kind::kError) return ErrorOf(reply);
+  }
+  auto fields = AsMap(replies[0]);
+  StoredJob job;
+  job.id = id;
+  if (!job.spec.ParseFromString(fields["spec"])) {
+    return absl::DataLossError(absl::StrCat("Redis key ", JobKey(id), ": the spec is damaged"));
+  }
+  job.variants = Number<uint64_t>(fields["variants"]);
+  job.committed = Number<uint64_t>(fields["committed"]);
+  job.failed = Number<uint64_t>(fields["failed"]);
+  job.submitted_ms = Number<int64_t>(fields["submitted_ms"]);
+  job.started_ms = Number<int64_t>(fields["started_ms"]);
+  job.ended_ms = Number<int64_t>(fields["ended_ms"]);
+  job.cancelled = fields["cancelled"] == "1";
+  for (const auto& [index, reason] : AsMap(replies[2])) {
+    if (job.failures.size() < kMostFailuresShown) job.failures[Number<uint64_t>(index)] = reason;
+  }
+  if (job.ended_ms != 0) return job;
+  for (const auto& [index, attempts] : AsMap(replies[1])) job.attempts[Number<uint64_t>(index)] = Number<uint32_t>(attempts);
+  TS_ASSIGN_OR_RETURN(const RedisReply done, client_.Run({"GET", JobKey(id) + ":done"}));
+  TS_ASSIGN_OR_RETURN(const RedisReply failed, client_.Run({"GET", JobKey(id) + ":failed"}));
+  job.done_bits = done.text;
+  job.failed_bits = failed.text;
+  return job;
+}
+
+absl::StatusOr<StoredFarm> FarmStore::Load() {
+  StoredFarm farm;
+  TS_ASSIGN_OR_RETURN(const RedisReply ids, client_.Run({"ZRANGE", kJobs, "0", "-1"}));
+  for (const RedisReply& id : ids.items) {
+    TS_ASSIGN_OR_RETURN(StoredJob job, LoadJob(id.text));
+    farm.jobs.push_back(std::move(job));
+  }
+  TS_ASSIGN_OR_RETURN(const RedisReply leases, client_.Run({"HGETALL", kLeases}));
+  for (const auto& [token, record] : AsMap(leases)) farm.leases.push_back(ParseLease(token, record));
+  TS_ASSIGN_OR_RETURN(const RedisReply token, client_.Run({"GET", kToken}));
+  farm.last_token = Number<uint64_t>(token.text);
+  return farm;
+}
+
+Write FarmStore::Submit(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
+                        int64_t now_ms, const std::string& request_id) {
+  const bool has_request = !request_id.empty();
+  return {Call("ts_submit", {kEpoch, kJobs, JobKey(job_id), has_request ? "ts:request:" + request_id : JobKey(job_id)},
+               {std::to_string(epoch), job_id, std::to_string(now_ms), std::to_string(variants),
+                spec.SerializeAsString(), has_request ? "1" : "0"})};
+}
+
+Write FarmStore::Grant(uint64_t epoch, const StoredLease& lease, int64_t now_ms) {
+  return {Call("ts_lease", {kEpoch, kLeases, kToken, JobKey(lease.job_id)},
+               {std::to_string(epoch), std::to_string(lease.token), LeaseRecord(lease), std::to_string(now_ms)})};
+}
+
+Write FarmStore::Release(uint64_t epoch, const std::vector<uint64_t>& tokens) {
+  std::vector<std::string> arguments = {std::to_string(epoch)};
+  for (const uint64_t token : tokens) arguments.push_back(std::to_string(token));
+  return {Call("ts_release", {kEpoch, kLeases}, arguments)};
+}
+
+Write FarmStore::Commit(uint64_t epoch, const std::string& job_id, const std::vector<StoredOutcome>& outcomes,
+                        int64_t now_ms) {
+  std::vector<std::string> arguments = {std::to_string(epoch), std::to_string(now_ms), job_id};
+  for (const StoredOutcome& outcome : outcomes) {
+    arguments.push_back(std::to_string(outcome.token));
+    arguments.push_back(std::to_string(outcome.committed.size()));
+    for (const auto& range : outcome.committed) {
+      arguments.push_back(std::to_string(range.first()));
+      arguments.push_back(std::to_string(range.count()));
+    }
+    arguments.push_back(std::to_string(outcome.failed.size()));
+    for (const StoredFailure& failure : outcome.failed) {
+      arguments.push_back(std::to_string(failure.index));
+      arguments.push_back(failure.is_final ? "1" : "0");
+      arguments.push_back(std::to_string(failure.attempts));
+      arguments.push_back(failure.reason);
+    }
+  }
+  const std::string key = JobKey(job_id);
+  return {Call("ts_commit", {kEpoch, kLeases, key, key + ":done", key + ":failed", key + ":failures", key + ":attempts"},
+               arguments)};
+}
+
+Write FarmStore::Cancel(uint64_t epoch, const std::string& job_id, int64_t now_ms) {
+  return {Call("ts_cancel", {kEpoch, JobKey(job_id)}, {std::to_string(epoch), std::to_string(now_ms)})};
+}
+
+absl::StatusOr<std::vector<RedisReply>> FarmStore::WriteAll(const std::vector<Write>& writes) {
+  std::vector<RedisCommand> commands;
+  for (const Write& write : writes) commands.push_back(write.command);
+  TS_ASSIGN_OR_RETURN(auto replies, client_.RunAll(commands));
+  for (const RedisReply& reply : replies) {
+    if (reply.kind != RedisReply::Kind::kError) continue;
+    // A server that lost its functions (an empty one in the old one's place) gets them again at the next try.
+    if (absl::StrContains(reply.text, "Function not found")) {
+      TS_RETURN_IF_ERROR(Prepare());
+      return absl::UnavailableError("the farm's functions were loaded again");
+    }
+    return ErrorOf(reply);
+  }
+  return replies;
+}
+
+}  // namespace tiltshift::store
