@@ -39,8 +39,9 @@ bool ConfigReader::Has(const char* field) const {
 
 bool ConfigReader::ToInt(const json& value, const std::string& field, int low, int high, int* out) {
   // A float that is whole is taken: JSON writers differ in that.
-  const bool whole = value.is_number_integer() ||
-                     (value.is_number_float() && std::nearbyint(value.get<double>()) == value.get<double>());
+  const bool whole =
+      value.is_number_integer() ||
+      (value.is_number_float() && std::nearbyint(value.get<double>()) == value.get<double>());
   if (!whole) {
     Invalid(field, absl::StrCat("is ", Shown(value), ", not a whole number"));
     return false;
@@ -89,11 +90,13 @@ std::string ConfigReader::String(const char* field, const std::string& missing) 
   return missing;
 }
 
-std::vector<int> ConfigReader::Ints(const char* field, std::vector<int> missing, int low, int high, size_t most) {
+std::vector<int> ConfigReader::Ints(const char* field, std::vector<int> missing, int low, int high,
+                                    size_t most) {
   const json* value = Take(field);
   if (value == nullptr) return missing;
   if (!value->is_array() || value->empty() || value->size() > most) {
-    Invalid(field, absl::StrCat("is ", Shown(*value), ", not an array of 1 to ", most, " whole numbers"));
+    Invalid(field,
+            absl::StrCat("is ", Shown(*value), ", not an array of 1 to ", most, " whole numbers"));
     return missing;
   }
   std::vector<int> numbers(value->size(), low);
@@ -103,32 +106,39 @@ std::vector<int> ConfigReader::Ints(const char* field, std::vector<int> missing,
   return numbers;
 }
 
-std::vector<std::string> ConfigReader::Strings(const char* field, std::vector<std::string> missing, size_t most) {
+std::vector<std::string> ConfigReader::Strings(const char* field, std::vector<std::string> missing,
+                                               size_t most) {
   const json* value = Take(field);
   if (value == nullptr) return missing;
-  const bool strings = value->is_array() && !value->empty() && value->size() <= most &&
-                       std::all_of(value->begin(), value->end(), [](const json& v) { return v.is_string(); });
+  const bool strings =
+      value->is_array() && !value->empty() && value->size() <= most &&
+      std::all_of(value->begin(), value->end(), [](const json& v) { return v.is_string(); });
   if (strings) return value->get<std::vector<std::string>>();
   Invalid(field, absl::StrCat("is ", Shown(*value), ", not an array of 1 to ", most, " strings"));
   return missing;
 }
 
-std::vector<int> ConfigReader::IntOrInts(const char* field, int missing, int low, int high, size_t count) {
+std::vector<int> ConfigReader::IntOrInts(const char* field, int missing, int low, int high,
+                                         size_t count) {
   const json* value = Take(field);
   if (value == nullptr || !value->is_array()) {
     return std::vector<int>(count, Int(field, missing, low, high));
   }
   if (value->size() == count) return Ints(field, {}, low, high, count);
-  Invalid(field, absl::StrCat("has ", value->size(), " elements, one for each of the ", count, " blocks is needed"));
+  Invalid(field, absl::StrCat("has ", value->size(), " elements, one for each of the ", count,
+                              " blocks is needed"));
   return std::vector<int>(count, missing);
 }
 
 void ConfigReader::Only(const char* field, const std::vector<json>& values) {
   const json* value = Take(field);
-  if (value == nullptr || value->is_null() || std::find(values.begin(), values.end(), *value) != values.end()) return;
-  const std::string known = absl::StrJoin(
-      values, " or ", [](std::string* out, const json& v) { out->append(Shown(v)); });
-  Unimplemented(field, absl::StrCat("is ", Shown(*value), "; this engine has ", values.empty() ? "no such part" : known));
+  if (value == nullptr || value->is_null() ||
+      std::find(values.begin(), values.end(), *value) != values.end())
+    return;
+  const std::string known =
+      absl::StrJoin(values, " or ", [](std::string* out, const json& v) { out->append(Shown(v)); });
+  Unimplemented(field, absl::StrCat("is ", Shown(*value), "; this engine has ",
+                                    values.empty() ? "no such part" : known));
 }
 
 void ConfigReader::Ignore(std::initializer_list<const char*> fields) {
@@ -140,7 +150,8 @@ void ConfigReader::Unimplemented(const std::string& field, const std::string& wh
 }
 
 void ConfigReader::Invalid(const std::string& field, const std::string& what) {
-  if (status_.ok()) status_ = absl::InvalidArgumentError(absl::StrCat(file_, ": ", field, " ", what));
+  if (status_.ok())
+    status_ = absl::InvalidArgumentError(absl::StrCat(file_, ": ", field, " ", what));
 }
 
 absl::Status ConfigReader::Finish() const {
@@ -148,8 +159,8 @@ absl::Status ConfigReader::Finish() const {
   for (const auto& [field, value] : object_.items()) {
     if (read_.contains(field) || field.starts_with('_')) continue;
     if (value.is_null() || value == json(false)) continue;
-    return absl::UnimplementedError(
-        absl::StrCat(file_, ": ", Quoted(field), " is ", Shown(value), ", a field this engine does not know"));
+    return absl::UnimplementedError(absl::StrCat(file_, ": ", Quoted(field), " is ", Shown(value),
+                                                 ", a field this engine does not know"));
   }
   return absl::OkStatus();
 }

@@ -22,8 +22,8 @@ std::string_view WordNumber(std::string_view rest) {
   return {};
 }
 
-// Walks the text outside its strings, before the parser does: so no hostile nesting is ever built in memory.
-// Python writes the numbers JSON does not have as words; they become null.
+// Walks the text outside its strings, before the parser does: so no hostile nesting is ever built
+// in memory. Python writes the numbers JSON does not have as words; they become null.
 absl::StatusOr<std::string> Prepare(std::string_view text, const std::string& file) {
   std::string prepared;
   prepared.reserve(text.size());
@@ -39,7 +39,8 @@ absl::StatusOr<std::string> Prepare(std::string_view text, const std::string& fi
         continue;
       }
       if ((c == '{' || c == '[') && ++depth > kMaxDepth) {
-        return absl::DataLossError(absl::StrCat(file, ": nested deeper than ", kMaxDepth, " levels"));
+        return absl::DataLossError(
+            absl::StrCat(file, ": nested deeper than ", kMaxDepth, " levels"));
       }
       if (c == '}' || c == ']') --depth;
     }
@@ -60,7 +61,8 @@ std::string Quoted(std::string_view text) {
 
 std::string JsonReason(std::string_view what) {
   constexpr size_t kShown = 240;
-  // "[json.exception.parse_error.101] parse error at ...": the library's own number tells a reader nothing.
+  // "[json.exception.parse_error.101] parse error at ...": the library's own number tells a reader
+  // nothing.
   if (const size_t bracket = what.find("] "); what.starts_with('[') && bracket != what.npos) {
     what.remove_prefix(bracket + 2);
   }
@@ -95,7 +97,8 @@ absl::StatusOr<json> ParseJsonObject(std::string_view text, const std::string& f
   } catch (const json::exception& error) {
     return absl::DataLossError(absl::StrCat(file, ": not valid JSON: ", JsonReason(error.what())));
   }
-  if (!twice.empty()) return absl::DataLossError(absl::StrCat(file, ": the key ", twice, " stands twice"));
+  if (!twice.empty())
+    return absl::DataLossError(absl::StrCat(file, ": the key ", twice, " stands twice"));
   if (!value.is_object()) return absl::DataLossError(file + ": not a JSON object");
   return value;
 }

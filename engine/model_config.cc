@@ -39,9 +39,10 @@ absl::StatusOr<std::string> CheckModelIndex(const std::string& path) {
 // The parts against one another.
 absl::Status CheckTogether(const std::string& directory, const ModelConfig& model) {
   if (model.unet.cross_attention_dim != model.text_encoder.hidden_size) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        directory, ": unet/config.json: cross_attention_dim is ", model.unet.cross_attention_dim,
-        ", text_encoder/config.json: hidden_size is ", model.text_encoder.hidden_size, "; they must be equal"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, ": unet/config.json: cross_attention_dim is ",
+                     model.unet.cross_attention_dim, ", text_encoder/config.json: hidden_size is ",
+                     model.text_encoder.hidden_size, "; they must be equal"));
   }
   const int latent = model.vae.latent_channels;
   if (model.unet.in_channels != latent || model.unet.out_channels != latent) {
@@ -55,7 +56,8 @@ absl::Status CheckTogether(const std::string& directory, const ModelConfig& mode
 
 }  // namespace
 
-absl::StatusOr<TextEncoderConfig> ParseTextEncoderConfig(std::string_view json, const std::string& file) {
+absl::StatusOr<TextEncoderConfig> ParseTextEncoderConfig(std::string_view json,
+                                                         const std::string& file) {
   TS_ASSIGN_OR_RETURN(ConfigReader config, ConfigReader::Parse(json, file));
   TextEncoderConfig text;
   text.vocab_size = config.Int("vocab_size", 49408, 1, 1 << 22);
@@ -68,13 +70,15 @@ absl::StatusOr<TextEncoderConfig> ParseTextEncoderConfig(std::string_view json, 
   config.Only("model_type", {"clip_text_model"});
   config.Only("architectures", {nlohmann::json::array({"CLIPTextModel"})});
   config.Only("hidden_act", {"quick_gelu", "gelu"});
-  text.activation =
-      config.String("hidden_act", "quick_gelu") == "gelu" ? Activation::kGelu : Activation::kQuickGelu;
+  text.activation = config.String("hidden_act", "quick_gelu") == "gelu" ? Activation::kGelu
+                                                                        : Activation::kQuickGelu;
   if (text.hidden_size % text.attention_heads != 0) {
-    config.Invalid("num_attention_heads", absl::StrCat("is ", text.attention_heads, ", which does not divide hidden_size ",
-                                                       text.hidden_size));
+    config.Invalid("num_attention_heads",
+                   absl::StrCat("is ", text.attention_heads, ", which does not divide hidden_size ",
+                                text.hidden_size));
   }
-  // No Finish(): transformers saves dozens of fields here that only training and text generation read.
+  // No Finish(): transformers saves dozens of fields here that only training and text generation
+  // read.
   TS_RETURN_IF_ERROR(config.status());
   return text;
 }
@@ -98,22 +102,26 @@ absl::StatusOr<VaeConfig> ParseVaeConfig(std::string_view json, const std::strin
   config.Only("latents_std", {});
   config.Only("out_channels", {3});
   // The encoder's, and a note for half precision, which the engine does not compute in.
-  config.Ignore({"down_block_types", "force_upcast", "in_channels", "sample_size", "shift_factor", "use_quant_conv"});
+  config.Ignore({"down_block_types", "force_upcast", "in_channels", "sample_size", "shift_factor",
+                 "use_quant_conv"});
 
   const std::vector<std::string> blocks = config.Strings("up_block_types", {"UpDecoderBlock2D"}, 8);
   if (blocks.size() != vae.block_out_channels.size()) {
-    config.Invalid("up_block_types", absl::StrCat("has ", blocks.size(), " blocks, block_out_channels has ",
-                                                  vae.block_out_channels.size()));
+    config.Invalid("up_block_types",
+                   absl::StrCat("has ", blocks.size(), " blocks, block_out_channels has ",
+                                vae.block_out_channels.size()));
   }
   for (const std::string& block : blocks) {
     if (block != "UpDecoderBlock2D") {
-      config.Unimplemented("up_block_types", absl::StrCat("has ", Quoted(block), "; this engine has UpDecoderBlock2D"));
+      config.Unimplemented("up_block_types", absl::StrCat("has ", Quoted(block),
+                                                          "; this engine has UpDecoderBlock2D"));
     }
   }
   for (int channels : vae.block_out_channels) {
     if (channels % vae.norm_num_groups != 0) {
-      config.Invalid("block_out_channels", absl::StrCat("has ", channels, ", which norm_num_groups ", vae.norm_num_groups,
-                                                        " does not divide"));
+      config.Invalid("block_out_channels",
+                     absl::StrCat("has ", channels, ", which norm_num_groups ", vae.norm_num_groups,
+                                  " does not divide"));
     }
   }
   TS_RETURN_IF_ERROR(config.Finish());
@@ -122,7 +130,8 @@ absl::StatusOr<VaeConfig> ParseVaeConfig(std::string_view json, const std::strin
 
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory) {
   ModelConfig model;
-  TS_ASSIGN_OR_RETURN(const std::string scheduler_class, CheckModelIndex(directory + "/model_index.json"));
+  TS_ASSIGN_OR_RETURN(const std::string scheduler_class,
+                      CheckModelIndex(directory + "/model_index.json"));
 
   const std::string text_file = directory + "/text_encoder/config.json";
   TS_ASSIGN_OR_RETURN(const std::string text_json, ReadFile(text_file, kMaxConfigBytes));

@@ -1,9 +1,11 @@
-// The configs of a diffusers model directory as checked structs: what is here, the engine implements.
+// The configs of a diffusers model directory as checked structs: what is here, the engine
+// implements.
 //
-// A field that is missing takes diffusers' (or transformers') default. A field set to something the engine
-// does not do is Unimplemented and names the file, the field and what would be accepted; a wrong type, a
-// number out of bounds or dimensions that do not divide are InvalidArgument. So the code over these structs
-// divides and allocates without asking again: every bound below was checked.
+// A field that is missing takes diffusers' (or transformers') default. A field set to something the
+// engine does not do is Unimplemented and names the file, the field and what would be accepted; a
+// wrong type, a number out of bounds or dimensions that do not divide are InvalidArgument. So the
+// code over these structs divides and allocates without asking again: every bound below was
+// checked.
 #pragma once
 
 #include <optional>
@@ -30,18 +32,19 @@ struct TextEncoderConfig {
   float layer_norm_eps = 1e-5f;
 };
 
-// unet/config.json of a diffusers UNet2DConditionModel. A level is a resolution; level 0 is the latent's own.
-// Down block i works on level i, up block i on level levels()-1-i.
+// unet/config.json of a diffusers UNet2DConditionModel. A level is a resolution; level 0 is the
+// latent's own. Down block i works on level i, up block i on level levels()-1-i.
 struct UNetConfig {
   int in_channels = 4;
   int out_channels = 4;
   bool flip_sin_to_cos = true;  // [cos, sin] instead of [sin, cos]
   float freq_shift = 0;
-  std::vector<int> block_out_channels;  // [levels]; divisible by norm_num_groups and by the level's heads
-  std::vector<bool> down_attention;     // [levels]: CrossAttnDownBlock2D, else DownBlock2D
-  std::vector<bool> up_attention;       // [levels], in the order of up_block_types: CrossAttnUpBlock2D
-  std::vector<int> layers_per_block;    // [levels]: resnets of a down block; an up block has one more
-  std::vector<int> attention_heads;     // [levels]: head size = block_out_channels / heads
+  // [levels]; divisible by norm_num_groups and by the level's heads.
+  std::vector<int> block_out_channels;
+  std::vector<bool> down_attention;  // [levels]: CrossAttnDownBlock2D, else DownBlock2D
+  std::vector<bool> up_attention;    // [levels], in the order of up_block_types: CrossAttnUpBlock2D
+  std::vector<int> layers_per_block;  // [levels]: resnets of a down block; an up block has one more
+  std::vector<int> attention_heads;   // [levels]: head size = block_out_channels / heads
   std::vector<int> transformer_layers;  // [levels]
   int cross_attention_dim = 1280;
   bool use_linear_projection = false;  // proj_in and proj_out are Linear, else 1x1 Conv2d
@@ -59,8 +62,9 @@ struct UNetConfig {
 struct VaeConfig {
   int out_channels = 3;
   int latent_channels = 4;
-  std::vector<int> block_out_channels;  // [levels], level 0 at the picture's size; divisible by the groups
-  int layers_per_block = 1;             // a decoder block has one more resnet
+  std::vector<int>
+      block_out_channels;    // [levels], 0 at the picture's size; divisible by the groups
+  int layers_per_block = 1;  // a decoder block has one more resnet
   int norm_num_groups = 32;
   bool use_post_quant_conv = true;
   bool mid_block_add_attention = true;
@@ -78,7 +82,7 @@ enum class FinalSigma { kZero, kSigmaMin };
 
 // scheduler/scheduler_config.json. A sampler takes its own class' default for what is not set.
 struct NoiseConfig {
-  std::string class_name;                     // "DDIMScheduler", as model_index.json names it
+  std::string class_name;                      // "DDIMScheduler", as model_index.json names it
   std::optional<SamplerKind> default_sampler;  // none: a class that the engine does not have
   int train_timesteps = 1000;
   double beta_start = 0.0001;
@@ -104,15 +108,18 @@ struct ModelConfig {
   int size_multiple() const { return vae.scale() * unet.size_multiple(); }
 };
 
-// Reads model_index.json and the four configs under `directory`, each on its own and against the others
-// (cross_attention_dim and hidden_size, the latent's channels). NotFound names the missing file.
+// Reads model_index.json and the four configs under `directory`, each on its own and against the
+// others (cross_attention_dim and hidden_size, the latent's channels). NotFound names the missing
+// file.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory);
 
 // One config each, from its JSON text; `file` is what errors call it.
-absl::StatusOr<TextEncoderConfig> ParseTextEncoderConfig(std::string_view json, const std::string& file);
+absl::StatusOr<TextEncoderConfig> ParseTextEncoderConfig(std::string_view json,
+                                                         const std::string& file);
 absl::StatusOr<UNetConfig> ParseUNetConfig(std::string_view json, const std::string& file);
 absl::StatusOr<VaeConfig> ParseVaeConfig(std::string_view json, const std::string& file);
-// `class_name` is model_index.json's word for the scheduler; where empty, the config's own _class_name.
+// `class_name` is model_index.json's word for the scheduler; where empty, the config's own
+// _class_name.
 absl::StatusOr<NoiseConfig> ParseNoiseConfig(std::string_view json, const std::string& file,
                                              const std::string& class_name);
 

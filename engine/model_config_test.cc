@@ -17,36 +17,50 @@ using ::testing::HasSubstr;
 
 // Stable Diffusion 1.5's, as published.
 constexpr char kSd15Unet[] = R"({
-  "_class_name": "UNet2DConditionModel", "_diffusers_version": "0.6.0", "act_fn": "silu", "attention_head_dim": 8,
-  "block_out_channels": [320, 640, 1280, 1280], "center_input_sample": false, "cross_attention_dim": 768,
-  "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
-  "downsample_padding": 1, "flip_sin_to_cos": true, "freq_shift": 0, "in_channels": 4, "layers_per_block": 2,
-  "mid_block_scale_factor": 1, "norm_eps": 1e-05, "norm_num_groups": 32, "out_channels": 4, "sample_size": 64,
-  "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"]})";
+  "_class_name": "UNet2DConditionModel", "_diffusers_version": "0.6.0", "act_fn": "silu",
+  "attention_head_dim": 8,
+  "block_out_channels": [320, 640, 1280, 1280], "center_input_sample": false,
+  "cross_attention_dim": 768,
+  "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D",
+  "DownBlock2D"],
+  "downsample_padding": 1, "flip_sin_to_cos": true, "freq_shift": 0, "in_channels": 4,
+  "layers_per_block": 2,
+  "mid_block_scale_factor": 1, "norm_eps": 1e-05, "norm_num_groups": 32, "out_channels": 4,
+  "sample_size": 64,
+  "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D",
+  "CrossAttnUpBlock2D"]})";
 constexpr char kSd15Vae[] = R"({
   "_class_name": "AutoencoderKL", "act_fn": "silu", "block_out_channels": [128, 256, 512, 512],
-  "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
-  "in_channels": 3, "latent_channels": 4, "layers_per_block": 2, "norm_num_groups": 32, "out_channels": 3,
+  "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D",
+  "DownEncoderBlock2D"],
+  "in_channels": 3, "latent_channels": 4, "layers_per_block": 2, "norm_num_groups": 32,
+  "out_channels": 3,
   "sample_size": 512,
-  "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"]})";
+  "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D",
+  "UpDecoderBlock2D"]})";
 constexpr char kSd15Text[] = R"({
   "architectures": ["CLIPTextModel"], "attention_dropout": 0.0, "bos_token_id": 0, "dropout": 0.0,
   "eos_token_id": 2, "hidden_act": "quick_gelu", "hidden_size": 768, "initializer_factor": 1.0,
-  "intermediate_size": 3072, "layer_norm_eps": 1e-05, "max_position_embeddings": 77, "model_type": "clip_text_model",
+  "intermediate_size": 3072, "layer_norm_eps": 1e-05, "max_position_embeddings": 77, "model_type":
+  "clip_text_model",
   "num_attention_heads": 12, "num_hidden_layers": 12, "pad_token_id": 1, "projection_dim": 768,
   "torch_dtype": "float32", "vocab_size": 49408})";
 constexpr char kSd15Noise[] = R"({
-  "_class_name": "PNDMScheduler", "beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
+  "_class_name": "PNDMScheduler", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+  "beta_start": 0.00085,
   "num_train_timesteps": 1000, "set_alpha_to_one": false, "skip_prk_steps": true, "steps_offset": 1,
   "trained_betas": null, "clip_sample": false})";
 // What diffusers saves of DPMSolverMultistepScheduler: -Infinity is Python's, not JSON's.
 constexpr char kDpmNoise[] = R"({
   "_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "dpmsolver++", "beta_end": 0.012,
   "beta_schedule": "scaled_linear", "beta_start": 0.00085, "dynamic_thresholding_ratio": 0.995,
-  "euler_at_final": false, "final_sigmas_type": "zero", "lambda_min_clipped": -Infinity, "lower_order_final": true,
+  "euler_at_final": false, "final_sigmas_type": "zero", "lambda_min_clipped": -Infinity,
+  "lower_order_final": true,
   "num_train_timesteps": 1000, "prediction_type": "v_prediction", "rescale_betas_zero_snr": false,
-  "sample_max_value": 1.0, "solver_order": 2, "solver_type": "midpoint", "steps_offset": 1, "thresholding": false,
-  "timestep_spacing": "leading", "trained_betas": null, "use_karras_sigmas": false, "variance_type": null})";
+  "sample_max_value": 1.0, "solver_order": 2, "solver_type": "midpoint", "steps_offset": 1,
+  "thresholding": false,
+  "timestep_spacing": "leading", "trained_betas": null, "use_karras_sigmas": false,
+  "variance_type": null})";
 
 TEST(ModelConfig, ReadsStableDiffusion15) {
   const auto unet = ParseUNetConfig(kSd15Unet, "unet");
@@ -93,7 +107,8 @@ TEST(ModelConfig, HeadsMayBeListedAndSamplersNamed) {
   EXPECT_EQ(noise->default_sampler, SamplerKind::kDpmpp2m);
   EXPECT_EQ(noise->prediction, PredictionType::kVPrediction);
   EXPECT_EQ(noise->spacing, TimestepSpacing::kLeading);
-  EXPECT_EQ(ParseNoiseConfig(kDpmNoise, "noise", "EulerDiscreteScheduler")->default_sampler, SamplerKind::kEuler);
+  EXPECT_EQ(ParseNoiseConfig(kDpmNoise, "noise", "EulerDiscreteScheduler")->default_sampler,
+            SamplerKind::kEuler);
   EXPECT_EQ(ParseNoiseConfig("{}", "noise", "DDIMScheduler")->clip_sample, 1.0f);
 }
 
@@ -118,21 +133,30 @@ void Expect(const char* base, const Change& change, Parse parse) {
 
 TEST(ModelConfig, RefusesUnetsByName) {
   const Change changes[] = {
-      {"act_fn", "mish", kUnimplemented, "act_fn is \"mish\"; this engine has \"silu\" or \"swish\""},
-      {"addition_embed_type", "text_time", kUnimplemented, "addition_embed_type is \"text_time\"; this engine has no such part"},
+      {"act_fn", "mish", kUnimplemented,
+       "act_fn is \"mish\"; this engine has \"silu\" or \"swish\""},
+      {"addition_embed_type", "text_time", kUnimplemented,
+       "addition_embed_type is \"text_time\"; this engine has no such part"},
       {"attention_head_dim", 0, kInvalid, "attention_head_dim is 0, outside 1 to 1024"},
       {"attention_head_dim", 7, kInvalid, "gives 7 heads"},
-      {"attention_head_dim", json::array({5, 10}), kInvalid, "has 2 elements, one for each of the 4 blocks is needed"},
+      {"attention_head_dim", json::array({5, 10}), kInvalid,
+       "has 2 elements, one for each of the 4 blocks is needed"},
       {"block_out_channels", json::array(), kInvalid, "not an array of 1 to 8 whole numbers"},
-      {"block_out_channels", json::array({320, 640, -1, 1280}), kInvalid, "block_out_channels[2] is -1, outside 1 to 16384"},
-      {"block_out_channels", json::array({320, 640, 1e300, 1280}), kInvalid, "block_out_channels[2] is 1e+300, outside"},
-      {"block_out_channels", json::array({320, 640, 1281, 1280}), kInvalid, "has 1281, which norm_num_groups 32 does not divide"},
-      {"block_out_channels", json::array({320, 640, 1280}), kInvalid, "has 4 blocks, block_out_channels has 3"},
+      {"block_out_channels", json::array({320, 640, -1, 1280}), kInvalid,
+       "block_out_channels[2] is -1, outside 1 to 16384"},
+      {"block_out_channels", json::array({320, 640, 1e300, 1280}), kInvalid,
+       "block_out_channels[2] is 1e+300, outside"},
+      {"block_out_channels", json::array({320, 640, 1281, 1280}), kInvalid,
+       "has 1281, which norm_num_groups 32 does not divide"},
+      {"block_out_channels", json::array({320, 640, 1280}), kInvalid,
+       "has 4 blocks, block_out_channels has 3"},
       {"block_out_channels", json(std::vector<int>(9, 32)), kInvalid, "not an array of 1 to 8"},
-      {"center_input_sample", true, kUnimplemented, "center_input_sample is true; this engine has false"},
+      {"center_input_sample", true, kUnimplemented,
+       "center_input_sample is true; this engine has false"},
       {"conv_in_kernel", 5, kUnimplemented, "conv_in_kernel is 5"},
       {"cross_attention_dim", json::array({768, 768, 768, 768}), kInvalid, "not a whole number"},
-      {"down_block_types", json::array({"A", "B", "C", "D"}), kUnimplemented, "down_block_types has \"A\""},
+      {"down_block_types", json::array({"A", "B", "C", "D"}), kUnimplemented,
+       "down_block_types has \"A\""},
       {"down_block_types", 3, kInvalid, "down_block_types is 3, not an array"},
       {"flip_sin_to_cos", "yes", kInvalid, "flip_sin_to_cos is \"yes\", not true or false"},
       {"freq_shift", 160, kInvalid, "freq_shift must be less than half"},
@@ -140,15 +164,21 @@ TEST(ModelConfig, RefusesUnetsByName) {
       {"in_channels", nullptr, kInvalid, "in_channels is null, not a whole number"},
       {"layers_per_block", 100000, kInvalid, "layers_per_block is 100000, outside 1 to 16"},
       {"mid_block_type", nullptr, kInvalid, "mid_block_type is null"},
-      {"mid_block_type", "UNetMidBlock2D", kUnimplemented, "mid_block_type must be UNetMidBlock2DCrossAttn"},
+      {"mid_block_type", "UNetMidBlock2D", kUnimplemented,
+       "mid_block_type must be UNetMidBlock2DCrossAttn"},
       {"norm_eps", -1e-5, kInvalid, "norm_eps is -1e-05, outside"},
       {"norm_num_groups", 0, kInvalid, "norm_num_groups is 0, outside 1"},
-      {"num_class_embeds", 10, kUnimplemented, "num_class_embeds is 10; this engine has no such part"},
-      {"resnet_time_scale_shift", "scale_shift", kUnimplemented, "resnet_time_scale_shift is \"scale_shift\""},
-      {"something_new", 3, kUnimplemented, "\"something_new\" is 3, a field this engine does not know"},
+      {"num_class_embeds", 10, kUnimplemented,
+       "num_class_embeds is 10; this engine has no such part"},
+      {"resnet_time_scale_shift", "scale_shift", kUnimplemented,
+       "resnet_time_scale_shift is \"scale_shift\""},
+      {"something_new", 3, kUnimplemented,
+       "\"something_new\" is 3, a field this engine does not know"},
   };
   for (const Change& change : changes) {
-    Expect(kSd15Unet, change, [](const std::string& text) { return ParseUNetConfig(text, "dir/config.json").status(); });
+    Expect(kSd15Unet, change, [](const std::string& text) {
+      return ParseUNetConfig(text, "dir/config.json").status();
+    });
   }
   json harmless = json::parse(kSd15Unet);
   harmless["something_new"] = nullptr;
@@ -162,28 +192,37 @@ TEST(ModelConfig, RefusesTheOthersByName) {
       {"latents_mean", json::array({0.1}), kUnimplemented, "latents_mean is [0.1]"},
       {"scaling_factor", 0, kInvalid, "scaling_factor is 0, outside"},
       {"norm_num_groups", 33, kInvalid, "which norm_num_groups 33 does not divide"},
-      {"up_block_types", json::array({"UpDecoderBlock2D"}), kInvalid, "has 1 blocks, block_out_channels has 4"},
-      {"up_block_types", json::array({"A", "A", "A", "A"}), kUnimplemented, "up_block_types has \"A\""},
+      {"up_block_types", json::array({"UpDecoderBlock2D"}), kInvalid,
+       "has 1 blocks, block_out_channels has 4"},
+      {"up_block_types", json::array({"A", "A", "A", "A"}), kUnimplemented,
+       "up_block_types has \"A\""},
   };
   for (const Change& c : vae) {
-    Expect(kSd15Vae, c, [](const std::string& text) { return ParseVaeConfig(text, "dir/config.json").status(); });
+    Expect(kSd15Vae, c, [](const std::string& text) {
+      return ParseVaeConfig(text, "dir/config.json").status();
+    });
   }
   const Change text[] = {
-      {"architectures", json::array({"T5EncoderModel"}), kUnimplemented, "architectures is [\"T5EncoderModel\"]"},
+      {"architectures", json::array({"T5EncoderModel"}), kUnimplemented,
+       "architectures is [\"T5EncoderModel\"]"},
       {"hidden_act", "relu", kUnimplemented, "hidden_act is \"relu\""},
       {"num_attention_heads", 7, kInvalid, "is 7, which does not divide hidden_size 768"},
       {"vocab_size", -1, kInvalid, "vocab_size is -1, outside"},
       {"num_hidden_layers", 1e9, kInvalid, "num_hidden_layers is 1000000000.0, outside 1 to 256"},
   };
   for (const Change& c : text) {
-    Expect(kSd15Text, c, [](const std::string& t) { return ParseTextEncoderConfig(t, "dir/config.json").status(); });
+    Expect(kSd15Text, c, [](const std::string& t) {
+      return ParseTextEncoderConfig(t, "dir/config.json").status();
+    });
   }
   const Change noise[] = {
-      {"beta_schedule", "squaredcos_cap_v2", kUnimplemented, "this engine has linear, scaled_linear"},
+      {"beta_schedule", "squaredcos_cap_v2", kUnimplemented,
+       "this engine has linear, scaled_linear"},
       {"beta_start", 0, kInvalid, "beta_start is 0, outside"},
       {"beta_end", "big", kInvalid, "beta_end is \"big\", not a number"},
       {"num_train_timesteps", 0, kInvalid, "num_train_timesteps is 0, outside 1 to 100000"},
-      {"prediction_type", "flow_prediction", kUnimplemented, "prediction_type is \"flow_prediction\""},
+      {"prediction_type", "flow_prediction", kUnimplemented,
+       "prediction_type is \"flow_prediction\""},
       {"solver_order", 3, kUnimplemented, "solver_order is 3; this engine has 2"},
       {"steps_offset", -1, kInvalid, "steps_offset is -1"},
       {"thresholding", true, kUnimplemented, "thresholding is true"},
@@ -191,24 +230,29 @@ TEST(ModelConfig, RefusesTheOthersByName) {
       {"use_karras_sigmas", true, kUnimplemented, "use_karras_sigmas is true"},
   };
   for (const Change& c : noise) {
-    Expect(R"({"_class_name":"DPMSolverMultistepScheduler"})", c,
-           [](const std::string& t) { return ParseNoiseConfig(t, "dir/config.json", "").status(); });
+    Expect(R"({"_class_name":"DPMSolverMultistepScheduler"})", c, [](const std::string& t) {
+      return ParseNoiseConfig(t, "dir/config.json", "").status();
+    });
   }
 }
 
 TEST(ModelConfig, EveryPrefixOfAConfigIsAnError) {
   const std::string text = kSd15Unet;
   for (size_t size = 0; size < text.size(); ++size) {
-    EXPECT_EQ(ParseUNetConfig(text.substr(0, size), "f").status().code(), absl::StatusCode::kDataLoss) << size;
+    EXPECT_EQ(ParseUNetConfig(text.substr(0, size), "f").status().code(),
+              absl::StatusCode::kDataLoss)
+        << size;
   }
 }
 
 class ModelFolder : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = ::testing::TempDir() + "model_config_" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    folder_ = ::testing::TempDir() + "model_config_" +
+              ::testing::UnitTest::GetInstance()->current_test_info()->name();
     std::filesystem::remove_all(folder_);
-    Put("model_index.json", R"({"_class_name":"StableDiffusionPipeline","_diffusers_version":"0.6.0",
+    Put("model_index.json",
+        R"({"_class_name":"StableDiffusionPipeline","_diffusers_version":"0.6.0",
       "scheduler":["diffusers","PNDMScheduler"],"text_encoder":["transformers","CLIPTextModel"],
       "tokenizer":["transformers","CLIPTokenizer"],"unet":["diffusers","UNet2DConditionModel"],
       "vae":["diffusers","AutoencoderKL"],"safety_checker":[null,null]})");
@@ -232,8 +276,8 @@ TEST_F(ModelFolder, Loads) {
 }
 
 TEST_F(ModelFolder, AMissingFileIsNamed) {
-  for (const char* name : {"model_index.json", "unet/config.json", "vae/config.json", "text_encoder/config.json",
-                           "scheduler/scheduler_config.json"}) {
+  for (const char* name : {"model_index.json", "unet/config.json", "vae/config.json",
+                           "text_encoder/config.json", "scheduler/scheduler_config.json"}) {
     SetUp();
     std::filesystem::remove(folder_ + "/" + name);
     EXPECT_EQ(Load().code(), absl::StatusCode::kNotFound);
@@ -245,15 +289,19 @@ TEST_F(ModelFolder, PartsMustFit) {
   json unet = json::parse(kSd15Unet);
   unet["cross_attention_dim"] = 1024;
   Put("unet/config.json", unet.dump());
-  EXPECT_THAT(std::string(Load().message()), HasSubstr("cross_attention_dim is 1024, text_encoder/config.json: hidden_size is 768"));
+  EXPECT_THAT(
+      std::string(Load().message()),
+      HasSubstr("cross_attention_dim is 1024, text_encoder/config.json: hidden_size is 768"));
   unet["cross_attention_dim"] = 768;
   unet["in_channels"] = 9;
   Put("unet/config.json", unet.dump());
   EXPECT_EQ(Load().code(), kUnimplemented);
   EXPECT_THAT(std::string(Load().message()), HasSubstr("in_channels 9"));
   Put("model_index.json", R"({"_class_name":"StableDiffusionXLPipeline"})");
-  EXPECT_THAT(std::string(Load().message()),
-              HasSubstr("_class_name is \"StableDiffusionXLPipeline\"; this engine has StableDiffusionPipeline"));
+  EXPECT_THAT(
+      std::string(Load().message()),
+      HasSubstr(
+          "_class_name is \"StableDiffusionXLPipeline\"; this engine has StableDiffusionPipeline"));
 }
 
 }  // namespace

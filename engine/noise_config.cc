@@ -46,7 +46,8 @@ void RefuseTheRest(ConfigReader& config) {
   config.Only("use_karras_sigmas", {false});
   config.Only("use_lu_lambdas", {false});
   config.Only("variance_type", {});
-  config.Ignore({"dynamic_thresholding_ratio", "flow_shift", "sample_max_value", "skip_prk_steps", "time_shift_type"});
+  config.Ignore({"dynamic_thresholding_ratio", "flow_shift", "sample_max_value", "skip_prk_steps",
+                 "time_shift_type"});
 }
 
 }  // namespace
@@ -75,9 +76,11 @@ absl::StatusOr<NoiseConfig> ParseNoiseConfig(std::string_view json, const std::s
   }
   noise.steps_offset = config.Int("steps_offset", 0, 0, 100000);
   noise.set_alpha_to_one = config.Bool("set_alpha_to_one", true);
-  // DDIM's own default clamps; for another class the field says nothing, and a latent is not within +-1.
+  // DDIM's own default clamps; for another class the field says nothing, and a latent is not within
+  // +-1.
   const float range = static_cast<float>(config.Number("clip_sample_range", 1, 1e-3, 1e6));
-  if (config.Bool("clip_sample", noise.default_sampler == SamplerKind::kDdim)) noise.clip_sample = range;
+  if (config.Bool("clip_sample", noise.default_sampler == SamplerKind::kDdim))
+    noise.clip_sample = range;
   config.Only("trained_betas", {});
   config.Only("rescale_betas_zero_snr", {false});
 
@@ -86,8 +89,9 @@ absl::StatusOr<NoiseConfig> ParseNoiseConfig(std::string_view json, const std::s
     TS_RETURN_IF_ERROR(config.status());
     return noise;
   }
-  noise.final_sigma = OneOf<FinalSigma>(config, "final_sigmas_type", "zero",
-                                        {{"zero", FinalSigma::kZero}, {"sigma_min", FinalSigma::kSigmaMin}});
+  noise.final_sigma =
+      OneOf<FinalSigma>(config, "final_sigmas_type", "zero",
+                        {{"zero", FinalSigma::kZero}, {"sigma_min", FinalSigma::kSigmaMin}});
   noise.lower_order_final = config.Bool("lower_order_final", true);
   noise.euler_at_final = config.Bool("euler_at_final", false);
   RefuseTheRest(config);

@@ -11,7 +11,8 @@ std::vector<float> Linspace(float first, float last, int n) {
   std::vector<float> values(n, first);
   const float step = n > 1 ? (last - first) / static_cast<float>(n - 1) : 0;
   for (int i = 0; i < n; ++i) {
-    values[i] = i < n / 2 ? first + step * static_cast<float>(i) : last - step * static_cast<float>(n - 1 - i);
+    values[i] = i < n / 2 ? first + step * static_cast<float>(i)
+                          : last - step * static_cast<float>(n - 1 - i);
   }
   return n > 1 ? values : std::vector<float>(n, first);
 }
@@ -21,8 +22,9 @@ std::vector<float> Betas(const NoiseConfig& config) {
     return Linspace(static_cast<float>(config.beta_start), static_cast<float>(config.beta_end),
                     config.train_timesteps);
   }
-  std::vector<float> betas = Linspace(static_cast<float>(std::sqrt(config.beta_start)),
-                                      static_cast<float>(std::sqrt(config.beta_end)), config.train_timesteps);
+  std::vector<float> betas =
+      Linspace(static_cast<float>(std::sqrt(config.beta_start)),
+               static_cast<float>(std::sqrt(config.beta_end)), config.train_timesteps);
   for (float& beta : betas) beta *= beta;
   return betas;
 }
@@ -34,8 +36,8 @@ std::vector<double> FallingLinspace(double last, int n) {
   return values;
 }
 
-// numpy.arange(n, 0, -n / steps), rounded, minus 1. Rounding of the ratio can make numpy's last element the
-// end itself; the timestep before the first does not exist, so it is left away.
+// numpy.arange(n, 0, -n / steps), rounded, minus 1. Rounding of the ratio can make numpy's last
+// element the end itself; the timestep before the first does not exist, so it is left away.
 std::vector<double> Trailing(int train_timesteps, int steps) {
   const double n = train_timesteps;
   const double delta = (n - n / steps) - n;
@@ -63,12 +65,14 @@ std::vector<float> Sigmas(const std::vector<float>& alphas_cumprod) {
   return sigmas;
 }
 
-absl::StatusOr<std::vector<double>> Timesteps(const NoiseConfig& config, const TimestepOptions& options) {
+absl::StatusOr<std::vector<double>> Timesteps(const NoiseConfig& config,
+                                              const TimestepOptions& options) {
   const int train = config.train_timesteps;
   const bool one_more = options.drop_last && options.spacing != TimestepSpacing::kTrailing;
   const int made = options.steps + (one_more ? 1 : 0);
   if (options.steps < 1 || made > train) {
-    return absl::InvalidArgumentError(absl::StrCat("steps is ", options.steps, "; this model and sampler take 1 to ",
+    return absl::InvalidArgumentError(absl::StrCat("steps is ", options.steps,
+                                                   "; this model and sampler take 1 to ",
                                                    train - (one_more ? 1 : 0)));
   }
   std::vector<double> timesteps;
@@ -92,9 +96,9 @@ absl::StatusOr<std::vector<double>> Timesteps(const NoiseConfig& config, const T
   }
   const auto [low, high] = std::minmax_element(timesteps.begin(), timesteps.end());
   if (*low < 0 || *high > train - 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("steps ", options.steps, " with the model's steps_offset ", config.steps_offset,
-                     " leave its ", train, " training timesteps; ask for fewer steps"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "steps ", options.steps, " with the model's steps_offset ", config.steps_offset,
+        " leave its ", train, " training timesteps; ask for fewer steps"));
   }
   return timesteps;
 }

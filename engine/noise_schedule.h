@@ -1,7 +1,8 @@
 // How much noise is left at each training timestep, and which timesteps a run of n steps visits.
 //
-// Computed as diffusers does: fp32 where torch computes, double where numpy does, in the same order, because
-// the parity of a whole run (relative L2 < 1e-4) has no room for another rounding of the cumulative product.
+// Computed as diffusers does: fp32 where torch computes, double where numpy does, in the same
+// order, because the parity of a whole run (relative L2 < 1e-4) has no room for another rounding of
+// the cumulative product.
 #pragma once
 
 #include <vector>
@@ -11,10 +12,12 @@
 
 namespace tiltshift::engine {
 
-// alphas_cumprod [train_timesteps]: the product of 1 - beta up to each timestep (Ho et al. 2020, eq. 4).
+// alphas_cumprod [train_timesteps]: the product of 1 - beta up to each timestep (Ho et al. 2020,
+// eq. 4).
 std::vector<float> AlphasCumprod(const NoiseConfig& config);
 
-// ((1 - a) / a)^0.5 of each: the noise's standard deviation where the signal's scale is 1 (Karras et al. 2022).
+// ((1 - a) / a)^0.5 of each: the noise's standard deviation where the signal's scale is 1 (Karras
+// et al. 2022).
 std::vector<float> Sigmas(const std::vector<float>& alphas_cumprod);
 
 // The timesteps of a run, falling, as numbers of the training range.
@@ -22,10 +25,11 @@ struct TimestepOptions {
   TimestepSpacing spacing = TimestepSpacing::kLeading;
   int steps = 20;
   bool whole = true;       // linspace rounds to whole timesteps
-  bool drop_last = false;  // leading and linspace make one timestep more and leave the last away (DPM++)
+  bool drop_last = false;  // leading and linspace make one more and leave the last away (DPM++)
 };
 // InvalidArgument: a timestep outside the training range, or more steps than it has.
-absl::StatusOr<std::vector<double>> Timesteps(const NoiseConfig& config, const TimestepOptions& options);
+absl::StatusOr<std::vector<double>> Timesteps(const NoiseConfig& config,
+                                              const TimestepOptions& options);
 
 // numpy.interp over the indices 0, 1, ... of `table`, in double.
 double Interpolate(const std::vector<float>& table, double index);

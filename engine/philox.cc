@@ -9,8 +9,8 @@ constexpr uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
 constexpr uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;  // golden ratio, sqrt(3) - 1
 constexpr double kTwoPow32 = 4294967296.0;
 
-// Natural logarithm of x in (0, 1]: x = m * 2^e with m near 1, log m = 2 atanh((m - 1) / (m + 1)). The series
-// stops at s^23 with |s| < 0.172: 4e-19.
+// Natural logarithm of x in (0, 1]: x = m * 2^e with m near 1, log m = 2 atanh((m - 1) / (m + 1)).
+// The series stops at s^23 with |s| < 0.172: 4e-19.
 double Log(double x) {
   int exponent;
   double m = std::frexp(x, &exponent);
@@ -54,10 +54,14 @@ SinCos SinCosOfTurn(uint32_t turn) {
   const double s = mirrored ? CosSeries(x) : SinSeries(x);
   const double c = mirrored ? SinSeries(x) : CosSeries(x);
   switch (turn >> 30) {
-    case 0: return {s, c};
-    case 1: return {c, -s};
-    case 2: return {-s, -c};
-    default: return {-c, s};
+    case 0:
+      return {s, c};
+    case 1:
+      return {c, -s};
+    case 2:
+      return {-s, -c};
+    default:
+      return {-c, s};
   }
 }
 
@@ -84,15 +88,16 @@ std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> c, std::array<uint32_
 }
 
 void FillNormal(uint64_t seed, uint32_t stream_step, std::span<float> out, uint64_t offset) {
-  const std::array<uint32_t, 2> key = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
+  const std::array<uint32_t, 2> key = {static_cast<uint32_t>(seed),
+                                       static_cast<uint32_t>(seed >> 32)};
   float block[4];
   for (size_t i = 0; i < out.size(); ++i) {
     const uint64_t index = offset + i;
     if (i == 0 || index % 4 == 0) {
       const uint64_t counter = index / 4;
-      const auto r = Philox4x32({static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32),
-                                 stream_step, 0},
-                                key);
+      const auto r = Philox4x32(
+          {static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), stream_step, 0},
+          key);
       BoxMuller(r[0], r[1], block);
       BoxMuller(r[2], r[3], block + 2);
     }

@@ -13,7 +13,8 @@ using Block = std::array<uint32_t, 4>;
 
 // Random123's kat_vectors, lines "philox4x32 10".
 TEST(Philox, KnownAnswers) {
-  EXPECT_EQ(Philox4x32({0, 0, 0, 0}, {0, 0}), (Block{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(Philox4x32({0, 0, 0, 0}, {0, 0}),
+            (Block{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   EXPECT_EQ(Philox4x32({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}),
             (Block{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
   EXPECT_EQ(Philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
@@ -28,8 +29,10 @@ TEST(FillNormal, IsBoxMullerOfTheBlocks) {
     const Block r = Philox4x32({static_cast<uint32_t>(i / 4), 0, 7, 0}, {0x89abcdef, 0x01234567});
     const size_t half = i % 4;
     const long double radius = std::sqrt(-2 * std::log((r[half] + 1.0L) / 4294967296.0L));
-    const long double angle = 2 * 3.14159265358979323846264338327950288L * r[half + 1] / 4294967296.0L;
-    // Double arithmetic within a few ulp, then one rounding to float: half a float's ulp and a little.
+    const long double angle =
+        2 * 3.14159265358979323846264338327950288L * r[half + 1] / 4294967296.0L;
+    // Double arithmetic within a few ulp, then one rounding to float: half a float's ulp and a
+    // little.
     const float bound = 6e-8f;
     EXPECT_NEAR(got[i], radius * std::cos(angle), bound * std::abs(got[i]) + 1e-15);
     EXPECT_NEAR(got[i + 1], radius * std::sin(angle), bound * std::abs(got[i + 1]) + 1e-15);
@@ -51,7 +54,8 @@ TEST(FillNormal, DoesNotDependOnHowTheRangeIsCut) {
 
 TEST(FillNormal, PassesTheFirst32BitsOfTheCounter) {
   float far[2], near[1];
-  FillNormal(1, 0, far, (uint64_t{1} << 34) - 1);  // the last of block 2^32 - 1, the first of block 2^32
+  FillNormal(1, 0, far,
+             (uint64_t{1} << 34) - 1);  // the last of block 2^32 - 1, the first of block 2^32
   FillNormal(1, 0, near, 0);
   EXPECT_NE(far[1], near[0]);
 }
@@ -65,11 +69,13 @@ TEST(FillNormal, EverySeedAndStepIsItsOwnStream) {
     }
   }
   for (size_t a = 0; a < streams.size(); ++a) {
-    for (size_t b = a + 1; b < streams.size(); ++b) EXPECT_NE(streams[a], streams[b]) << a << " " << b;
+    for (size_t b = a + 1; b < streams.size(); ++b)
+      EXPECT_NE(streams[a], streams[b]) << a << " " << b;
   }
 }
 
-// With n numbers the sample's moments are off by about sqrt(1/n), sqrt(2/n) and sqrt(96/n): bounds of 5 sigma.
+// With n numbers the sample's moments are off by about sqrt(1/n), sqrt(2/n) and sqrt(96/n): bounds
+// of 5 sigma.
 TEST(FillNormal, HasTheMomentsOfANormal) {
   const int n = 1 << 20;
   std::vector<float> x(n);
@@ -85,7 +91,8 @@ TEST(FillNormal, HasTheMomentsOfANormal) {
   EXPECT_NEAR(fourth, 3, 5 * std::sqrt(96.0 / n));
 }
 
-// Pinned, so that a compiler or a machine that changes the noise is noticed before it changes a picture.
+// Pinned, so that a compiler or a machine that changes the noise is noticed before it changes a
+// picture.
 TEST(FillNormal, BitsAreTheSameEverywhere) {
   std::vector<float> x(4096);
   FillNormal(0, 0, x);

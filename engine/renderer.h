@@ -4,8 +4,8 @@
 //   Renderer renderer(*model);                 // one a slot; not shared between threads
 //   auto picture = renderer.Render(request);
 //
-// I4: the same request, model and render class give the same pixels, whatever the thread, the neighbours,
-// the renderer's past and the number of renderers.
+// I4: the same request, model and render class give the same pixels, whatever the thread, the
+// neighbours, the renderer's past and the number of renderers.
 #pragma once
 
 #include <cstdint>
@@ -28,17 +28,17 @@ struct LoadOptions {
 // Weights and configuration; immutable and shared by all renderers of a process.
 class Model {
  public:
-  // Errors name the file, the tensor or the config field. NotFound: no such directory; DataLoss: a damaged
-  // file; Unimplemented: a config this engine does not know; FailedPrecondition: bf16 asked for where
-  // the processor lacks it.
+  // Errors name the file, the tensor or the config field. NotFound: no such directory; DataLoss: a
+  // damaged file; Unimplemented: a config this engine does not know; FailedPrecondition: bf16 asked
+  // for where the processor lacks it.
   static absl::StatusOr<std::shared_ptr<const Model>> Load(const std::string& directory,
                                                            const LoadOptions& options);
   ~Model();
 
   // SHA-256 over the configs, tokenizer and weights, 64 hex characters.
   const std::string& hash() const;
-  // "cpu-avx512_core_amx/dnnl-2.6.3/engine-1/bf16/<first 12 of hash>": backend, instruction set, library,
-  // engine version, precision, model.
+  // "cpu-avx512_core_amx/dnnl-2.6.3/engine-1/bf16/<first 12 of hash>": backend, instruction set,
+  // library, engine version, precision, model.
   const std::string& render_class() const;
   // Width and height must be multiples of this (8 for the usual VAE times the UNet's own factor).
   int size_multiple() const;
@@ -55,7 +55,7 @@ struct RenderRequest {
   std::string prompt;
   std::string negative_prompt;
   uint64_t seed = 0;
-  int width = 256;   // pixels
+  int width = 256;  // pixels
   int height = 256;
   int steps = 20;
   double guidance_scale = 4.0;  // 1: one forward a step, no negative prompt
@@ -63,7 +63,7 @@ struct RenderRequest {
 };
 
 struct StageSeconds {
-  double encode = 0;   // text to embeddings; near zero when cached
+  double encode = 0;  // text to embeddings; near zero when cached
   double denoise = 0;
   double decode = 0;
 };
@@ -75,7 +75,8 @@ struct Picture {
   StageSeconds seconds;
 };
 
-// A slot: scratch memory and cached primitives. Its oneDNN work runs on the calling thread's OpenMP team.
+// A slot: scratch memory and cached primitives. Its oneDNN work runs on the calling thread's OpenMP
+// team.
 class Renderer {
  public:
   explicit Renderer(std::shared_ptr<const Model> model);

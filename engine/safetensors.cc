@@ -22,12 +22,11 @@ struct DtypeRow {
   int bytes;
 };
 constexpr DtypeRow kDtypes[] = {
-    {Dtype::kBool, "BOOL", 1},      {Dtype::kU8, "U8", 1},     {Dtype::kI8, "I8", 1},
-    {Dtype::kF8E4M3, "F8_E4M3", 1}, {Dtype::kF8E5M2, "F8_E5M2", 1},
-    {Dtype::kI16, "I16", 2},        {Dtype::kU16, "U16", 2},   {Dtype::kF16, "F16", 2},
-    {Dtype::kBf16, "BF16", 2},      {Dtype::kI32, "I32", 4},   {Dtype::kU32, "U32", 4},
-    {Dtype::kF32, "F32", 4},        {Dtype::kI64, "I64", 8},   {Dtype::kU64, "U64", 8},
-    {Dtype::kF64, "F64", 8},
+    {Dtype::kBool, "BOOL", 1},      {Dtype::kU8, "U8", 1},          {Dtype::kI8, "I8", 1},
+    {Dtype::kF8E4M3, "F8_E4M3", 1}, {Dtype::kF8E5M2, "F8_E5M2", 1}, {Dtype::kI16, "I16", 2},
+    {Dtype::kU16, "U16", 2},        {Dtype::kF16, "F16", 2},        {Dtype::kBf16, "BF16", 2},
+    {Dtype::kI32, "I32", 4},        {Dtype::kU32, "U32", 4},        {Dtype::kF32, "F32", 4},
+    {Dtype::kI64, "I64", 8},        {Dtype::kU64, "U64", 8},        {Dtype::kF64, "F64", 8},
 };
 
 const DtypeRow& Row(Dtype dtype) {
@@ -39,7 +38,8 @@ const DtypeRow& Row(Dtype dtype) {
 }
 
 absl::Status Damaged(const std::string& file, const std::string& what) {
-  return absl::DataLossError(absl::StrCat(file, ": ", what, "; the file is damaged: fetch it again"));
+  return absl::DataLossError(
+      absl::StrCat(file, ": ", what, "; the file is damaged: fetch it again"));
 }
 
 // The bytes a shape takes; nothing where they pass 64 bits.
@@ -51,35 +51,42 @@ std::optional<uint64_t> ShapeBytes(const std::vector<int64_t>& shape, Dtype dtyp
   return bytes;
 }
 
-// Each tensor's bytes against its shape, then all tensors laid end to end against the file's `data`.
+// Each tensor's bytes against its shape, then all tensors laid end to end against the file's
+// `data`.
 std::string CheckLayout(std::vector<SafetensorsEntry>& entries, uint64_t data_bytes) {
-  std::sort(entries.begin(), entries.end(),
-            [](const SafetensorsEntry& a, const SafetensorsEntry& b) { return a.offsets < b.offsets; });
+  std::sort(
+      entries.begin(), entries.end(),
+      [](const SafetensorsEntry& a, const SafetensorsEntry& b) { return a.offsets < b.offsets; });
   uint64_t end = 0;
   for (const SafetensorsEntry& e : entries) {
     const auto [from, to] = e.offsets;
     const std::string tensor = absl::StrCat("tensor ", Quoted(e.name), ": ");
     if (from > to) return absl::StrCat(tensor, "data_offsets [", from, ", ", to, "] run backwards");
     const auto bytes = ShapeBytes(e.shape, e.dtype);
-    if (!bytes) return absl::StrCat(tensor, "the shape [", absl::StrJoin(e.shape, ", "), "] overflows");
+    if (!bytes)
+      return absl::StrCat(tensor, "the shape [", absl::StrJoin(e.shape, ", "), "] overflows");
     if (*bytes != to - from) {
-      return absl::StrCat(tensor, std::string(DtypeName(e.dtype)), " [", absl::StrJoin(e.shape, ", "), "] takes ", *bytes,
+      return absl::StrCat(tensor, std::string(DtypeName(e.dtype)), " [",
+                          absl::StrJoin(e.shape, ", "), "] takes ", *bytes,
                           " bytes, data_offsets give it ", to - from);
     }
     if (to > data_bytes) {
       return absl::StrCat(tensor, "its data ends at byte ", to, ", the file has ", data_bytes,
                           " bytes of data: it is truncated");
     }
-    if (from < end) return absl::StrCat(tensor, "its data overlaps another tensor's at byte ", from);
-    if (from > end) return absl::StrCat(tensor, from - end, " bytes before its data belong to no tensor");
+    if (from < end)
+      return absl::StrCat(tensor, "its data overlaps another tensor's at byte ", from);
+    if (from > end)
+      return absl::StrCat(tensor, from - end, " bytes before its data belong to no tensor");
     end = to;
   }
-  if (end != data_bytes) return absl::StrCat(data_bytes - end, " bytes after the last tensor belong to none");
+  if (end != data_bytes)
+    return absl::StrCat(data_bytes - end, " bytes after the last tensor belong to none");
   return "";
 }
 
-// 1 sign, 5 exponent (bias 15), 10 fraction bits; branches rather than arithmetic on float subnormals, which
-// a thread may have set to flush.
+// 1 sign, 5 exponent (bias 15), 10 fraction bits; branches rather than arithmetic on float
+// subnormals, which a thread may have set to flush.
 float HalfToFloat(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
   const uint32_t exponent = half >> 10 & 0x1f;
@@ -92,7 +99,9 @@ float HalfToFloat(uint16_t half) {
   return std::bit_cast<float>(sign | rebiased << 23 | fraction << 13);
 }
 
-float Bfloat16ToFloat(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+float Bfloat16ToFloat(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 template <typename Stored, typename F>
 void Convert(const TensorView& view, std::span<float> out, F to_float) {
@@ -123,12 +132,21 @@ int64_t TensorView::elements() const {
 absl::Status CopyAsFloat(const TensorView& view, std::span<float> out) {
   TS_CHECK(static_cast<int64_t>(out.size()) == view.elements());
   switch (view.dtype) {
-    case Dtype::kF32: Convert<float>(view, out, [](float v) { return v; }); break;
-    case Dtype::kF64: Convert<double>(view, out, [](double v) { return static_cast<float>(v); }); break;
-    case Dtype::kF16: Convert<uint16_t>(view, out, HalfToFloat); break;
-    case Dtype::kBf16: Convert<uint16_t>(view, out, Bfloat16ToFloat); break;
+    case Dtype::kF32:
+      Convert<float>(view, out, [](float v) { return v; });
+      break;
+    case Dtype::kF64:
+      Convert<double>(view, out, [](double v) { return static_cast<float>(v); });
+      break;
+    case Dtype::kF16:
+      Convert<uint16_t>(view, out, HalfToFloat);
+      break;
+    case Dtype::kBf16:
+      Convert<uint16_t>(view, out, Bfloat16ToFloat);
+      break;
     default:
-      return absl::InvalidArgumentError(absl::StrCat(std::string(DtypeName(view.dtype)), " is no floating-point weight"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(std::string(DtypeName(view.dtype)), " is no floating-point weight"));
   }
   return absl::OkStatus();
 }
@@ -140,10 +158,12 @@ absl::StatusOr<TensorMap> ParseSafetensors(std::string_view bytes, const std::st
   }
   for (int i = 7; i >= 0; --i) header_bytes = header_bytes << 8 | static_cast<uint8_t>(bytes[i]);
   if (header_bytes > kMaxHeaderBytes) {
-    return Damaged(file, absl::StrCat("a header of ", header_bytes, " bytes; the format allows ", kMaxHeaderBytes));
+    return Damaged(file, absl::StrCat("a header of ", header_bytes, " bytes; the format allows ",
+                                      kMaxHeaderBytes));
   }
   if (header_bytes > bytes.size() - sizeof(header_bytes)) {
-    return Damaged(file, absl::StrCat("a header of ", header_bytes, " bytes in a file of ", bytes.size()));
+    return Damaged(
+        file, absl::StrCat("a header of ", header_bytes, " bytes in a file of ", bytes.size()));
   }
   const std::string_view header = bytes.substr(sizeof(header_bytes), header_bytes);
   const std::string_view data = bytes.substr(sizeof(header_bytes) + header_bytes);
@@ -158,7 +178,8 @@ absl::StatusOr<TensorMap> ParseSafetensors(std::string_view bytes, const std::st
     const auto [from, to] = e.offsets;
     TensorView view{e.dtype, std::move(e.shape), data.substr(from, to - from)};
     const auto [at, inserted] = tensors.emplace(std::move(e.name), std::move(view));
-    if (!inserted) return Damaged(file, absl::StrCat("tensor ", Quoted(at->first), " stands twice"));
+    if (!inserted)
+      return Damaged(file, absl::StrCat("tensor ", Quoted(at->first), " stands twice"));
   }
   return tensors;
 }

@@ -12,7 +12,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!tensors.ok()) return 0;
   size_t covered = 0;
   for (const auto& [name, view] : *tensors) {
-    TS_CHECK(view.bytes.data() >= bytes.data() && view.bytes.data() + view.bytes.size() <= bytes.data() + size);
+    TS_CHECK(view.bytes.data() >= bytes.data() &&
+             view.bytes.data() + view.bytes.size() <= bytes.data() + size);
     TS_CHECK(view.bytes.size() == static_cast<size_t>(view.elements()) * DtypeBytes(view.dtype));
     covered += view.bytes.size();
     std::vector<float> out(view.elements());

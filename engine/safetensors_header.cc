@@ -16,8 +16,8 @@ constexpr size_t kMaxNameBytes = 1024;
 constexpr size_t kMaxRank = 16;
 constexpr unsigned kAllKeys = 7;
 
-// Follows the one shape that a header may have and stops at the first step off it, so that nothing is built
-// but the entries themselves.
+// Follows the one shape that a header may have and stops at the first step off it, so that nothing
+// is built but the entries themselves.
 class HeaderReader : public nlohmann::json_sax<json> {
  public:
   const std::string& error() const { return error_; }
@@ -33,8 +33,10 @@ class HeaderReader : public nlohmann::json_sax<json> {
 
   bool number_unsigned(number_unsigned_t value) override {
     if (place_ == Place::kShape) {
-      if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return Fail("a dimension too large");
-      if (entry().shape.size() == kMaxRank) return Fail(absl::StrCat("more than ", kMaxRank, " dimensions"));
+      if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+        return Fail("a dimension too large");
+      if (entry().shape.size() == kMaxRank)
+        return Fail(absl::StrCat("more than ", kMaxRank, " dimensions"));
       entry().shape.push_back(static_cast<int64_t>(value));
       return true;
     }
@@ -58,10 +60,17 @@ class HeaderReader : public nlohmann::json_sax<json> {
 
   bool start_object(size_t) override {
     switch (place_) {
-      case Place::kStart: place_ = Place::kTop; return true;
-      case Place::kTensorStart: place_ = Place::kTensor; return true;
-      case Place::kMetadataStart: place_ = Place::kMetadata; return true;
-      default: return Unexpected("an object");
+      case Place::kStart:
+        place_ = Place::kTop;
+        return true;
+      case Place::kTensorStart:
+        place_ = Place::kTensor;
+        return true;
+      case Place::kMetadataStart:
+        place_ = Place::kMetadata;
+        return true;
+      default:
+        return Unexpected("an object");
     }
   }
 
@@ -85,7 +94,8 @@ class HeaderReader : public nlohmann::json_sax<json> {
   }
 
   bool end_array() override {
-    if (place_ == Place::kOffsets && offsets_read_ != 2) return Fail("data_offsets needs two numbers");
+    if (place_ == Place::kOffsets && offsets_read_ != 2)
+      return Fail("data_offsets needs two numbers");
     place_ = Place::kTensor;
     return true;
   }
@@ -102,7 +112,17 @@ class HeaderReader : public nlohmann::json_sax<json> {
 
  private:
   enum class Place {
-    kStart, kTop, kMetadataStart, kMetadata, kTensorStart, kTensor, kDtype, kShapeStart, kShape, kOffsetsStart, kOffsets
+    kStart,
+    kTop,
+    kMetadataStart,
+    kMetadata,
+    kTensorStart,
+    kTensor,
+    kDtype,
+    kShapeStart,
+    kShape,
+    kOffsetsStart,
+    kOffsets
   };
 
   SafetensorsEntry& entry() { return entries_.back(); }
@@ -114,9 +134,11 @@ class HeaderReader : public nlohmann::json_sax<json> {
       return true;
     }
     if (name.empty() || name.size() > kMaxNameBytes) {
-      return Fail(absl::StrCat("a tensor name of ", name.size(), " bytes; 1 to ", kMaxNameBytes, " are allowed"));
+      return Fail(absl::StrCat("a tensor name of ", name.size(), " bytes; 1 to ", kMaxNameBytes,
+                               " are allowed"));
     }
-    if (entries_.size() == kMaxTensors) return Fail(absl::StrCat("more than ", kMaxTensors, " tensors"));
+    if (entries_.size() == kMaxTensors)
+      return Fail(absl::StrCat("more than ", kMaxTensors, " tensors"));
     entries_.push_back({.name = name});
     place_ = Place::kTensorStart;
     seen_ = 0;
@@ -134,12 +156,16 @@ class HeaderReader : public nlohmann::json_sax<json> {
     return true;
   }
 
-  bool Unexpected(const char* what) { return Fail(absl::StrCat(what, " where the format has none")); }
+  bool Unexpected(const char* what) {
+    return Fail(absl::StrCat(what, " where the format has none"));
+  }
 
   bool Fail(const std::string& what) {
-    const bool in_tensor = place_ != Place::kStart && place_ != Place::kTop && place_ != Place::kMetadata &&
-                           place_ != Place::kMetadataStart && !entries_.empty();
-    if (error_.empty()) error_ = in_tensor ? absl::StrCat("tensor ", Quoted(entry().name), ": ", what) : what;
+    const bool in_tensor = place_ != Place::kStart && place_ != Place::kTop &&
+                           place_ != Place::kMetadata && place_ != Place::kMetadataStart &&
+                           !entries_.empty();
+    if (error_.empty())
+      error_ = in_tensor ? absl::StrCat("tensor ", Quoted(entry().name), ": ", what) : what;
     return false;
   }
 
@@ -154,10 +180,12 @@ class HeaderReader : public nlohmann::json_sax<json> {
 }  // namespace
 
 absl::StatusOr<std::vector<SafetensorsEntry>> ReadSafetensorsHeader(std::string_view header) {
-  // The parser would skip a byte order mark and white space before the brace; the format has neither.
+  // The parser would skip a byte order mark and white space before the brace; the format has
+  // neither.
   if (!header.starts_with('{')) return absl::DataLossError("the header does not begin with {");
   HeaderReader reader;
-  if (!json::sax_parse(header.begin(), header.end(), &reader)) return absl::DataLossError(reader.error());
+  if (!json::sax_parse(header.begin(), header.end(), &reader))
+    return absl::DataLossError(reader.error());
   return std::move(reader.entries());
 }
 

@@ -19,7 +19,8 @@ struct SafetensorsEntry {
   std::array<uint64_t, 2> offsets = {0, 0};  // begin, end
 };
 
-// The entries in the header's order. DataLoss, without the file's name, at the first step off the format.
+// The entries in the header's order. DataLoss, without the file's name, at the first step off the
+// format.
 absl::StatusOr<std::vector<SafetensorsEntry>> ReadSafetensorsHeader(std::string_view header);
 
 }  // namespace tiltshift::engine

@@ -41,9 +41,11 @@ TEST(Safetensors, GivesViewsIntoTheFile) {
 }
 
 TEST(Safetensors, TakesScalarsAndEmptyTensors) {
-  const auto tensors = ParseSafetensors(
-      File(R"({"none":{"dtype":"I64","shape":[0,5],"data_offsets":[0,0]},)"
-           R"("one":{"dtype":"BF16","shape":[],"data_offsets":[0,2]}})", "xy"), "f");
+  const auto tensors =
+      ParseSafetensors(File(R"({"none":{"dtype":"I64","shape":[0,5],"data_offsets":[0,0]},)"
+                            R"("one":{"dtype":"BF16","shape":[],"data_offsets":[0,2]}})",
+                            "xy"),
+                       "f");
   ASSERT_TRUE(tensors.ok()) << tensors.status();
   EXPECT_EQ(tensors->at("one").elements(), 1);
   EXPECT_EQ(tensors->at("none").elements(), 0);
@@ -84,29 +86,38 @@ TEST(Safetensors, EveryLieHasItsReason) {
       {one(good + R"(,"dtype":"F32")"), "data", "the key \"dtype\" is unknown or stands twice"},
       {one(R"("dtype":"F33","shape":[1],"data_offsets":[0,4])"), "data", "unknown dtype \"F33\""},
       {one(R"("dtype":32,"shape":[1],"data_offsets":[0,4])"), "data", "a number where"},
-      {one(R"("dtype":"F32","shape":[-1],"data_offsets":[0,4])"), "data", "a negative number where"},
+      {one(R"("dtype":"F32","shape":[-1],"data_offsets":[0,4])"), "data",
+       "a negative number where"},
       {one(R"("dtype":"F32","shape":[1.0],"data_offsets":[0,4])"), "data", "no 64-bit integer"},
       {one(R"("dtype":"F32","shape":["1"],"data_offsets":[0,4])"), "data", "a string where"},
       {one(R"("dtype":"F32","shape":[[1]],"data_offsets":[0,4])"), "data", "an array where"},
-      {one(R"("dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,4])"), "data", "a dimension too large"},
-      {one(R"("dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,4])"), "data", "no 64-bit integer"},
-      {one(R"("dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0])"), "", "overflows"},
-      {one(R"("dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0])"), "", "overflows"},
-      {one(R"("dtype":"F32","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"data_offsets":[0,4])"), "data",
-       "more than 16 dimensions"},
-      {one(R"("dtype":"F32","shape":[1],"data_offsets":[0])"), "data", "data_offsets needs two numbers"},
+      {one(R"("dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,4])"), "data",
+       "a dimension too large"},
+      {one(R"("dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,4])"), "data",
+       "no 64-bit integer"},
+      {one(R"("dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0])"), "",
+       "overflows"},
+      {one(R"("dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0])"), "",
+       "overflows"},
+      {one(R"("dtype":"F32","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"data_offsets":[0,4])"),
+       "data", "more than 16 dimensions"},
+      {one(R"("dtype":"F32","shape":[1],"data_offsets":[0])"), "data",
+       "data_offsets needs two numbers"},
       {one(R"("dtype":"F32","shape":[1],"data_offsets":[0,4,4])"), "data", "more than two numbers"},
       {one(R"("dtype":"F32","shape":[1],"data_offsets":[4,0])"), "data", "run backwards"},
-      {one(R"("dtype":"F32","shape":[2],"data_offsets":[0,4])"), "data", "F32 [2] takes 8 bytes, data_offsets give it 4"},
+      {one(R"("dtype":"F32","shape":[2],"data_offsets":[0,4])"), "data",
+       "F32 [2] takes 8 bytes, data_offsets give it 4"},
       {one(R"("dtype":"F32","shape":[2],"data_offsets":[0,8])"), "data", "its data ends at byte 8"},
-      {one(R"("dtype":"F32","shape":[1],"data_offsets":[18446744073709551612,18446744073709551615])"), "data",
-       "takes 4 bytes"},
-      {one(R"("dtype":"F32","shape":[1],"data_offsets":[1,5])"), ".data", "1 bytes before its data belong to no tensor"},
+      {one(R"("dtype":"F32","shape":[1],)"
+           R"("data_offsets":[18446744073709551612,18446744073709551615])"),
+       "data", "takes 4 bytes"},
+      {one(R"("dtype":"F32","shape":[1],"data_offsets":[1,5])"), ".data",
+       "1 bytes before its data belong to no tensor"},
       {one(good), "data+", "1 bytes after the last tensor"},
-      {"{\"w\":{" + good + "},\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", "datadata",
-       "tensor \"w\" stands twice"},
-      {"{\"w\":{" + good + "},\"v\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[2,6]}}", "dataXX",
-       "tensor \"v\": its data overlaps"},
+      {"{\"w\":{" + good + "},\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+       "datadata", "tensor \"w\" stands twice"},
+      {"{\"w\":{" + good + "},\"v\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[2,6]}}",
+       "dataXX", "tensor \"v\": its data overlaps"},
       {R"({"__metadata__":{},"__metadata__":{}})", "", "__metadata__ stands twice"},
       {R"({"__metadata__":{"a":1}})", "", "a number where"},
       {R"({"__metadata__":{"a":{}}})", "", "an object where"},
@@ -124,10 +135,12 @@ TEST(Safetensors, EveryLieHasItsReason) {
 }
 
 TEST(Safetensors, TheHeadersLengthIsCheckedBeforeItIsUsed) {
-  for (uint64_t claimed : {uint64_t{3}, uint64_t{100'000'000}, uint64_t{100'000'001}, uint64_t{1} << 63, ~uint64_t{0}}) {
+  for (uint64_t claimed : {uint64_t{3}, uint64_t{100'000'000}, uint64_t{100'000'001},
+                           uint64_t{1} << 63, ~uint64_t{0}}) {
     const auto tensors = ParseSafetensors(File("{}", "", claimed), "f");
     ASSERT_EQ(tensors.status().code(), absl::StatusCode::kDataLoss);
-    EXPECT_THAT(std::string(tensors.status().message()), HasSubstr(absl::StrCat("a header of ", claimed, " bytes")));
+    EXPECT_THAT(std::string(tensors.status().message()),
+                HasSubstr(absl::StrCat("a header of ", claimed, " bytes")));
   }
 }
 
@@ -143,7 +156,8 @@ TEST(CopyAsFloat, IsExactForEveryHalf) {
       EXPECT_EQ(std::isnan(got), fraction != 0);
       EXPECT_EQ(std::isinf(got), fraction == 0);
     } else {
-      EXPECT_EQ(got, sign * (exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25)));
+      EXPECT_EQ(got, sign * (exponent == 0 ? std::ldexp(fraction, -24)
+                                           : std::ldexp(1024 + fraction, exponent - 25)));
     }
     EXPECT_EQ(std::signbit(got), sign < 0);
   }
@@ -151,7 +165,9 @@ TEST(CopyAsFloat, IsExactForEveryHalf) {
 
 TEST(CopyAsFloat, ReadsUnalignedBytesOfEveryFloatingType) {
   std::string bytes = "?";
-  const auto append = [&](auto value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof(value)); };
+  const auto append = [&](auto value) {
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
+  };
   append(-1.5f);
   append(2.25);
   append(static_cast<uint16_t>(0x3fc0));
@@ -163,7 +179,8 @@ TEST(CopyAsFloat, ReadsUnalignedBytesOfEveryFloatingType) {
   EXPECT_EQ(got, 2.25f);
   ASSERT_TRUE(CopyAsFloat({Dtype::kBf16, {1}, at.substr(13, 2)}, {&got, 1}).ok());
   EXPECT_EQ(got, 1.5f);
-  EXPECT_EQ(CopyAsFloat({Dtype::kI32, {1}, at.substr(1, 4)}, {&got, 1}).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CopyAsFloat({Dtype::kI32, {1}, at.substr(1, 4)}, {&got, 1}).code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -26,17 +26,23 @@ float Lambda(AlphaSigma s) { return std::log(s.alpha) - std::log(s.sigma); }
 // x0 and eps of x = alpha x0 + sigma eps, from what the model says of it.
 float PredictX0(PredictionType prediction, float x, float output, AlphaSigma at) {
   switch (prediction) {
-    case PredictionType::kSample: return output;
-    case PredictionType::kVPrediction: return at.alpha * x - at.sigma * output;
-    default: return (x - at.sigma * output) / at.alpha;
+    case PredictionType::kSample:
+      return output;
+    case PredictionType::kVPrediction:
+      return at.alpha * x - at.sigma * output;
+    default:
+      return (x - at.sigma * output) / at.alpha;
   }
 }
 
 float PredictEps(PredictionType prediction, float x, float output, AlphaSigma at) {
   switch (prediction) {
-    case PredictionType::kSample: return (x - at.alpha * output) / at.sigma;
-    case PredictionType::kVPrediction: return at.alpha * output + at.sigma * x;
-    default: return output;
+    case PredictionType::kSample:
+      return (x - at.alpha * output) / at.sigma;
+    case PredictionType::kVPrediction:
+      return at.alpha * output + at.sigma * x;
+    default:
+      return output;
   }
 }
 
@@ -65,7 +71,8 @@ class Ddim final : public Sampler {
       const int before = static_cast<int>(t) - stride;
       const float a = alphas[static_cast<int>(t)];
       const float a_before = before >= 0 ? alphas[before] : last;
-      at_.push_back({{std::sqrt(a), std::sqrt(1.0f - a)}, {std::sqrt(a_before), std::sqrt(1.0f - a_before)}});
+      at_.push_back(
+          {{std::sqrt(a), std::sqrt(1.0f - a)}, {std::sqrt(a_before), std::sqrt(1.0f - a_before)}});
     }
   }
 
@@ -91,7 +98,8 @@ class Ddim final : public Sampler {
   std::vector<At> at_;
 };
 
-// Karras et al. 2022, algorithm 1 without the correction: one step along dx/dsigma = (x - x0) / sigma.
+// Karras et al. 2022, algorithm 1 without the correction: one step along dx/dsigma = (x - x0) /
+// sigma.
 class Euler final : public Sampler {
  public:
   Euler(const NoiseConfig& config, TimestepSpacing spacing, const std::vector<double>& timesteps)
@@ -130,14 +138,17 @@ class Euler final : public Sampler {
 // Lu et al. 2022, algorithm 2 (2M) with the midpoint form; history is the x0 of the step before.
 class Dpmpp2m final : public Sampler {
  public:
-  Dpmpp2m(const NoiseConfig& config, const std::vector<double>& timesteps) : prediction_(config.prediction) {
+  Dpmpp2m(const NoiseConfig& config, const std::vector<double>& timesteps)
+      : prediction_(config.prediction) {
     timesteps_.assign(timesteps.begin(), timesteps.end());
     const std::vector<float> sigmas = RunSigmas(config, timesteps);
     const int n = steps();
-    const bool last_is_first_order =
-        config.euler_at_final || (config.lower_order_final && n < 15) || config.final_sigma == FinalSigma::kZero;
+    const bool last_is_first_order = config.euler_at_final ||
+                                     (config.lower_order_final && n < 15) ||
+                                     config.final_sigma == FinalSigma::kZero;
     for (int step = 0; step < n; ++step) {
-      const AlphaSigma to = VariancePreserving(sigmas[step + 1]), from = VariancePreserving(sigmas[step]);
+      const AlphaSigma to = VariancePreserving(sigmas[step + 1]),
+                       from = VariancePreserving(sigmas[step]);
       const float h = Lambda(to) - Lambda(from);
       At at{from, to.sigma / from.sigma, to.alpha * (std::exp(-h) - 1.0f), 0};
       if (step > 0 && !(step == n - 1 && last_is_first_order)) {
@@ -181,19 +192,21 @@ void Sampler::ScaleInput(int step, std::span<const float> latent, std::span<floa
   if (input.data() != latent.data()) std::copy(latent.begin(), latent.end(), input.begin());
 }
 
-absl::StatusOr<std::unique_ptr<const Sampler>> MakeSampler(SamplerKind kind, const NoiseConfig& config, int steps) {
+absl::StatusOr<std::unique_ptr<const Sampler>> MakeSampler(SamplerKind kind,
+                                                           const NoiseConfig& config, int steps) {
   if (kind == SamplerKind::kModelDefault) {
     if (!config.default_sampler) {
-      return absl::UnimplementedError(
-          absl::StrCat("the model's own sampler, ", Quoted(config.class_name),
-                       ", is not one of this engine's: set render.sampler to ddim, euler or dpmpp_2m"));
+      return absl::UnimplementedError(absl::StrCat(
+          "the model's own sampler, ", Quoted(config.class_name),
+          ", is not one of this engine's: set render.sampler to ddim, euler or dpmpp_2m"));
     }
     kind = *config.default_sampler;
   }
   // Beyond this, sigma^2 + 1 and its inverse leave fp32.
   if (!(AlphasCumprod(config).back() > 1e-30f)) {
     return absl::InvalidArgumentError(
-        "the model's scheduler config: beta_start, beta_end and num_train_timesteps leave no signal at the end");
+        "the model's scheduler config: beta_start, beta_end and num_train_timesteps leave no "
+        "signal at the end");
   }
   const TimestepSpacing spacing = config.spacing.value_or(
       kind == SamplerKind::kDdim ? TimestepSpacing::kLeading : TimestepSpacing::kLinspace);
@@ -203,9 +216,12 @@ absl::StatusOr<std::unique_ptr<const Sampler>> MakeSampler(SamplerKind kind, con
                                          .whole = kind != SamplerKind::kEuler,
                                          .drop_last = kind == SamplerKind::kDpmpp2m}));
   switch (kind) {
-    case SamplerKind::kEuler: return std::make_unique<Euler>(config, spacing, timesteps);
-    case SamplerKind::kDpmpp2m: return std::make_unique<Dpmpp2m>(config, timesteps);
-    default: return std::make_unique<Ddim>(config, timesteps);
+    case SamplerKind::kEuler:
+      return std::make_unique<Euler>(config, spacing, timesteps);
+    case SamplerKind::kDpmpp2m:
+      return std::make_unique<Dpmpp2m>(config, timesteps);
+    default:
+      return std::make_unique<Ddim>(config, timesteps);
   }
 }
 

@@ -1,5 +1,6 @@
-// The update rules between two steps: DDIM (Song et al. 2021, eta 0), Euler (Karras et al. 2022, algorithm 1
-// without churn) and DPM-Solver++ 2M (Lu et al. 2022, midpoint), each equal to diffusers' class of that name.
+// The update rules between two steps: DDIM (Song et al. 2021, eta 0), Euler (Karras et al. 2022,
+// algorithm 1 without churn) and DPM-Solver++ 2M (Lu et al. 2022, midpoint), each equal to
+// diffusers' class of that name.
 //
 //   auto sampler = MakeSampler(kind, config.noise, steps);
 //   FillNormal(seed, 0, latent), times (*sampler)->initial_noise_sigma()
@@ -39,8 +40,8 @@ class Sampler {
   // What the UNet sees of the latent at this step; `input` may be `latent` itself.
   virtual void ScaleInput(int step, std::span<const float> latent, std::span<float> input) const;
 
-  // Moves `latent` from `step` to the next, given the UNet's output for it. Steps of one sample go in order
-  // from 0; `history` has history_floats() and belongs to that sample. Allocates nothing.
+  // Moves `latent` from `step` to the next, given the UNet's output for it. Steps of one sample go
+  // in order from 0; `history` has history_floats() and belongs to that sample. Allocates nothing.
   virtual void Step(int step, std::span<const float> output, std::span<float> latent,
                     std::span<float> history) const = 0;
 
@@ -49,10 +50,11 @@ class Sampler {
   float initial_noise_sigma_ = 1;
 };
 
-// kModelDefault takes the config's own. InvalidArgument: `steps` outside 1..train_timesteps (DPM++ leading and
-// linspace: one less), spacing that leaves the training range, or betas that leave no signal; Unimplemented:
-// the model's default is a class that the engine does not have (the message says what to write).
-absl::StatusOr<std::unique_ptr<const Sampler>> MakeSampler(SamplerKind kind, const NoiseConfig& config,
-                                                           int steps);
+// kModelDefault takes the config's own. InvalidArgument: `steps` outside 1..train_timesteps (DPM++
+// leading and linspace: one less), spacing that leaves the training range, or betas that leave no
+// signal; Unimplemented: the model's default is a class that the engine does not have (the message
+// says what to write).
+absl::StatusOr<std::unique_ptr<const Sampler>> MakeSampler(SamplerKind kind,
+                                                           const NoiseConfig& config, int steps);
 
 }  // namespace tiltshift::engine

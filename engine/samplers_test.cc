@@ -17,7 +17,9 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 
 SamplerKind Kind(const std::string& name) {
-  return name == "ddim" ? SamplerKind::kDdim : name == "euler" ? SamplerKind::kEuler : SamplerKind::kDpmpp2m;
+  return name == "ddim"    ? SamplerKind::kDdim
+         : name == "euler" ? SamplerKind::kEuler
+                           : SamplerKind::kDpmpp2m;
 }
 
 const char* ClassOf(SamplerKind kind) {
@@ -64,9 +66,9 @@ json Goldens() {
   return json::parse(*text);
 }
 
-// The two computations round alike except for torch's linspace, log and exp, which differ in the last bits
-// from machine to machine: 2^-23 each, grown by h = lambda - lambda' (lambda up to 5, h down to 0.02) and by
-// the steps.
+// The two computations round alike except for torch's linspace, log and exp, which differ in the
+// last bits from machine to machine: 2^-23 each, grown by h = lambda - lambda' (lambda up to 5, h
+// down to 0.02) and by the steps.
 double Tolerance(int steps) { return 2e-6 * std::max(1.0, steps / 20.0); }
 
 TEST(Samplers, EqualDiffusers) {
@@ -76,12 +78,14 @@ TEST(Samplers, EqualDiffusers) {
   for (const json& golden : goldens) {
     const SamplerKind kind = Kind(golden["sampler"]);
     const int steps = golden["steps"];
-    SCOPED_TRACE(absl::StrCat(golden["sampler"].get<std::string>(), " ", steps, " ", golden["config"].dump()));
+    SCOPED_TRACE(absl::StrCat(golden["sampler"].get<std::string>(), " ", steps, " ",
+                              golden["config"].dump()));
     const auto sampler = MakeSampler(kind, Config(golden["config"].dump(), kind), steps);
     ASSERT_TRUE(sampler.ok()) << sampler.status();
     const Sampler& s = **sampler;
     ASSERT_EQ(s.steps(), static_cast<int>(golden["timesteps"].size()));
-    for (int step = 0; step < s.steps(); ++step) ASSERT_EQ(s.timestep(step), golden["timesteps"][step].get<float>());
+    for (int step = 0; step < s.steps(); ++step)
+      ASSERT_EQ(s.timestep(step), golden["timesteps"][step].get<float>());
     const double sigma = golden["initial_noise_sigma"];
     EXPECT_NEAR(s.initial_noise_sigma(), sigma, 1e-6 * sigma);
 
@@ -103,7 +107,8 @@ TEST(Samplers, EqualDiffusers) {
 // A checkpoint is (latent, step, history): going on from a copy gives the same bits.
 TEST(Samplers, GoOnFromACheckpoint) {
   for (SamplerKind kind : {SamplerKind::kDdim, SamplerKind::kEuler, SamplerKind::kDpmpp2m}) {
-    const NoiseConfig config = Config(R"({"beta_schedule":"scaled_linear","clip_sample":false})", kind);
+    const NoiseConfig config =
+        Config(R"({"beta_schedule":"scaled_linear","clip_sample":false})", kind);
     const auto sampler = MakeSampler(kind, config, 10);
     ASSERT_TRUE(sampler.ok());
     std::vector<float> latent = InitialLatent(**sampler);
@@ -127,8 +132,8 @@ TEST(Samplers, GoOnFromACheckpoint) {
 TEST(Samplers, EveryNumberOfStepsIsRefusedOrFinite) {
   for (SamplerKind kind : {SamplerKind::kDdim, SamplerKind::kEuler, SamplerKind::kDpmpp2m}) {
     for (const char* spacing : {"leading", "trailing", "linspace"}) {
-      const NoiseConfig config =
-          Config(absl::StrCat(R"({"clip_sample":false,"timestep_spacing":")", spacing, "\"}"), kind);
+      const NoiseConfig config = Config(
+          absl::StrCat(R"({"clip_sample":false,"timestep_spacing":")", spacing, "\"}"), kind);
       for (int steps = 1; steps <= 1000; ++steps) {
         SCOPED_TRACE(absl::StrCat(ClassOf(kind), " ", spacing, " ", steps));
         const auto sampler = MakeSampler(kind, config, steps);
@@ -154,14 +159,16 @@ TEST(Samplers, RefuseWhatCannotBeSampled) {
     return std::string(MakeSampler(kind, config, steps).status().message());
   };
   NoiseConfig config;
-  EXPECT_THAT(error(SamplerKind::kDdim, config, 0), HasSubstr("steps is 0; this model and sampler take 1 to 1000"));
+  EXPECT_THAT(error(SamplerKind::kDdim, config, 0),
+              HasSubstr("steps is 0; this model and sampler take 1 to 1000"));
   EXPECT_THAT(error(SamplerKind::kDdim, config, 1001), HasSubstr("take 1 to 1000"));
   EXPECT_THAT(error(SamplerKind::kDpmpp2m, config, 1000), HasSubstr("take 1 to 999"));
   config.class_name = "PNDMScheduler";
   EXPECT_THAT(error(SamplerKind::kModelDefault, config, 20),
               HasSubstr("\"PNDMScheduler\", is not one of this engine's: set render.sampler to"));
   config.steps_offset = 1;
-  EXPECT_THAT(error(SamplerKind::kDdim, config, 1000), HasSubstr("steps_offset 1 leave its 1000 training timesteps"));
+  EXPECT_THAT(error(SamplerKind::kDdim, config, 1000),
+              HasSubstr("steps_offset 1 leave its 1000 training timesteps"));
   config.beta_start = config.beta_end = 0.5;
   EXPECT_THAT(error(SamplerKind::kEuler, config, 20), HasSubstr("leave no signal"));
 }

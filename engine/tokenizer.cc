@@ -46,7 +46,8 @@ absl::StatusOr<TokenSpec> ReadTokenSpec(const json& value, const std::string& wh
     return absl::DataLossError(what + " is neither a string nor an object with content");
   }
   for (const char* name : {"lstrip", "rstrip", "single_word"}) {
-    if (flag(name)) return absl::UnimplementedError(absl::StrCat(what, ": ", name, " is not implemented"));
+    if (flag(name))
+      return absl::UnimplementedError(absl::StrCat(what, ": ", name, " is not implemented"));
   }
   return TokenSpec{value["content"].get<std::string>(), flag("normalized")};
 }
@@ -56,8 +57,8 @@ absl::StatusOr<Vocabulary> ReadVocabulary(const std::string& text, const std::st
   Vocabulary vocabulary;
   for (const auto& [token, id] : object.items()) {
     if (!id.is_number_unsigned() || id.get<uint64_t>() >= kMaxId) {
-      return absl::DataLossError(
-          absl::StrCat(file, ": the id of ", Quoted(token), " is not a whole number below ", kMaxId));
+      return absl::DataLossError(absl::StrCat(file, ": the id of ", Quoted(token),
+                                              " is not a whole number below ", kMaxId));
     }
     vocabulary[token] = id.get<int32_t>();
   }
@@ -68,7 +69,8 @@ absl::StatusOr<int> ReadLength(const json& config, const std::string& file) {
   const auto at = config.find("model_max_length");
   if (at == config.end() || at->is_null()) return kDefaultLength;
   if (!at->is_number() || at->get<double>() < 3) {
-    return absl::InvalidArgumentError(absl::StrCat(file, ": model_max_length must be a number of at least 3"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, ": model_max_length must be a number of at least 3"));
   }
   // transformers writes 1e30 for "no limit".
   return at->get<double>() > kMaxLength ? kDefaultLength : at->get<int>();
@@ -83,24 +85,28 @@ struct Tokenizer::Impl {
   int vocab_size = 0;
   int length = kDefaultLength;
 
-  absl::Status ReadSpecialTokens(const json& config, const json& special, const Vocabulary& vocabulary,
-                                 const std::string& where, int32_t* unknown);
+  absl::Status ReadSpecialTokens(const json& config, const json& special,
+                                 const Vocabulary& vocabulary, const std::string& where,
+                                 int32_t* unknown);
   void EncodeText(std::string_view text, bool normalized, std::vector<int32_t>& ids) const;
 };
 
-// transformers' order: added_tokens_decoder has the last word on flags; without it special_tokens_map.json
-// overrides the config, and of two specifications of one token the later one counts.
-absl::Status Tokenizer::Impl::ReadSpecialTokens(const json& config, const json& special, const Vocabulary& vocabulary,
+// transformers' order: added_tokens_decoder has the last word on flags; without it
+// special_tokens_map.json overrides the config, and of two specifications of one token the later
+// one counts.
+absl::Status Tokenizer::Impl::ReadSpecialTokens(const json& config, const json& special,
+                                                const Vocabulary& vocabulary,
                                                 const std::string& where, int32_t* unknown) {
   const std::string config_file = where + "/tokenizer_config.json";
   const auto add = [&](const TokenSpec& spec, bool override_flags) -> absl::StatusOr<int32_t> {
     const auto id = vocabulary.find(spec.content);
     if (spec.content.empty() || id == vocabulary.end()) {
-      return absl::DataLossError(
-          absl::StrCat(where, "/vocab.json: no token ", Quoted(spec.content), ", which the tokenizer's config names"));
+      return absl::DataLossError(absl::StrCat(where, "/vocab.json: no token ", Quoted(spec.content),
+                                              ", which the tokenizer's config names"));
     }
     const std::string text = spec.normalized ? NormalizePrompt(spec.content) : spec.content;
-    const auto old = std::find_if(added.begin(), added.end(), [&](const AddedToken& t) { return t.id == id->second; });
+    const auto old = std::find_if(added.begin(), added.end(),
+                                  [&](const AddedToken& t) { return t.id == id->second; });
     if (old == added.end()) {
       added.push_back({text, id->second, spec.normalized});
     } else if (override_flags) {
@@ -113,10 +119,12 @@ absl::Status Tokenizer::Impl::ReadSpecialTokens(const json& config, const json& 
   const bool decoded = decoder != config.end() && decoder->is_object();
   if (decoded) {
     if (decoder->size() > kMaxAddedTokens) {
-      return absl::UnimplementedError(absl::StrCat(config_file, ": more than ", kMaxAddedTokens, " added tokens"));
+      return absl::UnimplementedError(
+          absl::StrCat(config_file, ": more than ", kMaxAddedTokens, " added tokens"));
     }
     for (const auto& [id, value] : decoder->items()) {
-      TS_ASSIGN_OR_RETURN(const TokenSpec spec, ReadTokenSpec(value, config_file + ": added_tokens_decoder"));
+      TS_ASSIGN_OR_RETURN(const TokenSpec spec,
+                          ReadTokenSpec(value, config_file + ": added_tokens_decoder"));
       TS_RETURN_IF_ERROR(add(spec, true).status());
     }
   }
@@ -124,7 +132,10 @@ absl::Status Tokenizer::Impl::ReadSpecialTokens(const json& config, const json& 
     const char* name;
     const char* missing;
     int32_t* id;
-  } roles[] = {{"bos_token", kStart, &bos}, {"eos_token", kEnd, &eos}, {"unk_token", kEnd, unknown}, {"pad_token", kEnd, &pad}};
+  } roles[] = {{"bos_token", kStart, &bos},
+               {"eos_token", kEnd, &eos},
+               {"unk_token", kEnd, unknown},
+               {"pad_token", kEnd, &pad}};
   for (const auto& [name, missing, id] : roles) {
     const json& source = !decoded && special.contains(name) ? special : config;
     TokenSpec spec{missing, false};
@@ -136,9 +147,10 @@ absl::Status Tokenizer::Impl::ReadSpecialTokens(const json& config, const json& 
   return absl::OkStatus();
 }
 
-// Cuts out the added tokens of that kind, leftmost first and the longest of them; what is between goes on to
-// the next kind, and then to the words.
-void Tokenizer::Impl::EncodeText(std::string_view text, bool normalized, std::vector<int32_t>& ids) const {
+// Cuts out the added tokens of that kind, leftmost first and the longest of them; what is between
+// goes on to the next kind, and then to the words.
+void Tokenizer::Impl::EncodeText(std::string_view text, bool normalized,
+                                 std::vector<int32_t>& ids) const {
   const auto encode_plain = [&](std::string_view plain) {
     if (plain.empty()) return;
     if (!normalized) return EncodeText(NormalizePrompt(plain), true, ids);
@@ -168,8 +180,9 @@ absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
   TokenizerFiles files;
   TS_ASSIGN_OR_RETURN(files.vocab, ReadFile(folder + "/vocab.json", kMaxBytes));
   TS_ASSIGN_OR_RETURN(files.merges, ReadFile(folder + "/merges.txt", kMaxBytes));
-  const std::pair<const char*, std::string*> optional[] = {{"/tokenizer_config.json", &files.config},
-                                                           {"/special_tokens_map.json", &files.special_tokens}};
+  const std::pair<const char*, std::string*> optional[] = {
+      {"/tokenizer_config.json", &files.config},
+      {"/special_tokens_map.json", &files.special_tokens}};
   for (const auto& [name, text] : optional) {
     if (!std::filesystem::exists(folder + name)) continue;
     TS_ASSIGN_OR_RETURN(*text, ReadFile(folder + name, kMaxBytes));
@@ -178,29 +191,33 @@ absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
 }
 
 absl::StatusOr<Tokenizer> Tokenizer::Parse(const TokenizerFiles& files, const std::string& where) {
-  TS_ASSIGN_OR_RETURN(const Vocabulary vocabulary, ReadVocabulary(files.vocab, where + "/vocab.json"));
+  TS_ASSIGN_OR_RETURN(const Vocabulary vocabulary,
+                      ReadVocabulary(files.vocab, where + "/vocab.json"));
   const std::string config_file = where + "/tokenizer_config.json";
   json config = json::object(), special = json::object();
   if (!files.config.empty()) {
     TS_ASSIGN_OR_RETURN(config, ParseJsonObject(files.config, config_file));
   }
   if (!files.special_tokens.empty()) {
-    TS_ASSIGN_OR_RETURN(special, ParseJsonObject(files.special_tokens, where + "/special_tokens_map.json"));
+    TS_ASSIGN_OR_RETURN(special,
+                        ParseJsonObject(files.special_tokens, where + "/special_tokens_map.json"));
   }
   auto impl = std::make_unique<Impl>();
   TS_ASSIGN_OR_RETURN(impl->length, ReadLength(config, config_file));
   int32_t unknown = 0;
   TS_RETURN_IF_ERROR(impl->ReadSpecialTokens(config, special, vocabulary, where, &unknown));
-  TS_ASSIGN_OR_RETURN(impl->encoder,
-                      BytePairEncoder::Parse(vocabulary, files.merges, unknown, where + "/merges.txt"));
+  TS_ASSIGN_OR_RETURN(impl->encoder, BytePairEncoder::Parse(vocabulary, files.merges, unknown,
+                                                            where + "/merges.txt"));
   for (const auto& [token, id] : vocabulary) impl->vocab_size = std::max(impl->vocab_size, id + 1);
   return Tokenizer(std::move(impl));
 }
 
 absl::StatusOr<Tokens> Tokenizer::Encode(std::string_view text) const {
-  if (!IsUtf8(text)) return absl::InvalidArgumentError(absl::StrCat("the prompt ", Quoted(text), " is not UTF-8"));
+  if (!IsUtf8(text))
+    return absl::InvalidArgumentError(absl::StrCat("the prompt ", Quoted(text), " is not UTF-8"));
   if (text.size() > kMaxPromptBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("the prompt has ", text.size(), " bytes; ", kMaxPromptBytes, " are allowed"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the prompt has ", text.size(), " bytes; ", kMaxPromptBytes, " are allowed"));
   }
   std::vector<int32_t> ids;
   impl_->EncodeText(text, false, ids);

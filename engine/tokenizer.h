@@ -1,10 +1,11 @@
 // The CLIP tokenizer: a prompt in, the fixed number of token ids out that the text encoder takes.
 //
-// It equals `tokenizers` (the Rust library behind transformers' CLIPTokenizer) token for token: NFC, each run
-// of white space one space, lower case; split into contractions, runs of letters, single digits and runs of
-// the rest by Unicode class; then byte-level BPE with "</w>" ending a word. That is CLIPTokenizerFast, and
-// CLIPTokenizer since transformers 5. The older Python-only CLIPTokenizer mends text with `ftfy` first where that
-// is installed, and else drops accents; nothing here does either.
+// It equals `tokenizers` (the Rust library behind transformers' CLIPTokenizer) token for token:
+// NFC, each run of white space one space, lower case; split into contractions, runs of letters,
+// single digits and runs of the rest by Unicode class; then byte-level BPE with "</w>" ending a
+// word. That is CLIPTokenizerFast, and CLIPTokenizer since transformers 5. The older Python-only
+// CLIPTokenizer mends text with `ftfy` first where that is installed, and else drops accents;
+// nothing here does either.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +35,8 @@ struct TokenizerFiles {
 // Immutable; safe to share between threads.
 class Tokenizer {
  public:
-  // Reads vocab.json, merges.txt, and tokenizer_config.json and special_tokens_map.json where present.
-  // Errors name the file: NotFound, or DataLoss for a damaged one (line and reason).
+  // Reads vocab.json, merges.txt, and tokenizer_config.json and special_tokens_map.json where
+  // present. Errors name the file: NotFound, or DataLoss for a damaged one (line and reason).
   static absl::StatusOr<Tokenizer> Load(const std::string& folder);
   static absl::StatusOr<Tokenizer> Parse(const TokenizerFiles& files, const std::string& where);
 
@@ -43,8 +44,8 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // Text that spells a special token gives that token, as in transformers. InvalidArgument: not UTF-8, or
-  // longer than 1 MB.
+  // Text that spells a special token gives that token, as in transformers. InvalidArgument: not
+  // UTF-8, or longer than 1 MB.
   absl::StatusOr<Tokens> Encode(std::string_view text) const;
 
   int length() const;      // ids an Encode returns: model_max_length, 77 where the config has none

@@ -9,12 +9,14 @@ namespace {
 
 constexpr char kWordEnd[] = "</w>";
 
-// GPT-2's printable stand-in for each byte, in UTF-8: itself where Latin-1 prints it, else U+0100 and up.
+// GPT-2's printable stand-in for each byte, in UTF-8: itself where Latin-1 prints it, else U+0100
+// and up.
 std::array<std::string, 256> ByteNames() {
   std::array<std::string, 256> names;
   int moved = 0;
   for (int byte = 0; byte < 256; ++byte) {
-    const bool prints = (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+    const bool prints =
+        (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
     const int code = prints ? byte : 256 + moved++;
     if (code < 0x80) {
       names[byte] = static_cast<char>(code);
@@ -32,8 +34,9 @@ int32_t IdOr(const Vocabulary& vocabulary, const std::string& token, int32_t mis
 
 }  // namespace
 
-absl::StatusOr<BytePairEncoder> BytePairEncoder::Parse(const Vocabulary& vocabulary, std::string_view merges,
-                                                       int32_t unknown_id, const std::string& file) {
+absl::StatusOr<BytePairEncoder> BytePairEncoder::Parse(const Vocabulary& vocabulary,
+                                                       std::string_view merges, int32_t unknown_id,
+                                                       const std::string& file) {
   BytePairEncoder encoder;
   const std::array<std::string, 256> names = ByteNames();
   for (int byte = 0; byte < 256; ++byte) {
@@ -54,12 +57,15 @@ absl::StatusOr<BytePairEncoder> BytePairEncoder::Parse(const Vocabulary& vocabul
       return absl::DataLossError(absl::StrCat(file, ": line ", line_number, ": ", what));
     };
     const size_t space = line.find(' ');
-    if (space == line.npos || space == 0 || line.find(' ', space + 1) != line.npos || space + 1 == line.size()) {
+    if (space == line.npos || space == 0 || line.find(' ', space + 1) != line.npos ||
+        space + 1 == line.size()) {
       return bad(absl::StrCat("a merge is two tokens with a space between, not ", Quoted(line)));
     }
     const std::string left(line.substr(0, space)), right(line.substr(space + 1));
-    const int32_t ids[] = {IdOr(vocabulary, left, -1), IdOr(vocabulary, right, -1), IdOr(vocabulary, left + right, -1)};
-    if (ids[0] < 0 || ids[1] < 0) return bad(absl::StrCat("vocab.json lacks a token of ", Quoted(line)));
+    const int32_t ids[] = {IdOr(vocabulary, left, -1), IdOr(vocabulary, right, -1),
+                           IdOr(vocabulary, left + right, -1)};
+    if (ids[0] < 0 || ids[1] < 0)
+      return bad(absl::StrCat("vocab.json lacks a token of ", Quoted(line)));
     if (ids[2] < 0) return bad(absl::StrCat("vocab.json lacks ", Quoted(left + right)));
     encoder.merges_[Pair(ids[0], ids[1])] = {rank++, ids[2]};
   }
@@ -86,7 +92,8 @@ void BytePairEncoder::Encode(std::string_view word, std::vector<int32_t>& ids) c
   symbols.reserve(word.size());
   for (int i = 0; i < n; ++i) {
     const auto byte = static_cast<uint8_t>(word[i]);
-    symbols.push_back({i + 1 < n ? byte_ids_[byte] : last_byte_ids_[byte], i - 1, i + 1 < n ? i + 1 : -1});
+    symbols.push_back(
+        {i + 1 < n ? byte_ids_[byte] : last_byte_ids_[byte], i - 1, i + 1 < n ? i + 1 : -1});
   }
   std::priority_queue<Candidate> queue;
   const auto merge_at = [&](int at) -> const Merge* {
@@ -104,7 +111,8 @@ void BytePairEncoder::Encode(std::string_view word, std::vector<int32_t>& ids) c
     queue.pop();
     if (symbols[top.at].gone) continue;
     const Merge* merge = merge_at(top.at);
-    if (merge == nullptr || merge->joined != top.merge.joined) continue;  // a neighbour was joined meanwhile
+    if (merge == nullptr || merge->joined != top.merge.joined)
+      continue;  // a neighbour was joined meanwhile
     Symbol& left = symbols[top.at];
     Symbol& right = symbols[left.next];
     right.gone = true;

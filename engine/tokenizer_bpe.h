@@ -1,5 +1,5 @@
-// Byte-level byte-pair encoding (Sennrich et al. 2016; Radford et al. 2019): a word's bytes, joined pair by pair
-// in the order in which the merges were learned.
+// Byte-level byte-pair encoding (Sennrich et al. 2016; Radford et al. 2019): a word's bytes, joined
+// pair by pair in the order in which the merges were learned.
 #pragma once
 
 #include <array>
@@ -17,10 +17,11 @@ using Vocabulary = std::unordered_map<std::string, int32_t>;
 
 class BytePairEncoder {
  public:
-  // `merges` is merges.txt: "left right" a line, earlier lines first; `unknown_id` stands for a byte that the
-  // vocabulary lacks. DataLoss names the line.
-  static absl::StatusOr<BytePairEncoder> Parse(const Vocabulary& vocabulary, std::string_view merges,
-                                               int32_t unknown_id, const std::string& file);
+  // `merges` is merges.txt: "left right" a line, earlier lines first; `unknown_id` stands for a
+  // byte that the vocabulary lacks. DataLoss names the line.
+  static absl::StatusOr<BytePairEncoder> Parse(const Vocabulary& vocabulary,
+                                               std::string_view merges, int32_t unknown_id,
+                                               const std::string& file);
 
   // Appends the word's tokens; its last byte carries "</w>". O(n log n) in its bytes.
   void Encode(std::string_view word, std::vector<int32_t>& ids) const;

@@ -1,4 +1,5 @@
-// A small tokenizer over any prompt, and any merges over a small vocabulary: always `length` ids, all of them known.
+// A small tokenizer over any prompt, and any merges over a small vocabulary: always `length` ids,
+// all of them known.
 #include <cstdint>
 #include <string>
 
@@ -9,8 +10,8 @@ namespace {
 
 using namespace tiltshift::engine;
 
-constexpr char kVocab[] =
-    R"({"a":0,"b":1,"a</w>":2,"b</w>":3,"ab":4,"ab</w>":5,"aba":6,"!</w>":7,"<|startoftext|>":8,"<|endoftext|>":9})";
+constexpr char kVocab[] = R"({"a":0,"b":1,"a</w>":2,"b</w>":3,"ab":4,"ab</w>":5,)"
+                          R"("aba":6,"!</w>":7,"<|startoftext|>":8,"<|endoftext|>":9})";
 
 void CheckEncode(const Tokenizer& tokenizer, const std::string& text) {
   const auto tokens = tokenizer.Encode(text);
@@ -25,7 +26,8 @@ void CheckEncode(const Tokenizer& tokenizer, const std::string& text) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const Tokenizer tokenizer = *Tokenizer::Parse(
       {kVocab, "a b\nab a\na b</w>\n",
-       R"({"pad_token":"!</w>","eos_token":{"content":"<|endoftext|>","normalized":true}})", ""}, "fuzz");
+       R"({"pad_token":"!</w>","eos_token":{"content":"<|endoftext|>","normalized":true}})", ""},
+      "fuzz");
   const std::string text(reinterpret_cast<const char*>(data), size);
   CheckEncode(tokenizer, text);
   const auto other = Tokenizer::Parse({kVocab, text, "", ""}, "fuzz");

@@ -1,4 +1,5 @@
-// Against transformers: testdata/tokenizer_goldens.json, made by tests/goldens/make_tokenizer_goldens.py.
+// Against transformers: testdata/tokenizer_goldens.json, made by
+// tests/goldens/make_tokenizer_goldens.py.
 #include "engine/tokenizer.h"
 
 #include <gmock/gmock.h>
@@ -26,7 +27,8 @@ std::string Read(const std::string& name) {
 }
 
 absl::StatusOr<Tokenizer> Make(const std::string& config) {
-  return Tokenizer::Parse({Read("tokenizer/vocab.json"), Read("tokenizer/merges.txt"), config, ""}, "tok");
+  return Tokenizer::Parse({Read("tokenizer/vocab.json"), Read("tokenizer/merges.txt"), config, ""},
+                          "tok");
 }
 
 TEST(Tokenizer, EqualsTransformers) {
@@ -83,8 +85,10 @@ TEST(Tokenizer, RefusesWhatIsNotUtf8) {
 }
 
 TEST(Tokenizer, SpecialTokensMapOverridesTheConfig) {
-  const auto tokenizer = Tokenizer::Parse({Read("tokenizer/vocab.json"), Read("tokenizer/merges.txt"),
-                                           R"({"pad_token":"<|endoftext|>"})", R"({"pad_token":"!"})"}, "tok");
+  const auto tokenizer =
+      Tokenizer::Parse({Read("tokenizer/vocab.json"), Read("tokenizer/merges.txt"),
+                        R"({"pad_token":"<|endoftext|>"})", R"({"pad_token":"!"})"},
+                       "tok");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   EXPECT_EQ(tokenizer->pad_id(), 0);
 }
@@ -95,23 +99,32 @@ TEST(Tokenizer, DamagedFilesAreNamed) {
     return std::string(Tokenizer::Parse(files, "tok").status().message());
   };
   EXPECT_EQ(error({vocab, "#version: 0.2\na a</w>\n", "", ""}), "");
-  EXPECT_THAT(error({vocab, "#version\na a</w>\na\n", "", ""}),
-              HasSubstr("tok/merges.txt: line 3: a merge is two tokens with a space between, not \"a\""));
-  EXPECT_THAT(error({vocab, "a b\n", "", ""}), HasSubstr("line 1: vocab.json lacks a token of \"a b\""));
+  EXPECT_THAT(
+      error({vocab, "#version\na a</w>\na\n", "", ""}),
+      HasSubstr("tok/merges.txt: line 3: a merge is two tokens with a space between, not \"a\""));
+  EXPECT_THAT(error({vocab, "a b\n", "", ""}),
+              HasSubstr("line 1: vocab.json lacks a token of \"a b\""));
   EXPECT_THAT(error({vocab, "a a\n", "", ""}), HasSubstr("line 1: vocab.json lacks \"aa\""));
   EXPECT_THAT(error({"{\"a\":", "", "", ""}), HasSubstr("tok/vocab.json: not valid JSON"));
-  EXPECT_THAT(error({"{\"a\":-1}", "", "", ""}), HasSubstr("tok/vocab.json: the id of \"a\" is not"));
-  EXPECT_THAT(error({"{\"a\":1}", "", "", ""}), HasSubstr("tok/vocab.json: no token \"<|startoftext|>\""));
-  EXPECT_THAT(error({vocab, "", "[]", ""}), HasSubstr("tok/tokenizer_config.json: not a JSON object"));
+  EXPECT_THAT(error({"{\"a\":-1}", "", "", ""}),
+              HasSubstr("tok/vocab.json: the id of \"a\" is not"));
+  EXPECT_THAT(error({"{\"a\":1}", "", "", ""}),
+              HasSubstr("tok/vocab.json: no token \"<|startoftext|>\""));
+  EXPECT_THAT(error({vocab, "", "[]", ""}),
+              HasSubstr("tok/tokenizer_config.json: not a JSON object"));
   EXPECT_THAT(error({vocab, "", R"({"pad_token":"?"})", ""}), HasSubstr("no token \"?\""));
-  EXPECT_THAT(error({vocab, "", R"({"pad_token":7})", ""}), HasSubstr("tok/tokenizer_config.json: pad_token is neither"));
-  EXPECT_THAT(error({vocab, "", R"({"model_max_length":"x"})", ""}), HasSubstr("model_max_length must be"));
-  EXPECT_THAT(error({vocab, "", R"({"pad_token":{"content":"a","lstrip":true}})", ""}), HasSubstr("lstrip is not implemented"));
+  EXPECT_THAT(error({vocab, "", R"({"pad_token":7})", ""}),
+              HasSubstr("tok/tokenizer_config.json: pad_token is neither"));
+  EXPECT_THAT(error({vocab, "", R"({"model_max_length":"x"})", ""}),
+              HasSubstr("model_max_length must be"));
+  EXPECT_THAT(error({vocab, "", R"({"pad_token":{"content":"a","lstrip":true}})", ""}),
+              HasSubstr("lstrip is not implemented"));
   EXPECT_EQ(Tokenizer::Load("/nonexistent/tokenizer").status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST(SplitWords, FollowsTheExpression) {
-  EXPECT_THAT(SplitWords("it's 42 don't!'s"), ElementsAre("it", "'s", "4", "2", "don", "'t", "!'", "s"));
+  EXPECT_THAT(SplitWords("it's 42 don't!'s"),
+              ElementsAre("it", "'s", "4", "2", "don", "'t", "!'", "s"));
   EXPECT_THAT(SplitWords("!<|endoftext|>!"), ElementsAre("!<|", "endoftext", "|>!"));
   EXPECT_THAT(SplitWords("a<|endoftext|>!"), ElementsAre("a", "<|", "endoftext", "|>", "!"));
 }

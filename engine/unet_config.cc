@@ -9,16 +9,19 @@ constexpr int kMaxChannels = 1 << 14;
 constexpr size_t kMaxLevels = 8;
 
 // Which blocks of a path attend to the prompt; their types may be those two only.
-std::vector<bool> Attention(ConfigReader& config, const char* field, std::vector<std::string> missing,
-                            const std::string& with, const std::string& without, size_t levels) {
+std::vector<bool> Attention(ConfigReader& config, const char* field,
+                            std::vector<std::string> missing, const std::string& with,
+                            const std::string& without, size_t levels) {
   const std::vector<std::string> types = config.Strings(field, std::move(missing), kMaxLevels);
   if (types.size() != levels) {
-    config.Invalid(field, absl::StrCat("has ", types.size(), " blocks, block_out_channels has ", levels));
+    config.Invalid(field,
+                   absl::StrCat("has ", types.size(), " blocks, block_out_channels has ", levels));
   }
   std::vector<bool> attention(levels, false);
   for (size_t i = 0; i < types.size() && i < levels; ++i) {
     if (types[i] != with && types[i] != without) {
-      config.Unimplemented(field, absl::StrCat("has ", Quoted(types[i]), "; this engine has ", with, " and ", without));
+      config.Unimplemented(field, absl::StrCat("has ", Quoted(types[i]), "; this engine has ", with,
+                                               " and ", without));
     }
     attention[i] = types[i] == with;
   }
@@ -69,18 +72,22 @@ void CheckDivisions(ConfigReader& config, const UNetConfig& unet) {
   for (int level = 0; level <= last; ++level) {
     const int channels = unet.block_out_channels[level];
     if (channels % unet.norm_num_groups != 0) {
-      config.Invalid("block_out_channels", absl::StrCat("has ", channels, ", which norm_num_groups ",
-                                                        unet.norm_num_groups, " does not divide"));
+      config.Invalid("block_out_channels",
+                     absl::StrCat("has ", channels, ", which norm_num_groups ",
+                                  unet.norm_num_groups, " does not divide"));
     }
-    const bool attends = unet.down_attention[level] || unet.up_attention[last - level] || level == last;
+    const bool attends =
+        unet.down_attention[level] || unet.up_attention[last - level] || level == last;
     if (attends && channels % unet.attention_heads[level] != 0) {
       config.Invalid("attention_head_dim",
-                     absl::StrCat("gives ", unet.attention_heads[level], " heads (diffusers takes it as their number), ",
+                     absl::StrCat("gives ", unet.attention_heads[level],
+                                  " heads (diffusers takes it as their number), ",
                                   "which do not divide the block's ", channels, " channels"));
     }
   }
   const int half = unet.block_out_channels[0] / 2;
-  if (unet.block_out_channels[0] % 2 != 0) config.Invalid("block_out_channels", "must begin with an even number");
+  if (unet.block_out_channels[0] % 2 != 0)
+    config.Invalid("block_out_channels", "must begin with an even number");
   if (half - unet.freq_shift <= 0) {
     config.Invalid("freq_shift", "must be less than half of the first of block_out_channels");
   }
@@ -102,9 +109,10 @@ absl::StatusOr<UNetConfig> ParseUNetConfig(std::string_view json, const std::str
       config, "down_block_types",
       {"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"},
       "CrossAttnDownBlock2D", "DownBlock2D", levels);
-  unet.up_attention = Attention(
-      config, "up_block_types", {"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"},
-      "CrossAttnUpBlock2D", "UpBlock2D", levels);
+  unet.up_attention =
+      Attention(config, "up_block_types",
+                {"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"},
+                "CrossAttnUpBlock2D", "UpBlock2D", levels);
   unet.layers_per_block = config.IntOrInts("layers_per_block", 2, 1, 16, levels);
   unet.attention_heads = config.IntOrInts("attention_head_dim", 8, 1, 1024, levels);
   unet.transformer_layers = config.IntOrInts("transformer_layers_per_block", 1, 1, 64, levels);

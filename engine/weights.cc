@@ -23,11 +23,12 @@ absl::Status NoWeights(const std::string& folder, const std::string& stem) {
   std::string hint;
   if (Exists(absl::StrCat(folder, "/", stem, ".fp16.safetensors"))) {
     hint = absl::StrCat("; there is ", stem, ".fp16.safetensors: rename it to ", wanted);
-  } else if (Exists(absl::StrCat(folder, "/", stem, ".bin")) || Exists(folder + "/pytorch_model.bin")) {
+  } else if (Exists(absl::StrCat(folder, "/", stem, ".bin")) ||
+             Exists(folder + "/pytorch_model.bin")) {
     hint = "; .bin weights can run code when loaded and are not read: convert them to safetensors";
   }
-  return absl::NotFoundError(
-      absl::StrCat("no weights in ", folder, ": looked for ", wanted, " and ", wanted, ".index.json", hint));
+  return absl::NotFoundError(absl::StrCat("no weights in ", folder, ": looked for ", wanted,
+                                          " and ", wanted, ".index.json", hint));
 }
 
 // tensor -> file, from the index.
@@ -42,8 +43,9 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& 
     // A name alone: an index must not reach out of its folder.
     if (!file.is_string() || file.get_ref<const std::string&>().find('/') != std::string::npos ||
         !file.get_ref<const std::string&>().ends_with(".safetensors")) {
-      return absl::DataLossError(absl::StrCat(path, ": weight_map of ", Quoted(tensor),
-                                              " must be the name of a .safetensors file beside it"));
+      return absl::DataLossError(
+          absl::StrCat(path, ": weight_map of ", Quoted(tensor),
+                       " must be the name of a .safetensors file beside it"));
     }
     shard_of[tensor] = file.get<std::string>();
   }
@@ -75,8 +77,8 @@ absl::StatusOr<Weights> Weights::Open(const std::string& folder, const std::stri
     for (auto& [name, view] : tensors) {
       const auto listed = shard_of.find(name);
       if (listed == shard_of.end() || listed->second != shard) {
-        return absl::DataLossError(
-            absl::StrCat(path, ": holds tensor ", Quoted(name), ", which ", index, " does not place there"));
+        return absl::DataLossError(absl::StrCat(path, ": holds tensor ", Quoted(name), ", which ",
+                                                index, " does not place there"));
       }
       weights.tensors_.emplace(name, std::move(view));
     }
@@ -84,21 +86,23 @@ absl::StatusOr<Weights> Weights::Open(const std::string& folder, const std::stri
   }
   for (const auto& [tensor, shard] : shard_of) {
     if (weights.tensors_.contains(tensor)) continue;
-    return absl::DataLossError(
-        absl::StrCat(index, ": tensor ", Quoted(tensor), " is not in ", shard, " as the index says"));
+    return absl::DataLossError(absl::StrCat(index, ": tensor ", Quoted(tensor), " is not in ",
+                                            shard, " as the index says"));
   }
   return weights;
 }
 
-absl::StatusOr<TensorView> Weights::Get(std::string_view name, std::span<const int64_t> shape) const {
+absl::StatusOr<TensorView> Weights::Get(std::string_view name,
+                                        std::span<const int64_t> shape) const {
   const TensorView* view = Find(name);
   if (view == nullptr) {
     return absl::NotFoundError(absl::StrCat(where_, ": the weights have no tensor ", Quoted(name),
                                             ", which config.json asks for"));
   }
   if (!std::equal(shape.begin(), shape.end(), view->shape.begin(), view->shape.end())) {
-    return absl::DataLossError(absl::StrCat(where_, ": tensor ", Quoted(name), " is [", absl::StrJoin(view->shape, ", "),
-                                            "] where config.json makes it [", absl::StrJoin(shape, ", "), "]"));
+    return absl::DataLossError(
+        absl::StrCat(where_, ": tensor ", Quoted(name), " is [", absl::StrJoin(view->shape, ", "),
+                     "] where config.json makes it [", absl::StrJoin(shape, ", "), "]"));
   }
   return *view;
 }

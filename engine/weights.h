@@ -14,18 +14,20 @@
 
 namespace tiltshift::engine {
 
-// One file, or shards listed by `<stem>.safetensors.index.json`. Mapped: views live as long as the object.
+// One file, or shards listed by `<stem>.safetensors.index.json`. Mapped: views live as long as the
+// object.
 class Weights {
  public:
   // Looks in `folder` for `<stem>.safetensors`, else for the index. diffusers' stem is
-  // "diffusion_pytorch_model", transformers' "model". NotFound if neither is there: the message lists what
-  // was looked for, and says so when only .bin or .fp16 files are there.
+  // "diffusion_pytorch_model", transformers' "model". NotFound if neither is there: the message
+  // lists what was looked for, and says so when only .bin or .fp16 files are there.
   static absl::StatusOr<Weights> Open(const std::string& folder, const std::string& stem);
 
-  // The tensor, which must have that shape. NotFound names the folder and the tensor; DataLoss gives both
-  // shapes. The view lives as long as this object.
+  // The tensor, which must have that shape. NotFound names the folder and the tensor; DataLoss
+  // gives both shapes. The view lives as long as this object.
   absl::StatusOr<TensorView> Get(std::string_view name, std::span<const int64_t> shape) const;
-  absl::StatusOr<TensorView> Get(std::string_view name, std::initializer_list<int64_t> shape) const {
+  absl::StatusOr<TensorView> Get(std::string_view name,
+                                 std::initializer_list<int64_t> shape) const {
     return Get(name, std::span<const int64_t>(shape.begin(), shape.size()));
   }
 

@@ -48,18 +48,20 @@ TEST_F(WeightsTest, OneFile) {
 
   const auto missing = weights->Get("b", {1});
   EXPECT_EQ(missing.status().code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(missing.status().message()), HasSubstr(folder_ + ": the weights have no tensor \"b\""));
+  EXPECT_THAT(std::string(missing.status().message()),
+              HasSubstr(folder_ + ": the weights have no tensor \"b\""));
 
   const auto other_shape = weights->Get("a", {2, 3});
   EXPECT_EQ(other_shape.status().code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(other_shape.status().message()), HasSubstr("tensor \"a\" is [1] where config.json makes it [2, 3]"));
+  EXPECT_THAT(std::string(other_shape.status().message()),
+              HasSubstr("tensor \"a\" is [1] where config.json makes it [2, 3]"));
 }
 
 TEST_F(WeightsTest, Shards) {
   PutTensor("model-1.safetensors", "a");
   PutTensor("model-2.safetensors", "b");
-  Put("model.safetensors.index.json",
-      R"({"metadata":{"total_size":8},"weight_map":{"a":"model-1.safetensors","b":"model-2.safetensors"}})");
+  Put("model.safetensors.index.json", R"({"metadata":{"total_size":8},"weight_map":)"
+                                      R"({"a":"model-1.safetensors","b":"model-2.safetensors"}})");
   const auto weights = Weights::Open(folder_, "model");
   ASSERT_TRUE(weights.ok()) << weights.status();
   EXPECT_TRUE(weights->Get("a", {1}).ok());
@@ -87,8 +89,9 @@ TEST_F(WeightsTest, AnIndexThatLiesIsRefused) {
 }
 
 TEST_F(WeightsTest, SaysWhatItLookedFor) {
-  EXPECT_EQ(Error(), absl::StrCat("no weights in ", folder_,
-                                  ": looked for model.safetensors and model.safetensors.index.json"));
+  EXPECT_EQ(Error(),
+            absl::StrCat("no weights in ", folder_,
+                         ": looked for model.safetensors and model.safetensors.index.json"));
   Put("pytorch_model.bin", "x");
   EXPECT_THAT(Error(), HasSubstr("convert them to safetensors"));
   Put("model.fp16.safetensors", "x");

@@ -1,10 +1,11 @@
-"""Writes engine/testdata/tokenizer/{vocab.json,merges.txt} and engine/testdata/tokenizer_goldens.json.
+"""Writes engine/testdata/tokenizer/ (vocab.json, merges.txt) and tokenizer_goldens.json beside it.
 
     python tests/goldens/make_tokenizer_goldens.py      (transformers 5, tokenizers 0.23)
 
-The vocabulary is CLIP's kind in small: every byte, every byte ending a word, some merges learned from the corpus
-below, and the two markers. The ids are those of transformers.CLIPTokenizer.
+The vocabulary is CLIP's kind in small: every byte, every byte ending a word, some merges learned
+from the corpus below, and the two markers. The ids are those of transformers.CLIPTokenizer.
 """
+
 import json
 import os
 import random
@@ -29,28 +30,48 @@ ENGLISH = [
     "state-of-the-art, e-mail: someone@example.org; price $1,234.56 (50% off!)",
 ]
 TRICKY = [
-    "", " ", "\t\n \u00a0\u3000\u2028 ", "a", "A", "\u00a0a\u2003\u2003b\u0085c\u200bd\ufeffe",
-    "caf\u00e9 cafe\u0301 CAFE\u0301 \u212b \u00c5 A\u030a", "\u1e9b\u0323 \ufb01 \u017f \u2126 \u00b5",
-    "\u0130stanbul I\u0307 \u0131 DI\u0307YARBAKIR", "\u03a3\u039f\u03a6\u039f\u03a3 \u03c3\u03bf\u03c6\u03cc\u03c2 \u03a3",
-    "stra\u00dfe STRASSE \u1e9e \u01c5 \u01f1 \u0149", "12345 1.5e-3 \u00bd \u2167 \u0664\u0665 \u5341\u4e8c \u2460 \u00b2",
-    "\u0915\u094d\u0937\u093f \u0928\u092e\u0938\u094d\u0924\u0947", "\ud55c\uad6d\uc5b4 \u1112\u1161\u11ab\u1100\u116e\u11a8",
-    "\u65e5\u672c\u8a9e\u306e\u30df\u30cb\u30c1\u30e5\u30a2\u3001\u534a\u89d2\uff76\uff9e \u304b\u3099", "\u4e2d\u6587\uff0c\u5fae\u578b\u6a21\u578b\u3002",
+    "",
+    " ",
+    "\t\n \u00a0\u3000\u2028 ",
+    "a",
+    "A",
+    "\u00a0a\u2003\u2003b\u0085c\u200bd\ufeffe",
+    "caf\u00e9 cafe\u0301 CAFE\u0301 \u212b \u00c5 A\u030a",
+    "\u1e9b\u0323 \ufb01 \u017f \u2126 \u00b5",
+    "\u0130stanbul I\u0307 \u0131 DI\u0307YARBAKIR",
+    "\u03a3\u039f\u03a6\u039f\u03a3 \u03c3\u03bf\u03c6\u03cc\u03c2 \u03a3",
+    "stra\u00dfe STRASSE \u1e9e \u01c5 \u01f1 \u0149",
+    "12345 1.5e-3 \u00bd \u2167 \u0664\u0665 \u5341\u4e8c \u2460 \u00b2",
+    "\u0915\u094d\u0937\u093f \u0928\u092e\u0938\u094d\u0924\u0947",
+    "\ud55c\uad6d\uc5b4 \u1112\u1161\u11ab\u1100\u116e\u11a8",
+    "\u65e5\u672c\u8a9e\u306e\u30df\u30cb\u30c1\u30e5\u30a2\u3001\u534a\u89d2\uff76\uff9e \u304b\u3099",
+    "\u4e2d\u6587\uff0c\u5fae\u578b\u6a21\u578b\u3002",
     "\u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22 \u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u05e2\u05b4\u05d1\u05b0\u05e8\u05b4\u05d9\u05ea",
     "\U0001f916 \U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \u2764\ufe0f \U0001f44d\U0001f3fd \u2122 #\ufe0f\u20e3 1\ufe0f\u20e3",
     "\U0001d573\U0001d58a\U0001d591\U0001d591\U0001d594 \U00010400\U00010428 \U0001e900 \U00020000\U0002f800",
-    "a\u0000b\u0001c\u007fd\u009fe \ufffd \ufffe \U0010ffff \ue000", "'''s 'sss ''t \u2019s a'b'c'd'e",
-    "!!! ??? ... --- ___ *** (((very))) [[good]] {x} <b> \"q\" \\n / | ~ ` ^",
-    "don't<|endoftext|>stop <|startoftext|>go<|ENDOFTEXT|>! <|StartOfText|>!", "!<|startoftext|>! <|endoftext| <|endoftext|>>",
-    "a" * 300, "supercalifragilisticexpialidocious " * 20, "\u00e9" * 200, "x" * 74 + " y z w", "a " * 75, "a " * 76, "!" * 500,
-    " ".join("ab" * i for i in range(1, 40)), "<|endoftext|>" * 100,
+    "a\u0000b\u0001c\u007fd\u009fe \ufffd \ufffe \U0010ffff \ue000",
+    "'''s 'sss ''t \u2019s a'b'c'd'e",
+    '!!! ??? ... --- ___ *** (((very))) [[good]] {x} <b> "q" \\n / | ~ ` ^',
+    "don't<|endoftext|>stop <|startoftext|>go<|ENDOFTEXT|>! <|StartOfText|>!",
+    "!<|startoftext|>! <|endoftext| <|endoftext|>>",
+    "a" * 300,
+    "supercalifragilisticexpialidocious " * 20,
+    "\u00e9" * 200,
+    "x" * 74 + " y z w",
+    "a " * 75,
+    "a " * 76,
+    "!" * 500,
+    " ".join("ab" * i for i in range(1, 40)),
+    "<|endoftext|>" * 100,
 ]
 
 
 def scripts():
     """Letters, marks and digits of each script, in words of several.
 
-    Python 3.11 knows Unicode 14, as ICU 70 does: with a newer Python the goldens would ask for characters that an
-    older ICU does not know. Marks come in canonical order, because the tokenizers library orders by Unicode 9.
+    Python 3.11 knows Unicode 14, as ICU 70 does: with a newer Python the goldens would ask for
+    characters that an older ICU does not know. Marks come in canonical order, because the
+    tokenizers library orders by Unicode 9.
     """
     assert unicodedata.unidata_version.startswith("14."), "run with Python 3.11"
     groups = {}
@@ -74,12 +95,20 @@ def byte_names():
 def train(corpus):
     tokenizer = Tokenizer(BPE(end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True),
-         pre_tokenizers.ByteLevel(add_prefix_space=False)])
+        [
+            pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
     tokenizer.train_from_iterator(
-        corpus, BpeTrainer(vocab_size=1000, min_frequency=2, end_of_word_suffix="</w>", show_progress=False))
+        corpus,
+        BpeTrainer(
+            vocab_size=1000, min_frequency=2, end_of_word_suffix="</w>", show_progress=False
+        ),
+    )
     merges = [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
     tokens = byte_names() + [name + "</w>" for name in byte_names()]
     for left, right in merges:
@@ -89,20 +118,44 @@ def train(corpus):
 
 
 def added(content, normalized):
-    return {"__type": "AddedToken", "content": content, "lstrip": False, "normalized": normalized, "rstrip": False,
-            "single_word": False}
+    return {
+        "__type": "AddedToken",
+        "content": content,
+        "lstrip": False,
+        "normalized": normalized,
+        "rstrip": False,
+        "single_word": False,
+    }
 
 
 CONFIGS = {
     "plain": {"model_max_length": 77},
-    "sd15": {"model_max_length": 77, "bos_token": added(START, True), "eos_token": added(END, True),
-             "unk_token": added(END, True), "pad_token": END},
-    "sd2": {"model_max_length": 77, "bos_token": added(START, True), "eos_token": added(END, True),
-            "unk_token": added(END, True), "pad_token": "!"},
+    "sd15": {
+        "model_max_length": 77,
+        "bos_token": added(START, True),
+        "eos_token": added(END, True),
+        "unk_token": added(END, True),
+        "pad_token": END,
+    },
+    "sd2": {
+        "model_max_length": 77,
+        "bos_token": added(START, True),
+        "eos_token": added(END, True),
+        "unk_token": added(END, True),
+        "pad_token": "!",
+    },
     "short": {"model_max_length": 9, "pad_token": "!"},
-    "decoder": {"model_max_length": 77, "bos_token": START, "eos_token": END, "unk_token": END, "pad_token": "!",
-                "added_tokens_decoder": {"START": {**added(START, False), "special": True},
-                                         "END": {**added(END, True), "special": True}}},
+    "decoder": {
+        "model_max_length": 77,
+        "bos_token": START,
+        "eos_token": END,
+        "unk_token": END,
+        "pad_token": "!",
+        "added_tokens_decoder": {
+            "START": {**added(START, False), "special": True},
+            "END": {**added(END, True), "special": True},
+        },
+    },
 }
 
 
@@ -125,15 +178,20 @@ def main():
     goldens = []
     for name, config in CONFIGS.items():
         with tempfile.TemporaryDirectory() as folder:
-            for file, text in (("vocab.json", vocab_json), ("merges.txt", merges_txt),
-                               ("tokenizer_config.json", json.dumps(config))):
+            for file, text in (
+                ("vocab.json", vocab_json),
+                ("merges.txt", merges_txt),
+                ("tokenizer_config.json", json.dumps(config)),
+            ):
                 with open(os.path.join(folder, file), "w") as out:
                     out.write(text)
             tokenizer = CLIPTokenizer.from_pretrained(folder)
         length = config["model_max_length"]
         cases = []
         for text in everything if name == "sd15" else ENGLISH + TRICKY:
-            ids = tokenizer(text, padding="max_length", max_length=length, truncation=True)["input_ids"]
+            ids = tokenizer(text, padding="max_length", max_length=length, truncation=True)[
+                "input_ids"
+            ]
             used = min(length, len(tokenizer(text)["input_ids"]))
             assert all(i == tokenizer.pad_token_id for i in ids[used:])
             cases.append({"text": text, "ids": ids[:used]})
@@ -144,9 +202,18 @@ def main():
         for i, golden in enumerate(goldens):
             head = json.dumps({"config": golden["config"], "pad": golden["pad"]})[:-1]
             lines = ",\n  ".join(json.dumps(case) for case in golden["cases"])
-            out.write(f'{head}, "cases": [\n  {lines}]}}' + (",\n" if i + 1 < len(goldens) else "\n"))
+            out.write(
+                f'{head}, "cases": [\n  {lines}]}}' + (",\n" if i + 1 < len(goldens) else "\n")
+            )
         out.write("]\n")
-    print(len(vocabulary), "tokens,", sum(len(g["cases"]) for g in goldens), "cases,", os.path.getsize(path), "bytes")
+    print(
+        len(vocabulary),
+        "tokens,",
+        sum(len(g["cases"]) for g in goldens),
+        "cases,",
+        os.path.getsize(path),
+        "bytes",
+    )
 
 
 if __name__ == "__main__":
