@@ -1,6 +1,7 @@
-// SHA-256, as lower-case hex. Names outputs, models and requests.
+// SHA-256 and random names, as lower-case hex.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -10,7 +11,10 @@ namespace tiltshift {
 // 64 hex characters.
 std::string Sha256Hex(std::string_view bytes);
 
-// The same over pieces, for what does not fit in memory at once.
+// `bytes` random bytes from the operating system, as lower-case hex: for names nobody can guess.
+std::string RandomHex(size_t bytes);
+
+// SHA-256 over pieces, for what does not fit in memory at once.
 class Sha256 {
  public:
   Sha256();

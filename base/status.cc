@@ -10,6 +10,8 @@ absl::Status Annotate(const absl::Status& status, const std::string& context) {
   return absl::Status(status.code(), absl::StrCat(context, ": ", status.message()));
 }
 
+std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
 absl::Status ErrnoStatus(int error, const std::string& what, const std::string& path) {
   const std::string message = absl::StrCat(what, " ", path, ": ", std::strerror(error));
   switch (error) {

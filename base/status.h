@@ -18,6 +18,9 @@ namespace tiltshift {
 // The same code with `context` put before the message: "loading models/diorama: ...".
 absl::Status Annotate(const absl::Status& status, const std::string& context);
 
+// The message as text. (absl::string_view is not std::string_view in every distribution's build.)
+std::string Message(const absl::Status& status);
+
 // "No space left on device" and its kin: what the operating system said of `path`, with the code that
 // tells a caller whether another try can help, and a word on what to do.
 absl::Status ErrnoStatus(int error, const std::string& what, const std::string& path);

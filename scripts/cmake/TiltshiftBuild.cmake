@@ -26,7 +26,7 @@ pkg_check_modules(ICU REQUIRED IMPORTED_TARGET icu-uc)
 option(TILTSHIFT_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 set(TILTSHIFT_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize takes them: address,undefined or thread")
 
-add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
+add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-restrict)
 if(TILTSHIFT_SANITIZE)
   add_compile_options(-fsanitize=${TILTSHIFT_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${TILTSHIFT_SANITIZE})

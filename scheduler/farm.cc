@@ -1,0 +1,425 @@
+#include "scheduler/farm.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+
+namespace tiltshift::scheduler {
+namespace {
+
+constexpr int64_t kLongestBackoffMs = 30'000;
+constexpr uint64_t kLargestLease = 1'000'000;
+constexpr size_t kMostFailuresShown = 20;
+constexpr int64_t kRateWindowMs = 60'000;
+constexpr double kRateMemory = 0.8;  // share of the old estimate kept at each turn
+
+uint64_t Total(const std::vector<Range>& ranges) {
+  uint64_t total = 0;
+  for (const Range& range : ranges) total += range.count;
+  return total;
+}
+
+// The part of `take` that is in `ranges`, taken out of it.
+std::vector<Range> Subtract(std::vector<Range>& ranges, const Range& take) {
+  std::vector<Range> left, taken;
+  const uint64_t take_end = take.first + take.count;
+  for (const Range& range : ranges) {
+    const uint64_t end = range.first + range.count;
+    const uint64_t low = std::max(range.first, take.first), high = std::min(end, take_end);
+    if (low >= high) {
+      left.push_back(range);
+      continue;
+    }
+    taken.push_back({low, high - low});
+    if (range.first < low) left.push_back({range.first, low - range.first});
+    if (high < end) left.push_back({high, end - high});
+  }
+  ranges = std::move(left);
+  return taken;
+}
+
+v1::VariantRange ToProto(const Range& range) {
+  v1::VariantRange out;
+  out.set_first(range.first);
+  out.set_count(range.count);
+  return out;
+}
+
+}  // namespace
+
+void Farm::AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t variants, int64_t now_ms) {
+  if (jobs_.count(id) != 0) return;
+  JobState& job = jobs_[id];
+  job.spec = spec;
+  job.variants = variants;
+  job.submitted_ms = now_ms;
+  job.pending.Add({{0, variants}, 0, 0});
+  order_.push_back(id);
+  active_.insert(id);
+  changed_.insert(id);
+}
+
+void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
+  last_token_ = stored.last_token;
+  for (const store::StoredJob& from : stored.jobs) {
+    JobState& job = jobs_[from.id];
+    job.spec = from.spec;
+    job.variants = from.variants;
+    job.committed = from.committed;
+    job.failed = from.failed;
+    job.submitted_ms = from.submitted_ms;
+    job.started_ms = from.started_ms;
+    job.ended_ms = from.ended_ms;
+    job.cancelled = from.cancelled;
+    job.attempts = from.attempts;
+    for (const auto& [index, reason] : from.failures) {
+      v1::FailedVariant& failure = job.failures[index];
+      failure.set_index(index);
+      failure.set_reason(reason);
+      failure.set_attempts(job.attempts.count(index) != 0 ? job.attempts[index] : 0);
+    }
+    order_.push_back(from.id);
+    changed_.insert(from.id);
+    if (job.ended()) continue;
+    active_.insert(from.id);
+    AddMissing(job.variants, from.done_bits, from.failed_bits, job.pending);
+  }
+  for (const store::StoredLease& from : stored.leases) {
+    last_token_ = std::max(last_token_, from.token);
+    const auto job = jobs_.find(from.job_id);
+    if (job == jobs_.end() || job->second.ended()) continue;
+    LeaseState lease{from.job_id, from.worker_id, {}, from.lost, now_ms + options_.lease_ttl_ms};
+    lease.remaining = job->second.pending.TakeWithin({from.first, from.count});
+    if (lease.remaining.empty()) continue;
+    job->second.leased += Total(lease.remaining);
+    workers_[from.worker_id].tokens.insert(from.token);
+    leases_.emplace(from.token, std::move(lease));
+  }
+}
+
+bool Farm::CancelJob(const std::string& id, int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages) {
+  const auto found = jobs_.find(id);
+  if (found == jobs_.end()) return false;
+  JobState& job = found->second;
+  if (job.ended()) return true;
+  std::vector<uint64_t> tokens;
+  for (const auto& [token, lease] : leases_) {
+    if (lease.job_id == id) tokens.push_back(token);
+  }
+  for (const uint64_t token : tokens) {
+    Outgoing& message = messages.emplace_back();
+    message.worker_id = leases_.at(token).worker_id;
+    message.message.mutable_revoke()->set_token(token);
+    message.message.mutable_revoke()->set_reason("the job was cancelled");
+    EndLease(token, now_ms, 0, batch);
+  }
+  job.cancelled = true;
+  job.ended_ms = now_ms;
+  job.pending.Clear();
+  active_.erase(id);
+  changed_.insert(id);
+  return true;
+}
+
+std::vector<uint64_t> Farm::Connect(const v1::Hello& hello, int64_t now_ms) {
+  WorkerState& worker = workers_[hello.worker_id()];
+  worker.hello = hello;
+  worker.connected = true;
+  worker.draining = false;
+  worker.want = 0;
+  worker.connected_ms = now_ms;
+  worker.knows_jobs.clear();
+  std::vector<uint64_t> lost;
+  for (const uint64_t token : hello.held_tokens()) {
+    const auto lease = leases_.find(token);
+    if (lease == leases_.end() || lease->second.worker_id != hello.worker_id()) {
+      lost.push_back(token);
+    } else {
+      lease->second.deadline_ms = now_ms + options_.lease_ttl_ms;
+    }
+  }
+  return lost;
+}
+
+void Farm::Disconnect(const std::string& worker_id) {
+  const auto worker = workers_.find(worker_id);
+  if (worker == workers_.end()) return;
+  worker->second.connected = false;
+  worker->second.want = 0;
+  if (worker->second.tokens.empty()) workers_.erase(worker);
+}
+
+void Farm::Drain(const std::string& worker_id) {
+  const auto worker = workers_.find(worker_id);
+  if (worker != workers_.end()) worker->second.draining = true;
+}
+
+std::vector<uint64_t> Farm::TakeOutcomes(const std::string& worker_id, const v1::Turn& turn, int64_t now_ms,
+                                         Batch& batch) {
+  std::vector<uint64_t> stale;
+  const auto worker = workers_.find(worker_id);
+  if (worker == workers_.end()) return stale;
+  worker->second.want = turn.want_leases();
+  for (const v1::Outcome& outcome : turn.outcomes()) {
+    const auto lease = leases_.find(outcome.token());
+    const bool own = lease != leases_.end() && lease->second.worker_id == worker_id &&
+                     lease->second.job_id == outcome.job_id();
+    if (own) {
+      TakeOutcome(outcome, worker->second, now_ms, batch);
+    } else {
+      stale.push_back(outcome.token());
+    }
+  }
+  return stale;
+}
+
+void Farm::TakeOutcome(const v1::Outcome& outcome, WorkerState& worker, int64_t now_ms, Batch& batch) {
+  LeaseState& lease = leases_.at(outcome.token());
+  JobState& job = jobs_.at(lease.job_id);
+  lease.deadline_ms = now_ms + options_.lease_ttl_ms;
+  store::StoredOutcome stored;
+  stored.token = outcome.token();
+  uint64_t variants = 0;
+  for (const auto& range : outcome.committed()) {
+    for (const Range& taken : Subtract(lease.remaining, {range.first(), range.count()})) {
+      stored.committed.push_back(ToProto(taken));
+      variants += taken.count;
+    }
+  }
+  job.leased -= variants;
+  worker.committed += variants;
+  for (const auto& failed : outcome.failed()) {
+    if (Subtract(lease.remaining, {failed.index(), 1}).empty()) continue;
+    job.leased -= 1;
+    TakeFailure(job, lease.job_id, failed, now_ms, stored);
+  }
+  if (variants > 0 && outcome.render_seconds() > 0) {
+    const uint32_t slots = std::max(1u, worker.hello.slots());
+    const double measured = outcome.render_seconds() / static_cast<double>(variants) / slots;
+    worker.seconds_per_variant = worker.seconds_per_variant == 0
+                                     ? measured
+                                     : kRateMemory * worker.seconds_per_variant + (1 - kRateMemory) * measured;
+  }
+  changed_.insert(lease.job_id);
+  if (!stored.committed.empty() || !stored.failed.empty()) batch.commits[lease.job_id].push_back(std::move(stored));
+  if (outcome.released() || lease.remaining.empty()) EndLease(outcome.token(), now_ms, lease.lost, batch);
+}
+
+void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed, int64_t now_ms,
+                       store::StoredOutcome& stored) {
+  const uint32_t attempts = ++job.attempts[failed.index()];
+  const bool is_final = attempts >= options_.failed_attempts;
+  stored.failed.push_back({failed.index(), is_final, attempts, failed.reason()});
+  if (!is_final) {
+    ++retried_;
+    const int64_t wait = std::min(kLongestBackoffMs, options_.backoff_ms << std::min(attempts - 1, 20u));
+    job.pending.Add({{failed.index(), 1}, 0, now_ms + wait});
+    return;
+  }
+  if (job.failures.size() < kMostFailuresShown) {
+    v1::FailedVariant& shown = job.failures[failed.index()];
+    shown = failed;
+    shown.set_attempts(attempts);
+  }
+}
+
+void Farm::EndLease(uint64_t token, int64_t ready_ms, uint32_t lost, Batch& batch) {
+  const auto found = leases_.find(token);
+  TS_CHECK(found != leases_.end());
+  LeaseState& lease = found->second;
+  JobState& job = jobs_.at(lease.job_id);
+  for (const Range& range : lease.remaining) job.pending.Add({range, lost, ready_ms});
+  job.leased -= Total(lease.remaining);
+  changed_.insert(lease.job_id);
+  batch.releases.push_back(token);
+  const auto worker = workers_.find(lease.worker_id);
+  if (worker != workers_.end()) {
+    worker->second.tokens.erase(token);
+    if (!worker->second.connected && worker->second.tokens.empty()) workers_.erase(worker);
+  }
+  leases_.erase(found);
+}
+
+// A single variant over which worker after worker was lost: it has failed.
+void Farm::GiveUp(uint64_t token, Batch& batch) {
+  LeaseState& lease = leases_.at(token);
+  JobState& job = jobs_.at(lease.job_id);
+  const uint64_t index = lease.remaining[0].first;
+  const uint32_t lost = lease.lost + 1;
+  const std::string reason = absl::StrCat("its worker was lost ", lost, " times while rendering it");
+  store::StoredOutcome stored{token, {}, {{index, true, lost, reason}}};
+  v1::FailedVariant& shown = job.failures[index];
+  shown.set_index(index);
+  shown.set_attempts(lost);
+  shown.set_reason(reason);
+  batch.commits[lease.job_id].push_back(std::move(stored));
+  job.leased -= 1;
+  lease.remaining.clear();
+}
+
+void Farm::Heartbeat(const std::string& worker_id, const v1::Heartbeat& heartbeat, int64_t now_ms) {
+  for (const uint64_t token : heartbeat.held_tokens()) {
+    const auto lease = leases_.find(token);
+    if (lease != leases_.end() && lease->second.worker_id == worker_id) {
+      lease->second.deadline_ms = now_ms + options_.lease_ttl_ms;
+    }
+  }
+}
+
+void Farm::Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages) {
+  std::vector<uint64_t> late;
+  for (const auto& [token, lease] : leases_) {
+    if (lease.deadline_ms <= now_ms) late.push_back(token);
+  }
+  for (const uint64_t token : late) {
+    ++expired_;
+    LeaseState& lease = leases_.at(token);
+    Outgoing& message = messages.emplace_back();
+    message.worker_id = lease.worker_id;
+    message.message.mutable_revoke()->set_token(token);
+    message.message.mutable_revoke()->set_reason("no heartbeat named this lease in time");
+    const uint32_t lost = lease.lost + 1;
+    const bool alone = Total(lease.remaining) == 1 && lost >= options_.lost_alone;
+    if (alone) GiveUp(token, batch);
+    const int64_t wait = std::min(kLongestBackoffMs, options_.backoff_ms << std::min(lost - 1, 20u));
+    EndLease(token, now_ms + wait, lost, batch);
+  }
+}
+
+uint64_t Farm::LeaseSize(const JobState& job, const WorkerState& worker) const {
+  uint64_t connected = 0;
+  for (const auto& [id, other] : workers_) connected += other.connected && !other.draining;
+  const uint64_t left = job.pending.count();
+  const uint64_t tail = std::max<uint64_t>(1, left / (2 * std::max<uint64_t>(1, connected)));
+  if (worker.seconds_per_variant <= 0) {
+    return std::min<uint64_t>(tail, std::max(1u, worker.hello.slots()));  // a first lease to measure
+  }
+  const double target = options_.target_lease_ms / 1000.0 / worker.seconds_per_variant;
+  return std::clamp<uint64_t>(static_cast<uint64_t>(std::min(target, 1e9)), 1, std::min(tail, kLargestLease));
+}
+
+bool Farm::GrantOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
+                    std::vector<Outgoing>& messages) {
+  for (const std::string& job_id : order_) {
+    if (active_.count(job_id) == 0) continue;
+    JobState& job = jobs_.at(job_id);
+    const auto taken = job.pending.Take(LeaseSize(job, worker), now_ms);
+    if (!taken.has_value()) continue;
+    const uint64_t token = ++last_token_;
+    ++granted_;
+    leases_[token] = {job_id, worker_id, {taken->range}, taken->lost, now_ms + options_.lease_ttl_ms};
+    worker.tokens.insert(token);
+    job.leased += taken->range.count;
+    if (job.started_ms == 0) job.started_ms = now_ms;
+    changed_.insert(job_id);
+    batch.grants.push_back({token, job_id, taken->range.first, taken->range.count, taken->lost, worker_id});
+    Outgoing& message = messages.emplace_back();
+    message.worker_id = worker_id;
+    v1::Lease& lease = *message.message.mutable_lease();
+    lease.set_token(token);
+    lease.set_job_id(job_id);
+    *lease.mutable_range() = ToProto(taken->range);
+    lease.set_attempt(taken->lost + 1);
+    if (worker.knows_jobs.insert(job_id).second) *lease.mutable_spec() = job.spec;
+    return true;
+  }
+  return false;
+}
+
+void Farm::Assign(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages) {
+  Expire(now_ms, batch, messages);
+  // One lease each in turn, so that no worker takes all of a short job.
+  bool any = true;
+  while (any) {
+    any = false;
+    for (auto& [id, worker] : workers_) {
+      if (!worker.connected || worker.draining || worker.tokens.size() >= worker.want) continue;
+      any = GrantOne(id, worker, now_ms, batch, messages) || any;
+    }
+  }
+}
+
+void Farm::ApplyTotals(const std::string& job_id, uint64_t committed, uint64_t failed, int64_t now_ms) {
+  JobState& job = jobs_.at(job_id);
+  job.committed = committed;
+  job.failed = failed;
+  job.recent.emplace_back(now_ms, committed);
+  while (job.recent.size() > 2 && job.recent[1].first < now_ms - kRateWindowMs) job.recent.pop_front();
+  if (!job.ended() && committed + failed >= job.variants) {
+    job.ended_ms = now_ms;
+    active_.erase(job_id);
+  }
+  changed_.insert(job_id);
+}
+
+std::unique_ptr<v1::Job> Farm::View(const std::string& id, int64_t now_ms, bool with_spec) const {
+  const auto found = jobs_.find(id);
+  if (found == jobs_.end()) return nullptr;
+  const JobState& job = found->second;
+  auto view = std::make_unique<v1::Job>();
+  view->set_id(id);
+  if (with_spec) *view->mutable_spec() = job.spec;
+  view->mutable_spec()->set_name(job.spec.name());
+  view->set_variants(job.variants);
+  view->set_committed(job.committed);
+  view->set_failed(job.failed);
+  view->set_leased(job.leased);
+  view->set_submitted_unix_ms(job.submitted_ms);
+  view->set_started_unix_ms(job.started_ms);
+  view->set_ended_unix_ms(job.ended_ms);
+  if (job.cancelled) view->set_cancelled(job.variants - job.committed - job.failed);
+  view->set_state(job.cancelled      ? v1::JOB_STATE_CANCELLED
+                  : job.ended()      ? (job.failed > 0 ? v1::JOB_STATE_FAILED : v1::JOB_STATE_DONE)
+                  : job.started_ms   ? v1::JOB_STATE_RUNNING
+                                     : v1::JOB_STATE_QUEUED);
+  if (job.recent.size() >= 2) {
+    const auto& [from_ms, from] = job.recent.front();
+    const auto& [to_ms, to] = job.recent.back();
+    if (to_ms > from_ms && to > from) view->set_images_per_second(1000.0 * (to - from) / (to_ms - from_ms));
+  }
+  for (const auto& [index, failure] : job.failures) *view->add_failures() = failure;
+  return view;
+}
+
+std::vector<std::string> Farm::JobIds() const { return order_; }
+
+std::vector<v1::WorkerInfo> Farm::Workers(int64_t now_ms) const {
+  std::vector<v1::WorkerInfo> infos;
+  for (const auto& [id, worker] : workers_) {
+    if (!worker.connected) continue;
+    v1::WorkerInfo& info = infos.emplace_back();
+    info.set_id(id);
+    info.set_device(worker.hello.device());
+    info.set_slots(worker.hello.slots());
+    for (const auto& model : worker.hello.models()) info.add_models(model.name());
+    uint64_t leased = 0;
+    for (const uint64_t token : worker.tokens) leased += Total(leases_.at(token).remaining);
+    info.set_leased(leased);
+    info.set_committed(worker.committed);
+    if (worker.seconds_per_variant > 0) info.set_images_per_second(1 / worker.seconds_per_variant);
+    info.set_connected_unix_ms(worker.connected_ms);
+    info.set_draining(worker.draining);
+  }
+  return infos;
+}
+
+std::set<std::string> Farm::TakeChanged() {
+  std::set<std::string> changed;
+  changed.swap(changed_);
+  return changed;
+}
+
+Farm::Counts Farm::counts() const {
+  Counts counts;
+  for (const std::string& id : active_) counts.pending += jobs_.at(id).pending.count();
+  counts.leases = leases_.size();
+  for (const auto& [id, worker] : workers_) counts.workers += worker.connected;
+  counts.granted = granted_;
+  counts.expired = expired_;
+  counts.retried = retried_;
+  return counts;
+}
+
+}  // namespace tiltshift::scheduler

@@ -1,0 +1,139 @@
+// The scheduler's decisions, pure: events and the time go in, leases and writes come out. No I/O, no clock, no
+// threads, so that tests can turn every wheel by hand.
+//
+// Invariants: a variant of a job that has not ended is in exactly one place: committed, failed, pending, or in
+// the remainder of one lease. Tokens only rise. A lease dies by being finished, released, expired or revoked,
+// and its remainder then goes back to pending.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "proto/worker.pb.h"
+#include "proto/farm.pb.h"
+#include "scheduler/pending.h"
+#include "store/farm_store.h"
+
+namespace tiltshift::scheduler {
+
+struct FarmOptions {
+  int64_t lease_ttl_ms = 15'000;
+  int64_t target_lease_ms = 30'000;  // work a lease should hold at the worker's rate
+  uint32_t failed_attempts = 3;      // a variant that fails so often has failed
+  uint32_t lost_alone = 3;           // workers lost over a single variant until it is given up
+  int64_t backoff_ms = 500;          // before the second attempt; doubles, at most 30 s
+};
+
+// What one round of events decided and Redis must hear, in this order.
+struct Batch {
+  std::map<std::string, std::vector<store::StoredOutcome>> commits;  // by job
+  std::vector<store::StoredLease> grants;
+  std::vector<uint64_t> releases;
+};
+
+// What a worker is sent when the batch is durable.
+struct Outgoing {
+  std::string worker_id;
+  v1::SchedulerMessage message;
+};
+
+class Farm {
+ public:
+  Farm(FarmOptions options, uint64_t epoch) : options_(options), epoch_(epoch) {}
+
+  // Takes up where an earlier leader stopped: live leases keep their tokens and get a fresh deadline.
+  void Restore(const store::StoredFarm& stored, int64_t now_ms);
+
+  // A job that is durable already.
+  void AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t variants, int64_t now_ms);
+
+  // False where there is none. Revokes its leases.
+  bool CancelJob(const std::string& id, int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages);
+
+  // A worker's stream began or ended. Returns the tokens of `hello` that are not its own any more.
+  std::vector<uint64_t> Connect(const v1::Hello& hello, int64_t now_ms);
+  void Disconnect(const std::string& worker_id);
+  void Drain(const std::string& worker_id);
+
+  // Takes outcomes in; those under stale tokens are refused and returned.
+  std::vector<uint64_t> TakeOutcomes(const std::string& worker_id, const v1::Turn& turn, int64_t now_ms, Batch& batch);
+  void Heartbeat(const std::string& worker_id, const v1::Heartbeat& heartbeat, int64_t now_ms);
+
+  // Expires leases, then gives every worker that wants leases what there is.
+  void Assign(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages);
+
+  // The totals Redis answered for a job's commit.
+  void ApplyTotals(const std::string& job_id, uint64_t committed, uint64_t failed, int64_t now_ms);
+
+  // null where there is none. `with_spec` copies the spec in.
+  std::unique_ptr<v1::Job> View(const std::string& id, int64_t now_ms, bool with_spec) const;
+  std::vector<std::string> JobIds() const;  // oldest first
+  std::vector<v1::WorkerInfo> Workers(int64_t now_ms) const;
+
+  // Jobs whose view changed since the last call.
+  std::set<std::string> TakeChanged();
+
+  struct Counts {
+    uint64_t pending = 0, leases = 0, workers = 0, granted = 0, expired = 0, retried = 0;
+  };
+  Counts counts() const;
+  uint64_t epoch() const { return epoch_; }
+
+ private:
+  struct JobState {
+    v1::JobSpec spec;
+    uint64_t variants = 0, committed = 0, failed = 0, leased = 0;
+    int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;
+    bool cancelled = false;
+    Pending pending;
+    std::map<uint64_t, uint32_t> attempts;
+    std::map<uint64_t, v1::FailedVariant> failures;
+    std::deque<std::pair<int64_t, uint64_t>> recent;  // (when, committed in all)
+    bool ended() const { return ended_ms != 0; }
+  };
+  struct LeaseState {
+    std::string job_id, worker_id;
+    std::vector<Range> remaining;
+    uint32_t lost = 0;
+    int64_t deadline_ms = 0;
+  };
+  struct WorkerState {
+    v1::Hello hello;
+    bool connected = false, draining = false;
+    uint32_t want = 0;
+    double seconds_per_variant = 0;  // of the whole worker; 0: not known yet
+    uint64_t committed = 0;
+    int64_t connected_ms = 0;
+    std::set<std::string> knows_jobs;  // specs sent over this stream
+    std::set<uint64_t> tokens;
+  };
+
+  void TakeOutcome(const v1::Outcome& outcome, WorkerState& worker, int64_t now_ms, Batch& batch);
+  void TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed, int64_t now_ms,
+                   store::StoredOutcome& stored);
+  void EndLease(uint64_t token, int64_t ready_ms, uint32_t lost, Batch& batch);
+  void GiveUp(uint64_t token, Batch& batch);
+  void Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages);
+  bool GrantOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
+                std::vector<Outgoing>& messages);
+  uint64_t LeaseSize(const JobState& job, const WorkerState& worker) const;
+
+  const FarmOptions options_;
+  const uint64_t epoch_;
+  uint64_t last_token_ = 0;
+  std::map<std::string, JobState> jobs_;
+  std::vector<std::string> order_;             // jobs by submission
+  std::set<std::string> active_;
+  std::map<uint64_t, LeaseState> leases_;
+  std::map<std::string, WorkerState> workers_;
+  std::set<std::string> changed_;
+  uint64_t granted_ = 0, expired_ = 0, retried_ = 0;
+};
+
+}  // namespace tiltshift::scheduler

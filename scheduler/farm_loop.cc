@@ -1,0 +1,315 @@
+#include "scheduler/farm_loop.h"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+
+namespace tiltshift::scheduler {
+namespace {
+
+constexpr auto kTick = std::chrono::milliseconds(50);
+constexpr int64_t kWatchEveryMs = 100;
+constexpr auto kRetryRedis = std::chrono::milliseconds(200);
+
+}  // namespace
+
+// One round: what the events decided, and what to do when Redis has it.
+struct FarmLoop::Round {
+  Farm& farm;
+  int64_t now_ms;
+  Batch batch;
+  std::vector<store::Write> first;  // submissions and cancellations, after the commits
+  std::vector<std::function<void(const store::RedisReply&)>> first_done;
+  std::vector<Outgoing> messages;
+  std::vector<std::function<void()>> when_durable;
+};
+
+FarmLoop::FarmLoop(LoopOptions options, std::unique_ptr<store::FarmStore> store, const Clock& clock,
+                   monitoring::SchedulerMetrics& metrics)
+    : options_(std::move(options)), store_(std::move(store)), clock_(clock), metrics_(metrics) {}
+
+FarmLoop::~FarmLoop() { Stop(); }
+
+absl::Status FarmLoop::Start(const std::function<bool()>& stop) {
+  std::string said;
+  uint64_t epoch = 0;
+  store::StoredFarm stored;
+  while (!stop()) {
+    absl::Status status = store_->Prepare();
+    if (status.code() == absl::StatusCode::kFailedPrecondition) return status;  // too old a Redis
+    if (status.ok()) {
+      const auto lead = store_->Lead(options_.name, options_.leader_ttl_ms, 0);
+      status = lead.status();
+      if (lead.ok()) epoch = *lead;
+    }
+    if (status.ok()) {
+      auto loaded = store_->Load();
+      status = loaded.status();
+      if (loaded.ok()) stored = *std::move(loaded);
+    }
+    if (status.ok()) break;
+    if (status.code() == absl::StatusCode::kDataLoss) return status;
+    if (said != Message(status)) spdlog::warn("waiting: {}", said = Message(status));
+    std::this_thread::sleep_for(kRetryRedis);
+  }
+  if (stop()) return absl::CancelledError("stopped before it led");
+  const int64_t now_ms = clock_.UnixMs();
+  lead_renewed_ms_ = now_ms;
+  farm_ = std::make_unique<Farm>(options_.farm, epoch);
+  farm_->Restore(stored, now_ms);
+  spdlog::info("leading: epoch {}, {} jobs, {} leases", epoch, stored.jobs.size(), stored.leases.size());
+  metrics_.leader.Set(1);
+  Publish(now_ms);
+  {
+    std::lock_guard lock(mutex_);
+    health_ = absl::OkStatus();
+  }
+  thread_ = std::thread([this] { Run(); });
+  return absl::OkStatus();
+}
+
+void FarmLoop::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  if (farm_ != nullptr && !lost_lead()) store_->Resign(options_.name, farm_->epoch()).IgnoreError();
+}
+
+void FarmLoop::Post(Event event) {
+  {
+    std::lock_guard lock(mutex_);
+    events_.push_back(std::move(event));
+  }
+  wake_.notify_one();
+}
+
+void FarmLoop::Run() {
+  for (;;) {
+    std::deque<Event> events;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, kTick, [&] { return stopping_ || !events_.empty(); });
+      if (stopping_ && events_.empty()) return;
+      events.swap(events_);
+    }
+    if (!KeepLead() || !RunRound(std::move(events))) {
+      if (lost_lead()) return;
+      std::lock_guard lock(mutex_);
+      if (stopping_) return;
+    }
+  }
+}
+
+// Contract: reads and extends the leader key in Redis. Returns false only where the lead is lost; while Redis is
+// away the lead stays ours until another takes it, because every write is fenced by the epoch anyway.
+bool FarmLoop::KeepLead() {
+  const int64_t now_ms = clock_.UnixMs();
+  if (now_ms - lead_renewed_ms_ < options_.leader_ttl_ms / 3) return true;
+  const auto lead = store_->Lead(options_.name, options_.leader_ttl_ms, farm_->epoch());
+  lead_renewed_ms_ = now_ms;
+  if (lead.status().code() != absl::StatusCode::kFailedPrecondition) return true;
+  spdlog::error("{}; this scheduler stops", Message(lead.status()));
+  lost_lead_ = true;
+  return false;
+}
+
+bool FarmLoop::RunRound(std::deque<Event> events) {
+  Round round{*farm_, clock_.UnixMs(), {}, {}, {}, {}, {}};
+  for (Event& event : events) event(round);
+  farm_->Assign(round.now_ms, round.batch, round.messages);
+  if (!WriteRound(round)) return false;
+  for (const Outgoing& message : round.messages) {
+    const auto stream = streams_.find(message.worker_id);
+    if (stream != streams_.end()) stream->second->Send(message.message);
+  }
+  Publish(clock_.UnixMs());
+  for (auto& act : round.when_durable) act();
+  return true;
+}
+
+// Contract: sends the round's writes, commits first, releases after them, until Redis has answered all; the same
+// group again after a lost connection. Returns false where the lead is lost or the process is stopping.
+bool FarmLoop::WriteRound(Round& round) {
+  const uint64_t epoch = farm_->epoch();
+  std::vector<store::Write> writes;
+  std::vector<std::string> jobs;
+  for (const auto& [job_id, outcomes] : round.batch.commits) {
+    writes.push_back(store::FarmStore::Commit(epoch, job_id, outcomes, round.now_ms));
+    jobs.push_back(job_id);
+  }
+  for (auto& write : round.first) writes.push_back(std::move(write));
+  for (const auto& lease : round.batch.grants) writes.push_back(store::FarmStore::Grant(epoch, lease, round.now_ms));
+  if (!round.batch.releases.empty()) writes.push_back(store::FarmStore::Release(epoch, round.batch.releases));
+  if (writes.empty()) return true;
+
+  for (bool warned = false;;) {
+    const int64_t start_ms = clock_.SteadyMs();
+    const auto replies = store_->WriteAll(writes);
+    metrics_.redis_seconds.Observe((clock_.SteadyMs() - start_ms) / 1000.0);
+    if (replies.ok()) {
+      if (warned) spdlog::info("Redis is back");
+      for (size_t i = 0; i < jobs.size(); ++i) {
+        const auto& totals = (*replies)[i].items;
+        if (totals.size() >= 2) farm_->ApplyTotals(jobs[i], totals[0].integer, totals[1].integer, round.now_ms);
+      }
+      CountCommits(round.batch);
+      for (size_t i = 0; i < round.first_done.size(); ++i) round.first_done[i]((*replies)[jobs.size() + i]);
+      std::lock_guard lock(mutex_);
+      health_ = absl::OkStatus();
+      return true;
+    }
+    if (replies.status().code() != absl::StatusCode::kUnavailable) {
+      spdlog::error("{}; this scheduler stops", Message(replies.status()));
+      lost_lead_ = true;
+      return false;
+    }
+    if (!warned) spdlog::warn("{}", Message(replies.status()));
+    warned = true;
+    std::unique_lock lock(mutex_);
+    health_ = replies.status();
+    if (wake_.wait_for(lock, kRetryRedis, [&] { return stopping_; })) return false;
+  }
+}
+
+void FarmLoop::CountCommits(const Batch& batch) {
+  for (const auto& [job, outcomes] : batch.commits) {
+    for (const auto& outcome : outcomes) {
+      for (const auto& range : outcome.committed) metrics_.variants_committed.Add(range.count());
+      for (const auto& failure : outcome.failed) metrics_.variants_failed.Add(failure.is_final);
+    }
+  }
+}
+
+void FarmLoop::Publish(int64_t now_ms) {
+  const auto changed = farm_->TakeChanged();
+  to_watch_.insert(changed.begin(), changed.end());
+  {
+    std::lock_guard lock(mutex_);
+    for (const std::string& id : changed) views_[id] = farm_->View(id, now_ms, /*with_spec=*/true);
+    view_order_ = farm_->JobIds();
+    workers_ = farm_->Workers(now_ms);
+  }
+  const Farm::Counts counts = farm_->counts();
+  metrics_.queue_variants.Set(counts.pending);
+  metrics_.leases_active.Set(counts.leases);
+  metrics_.workers_connected.Set(counts.workers);
+  metrics_.leases_granted.Add(counts.granted - counted_.granted);
+  metrics_.leases_expired.Add(counts.expired - counted_.expired);
+  metrics_.variants_retried.Add(counts.retried - counted_.retried);
+  counted_ = counts;
+  if (now_ms - watched_ms_ < kWatchEveryMs) return;
+  watched_ms_ = now_ms;
+  for (const std::string& id : to_watch_) {
+    const auto view = Job(id);
+    auto [begin, end] = watchers_.equal_range(id);
+    while (begin != end) begin = begin->second(*view) && view->ended_unix_ms() == 0 ? std::next(begin) : watchers_.erase(begin);
+  }
+  to_watch_.clear();
+}
+
+void FarmLoop::Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
+                      const std::string& request_id, std::function<void(absl::StatusOr<std::string>)> done) {
+  Post([=, this](Round& round) {
+    round.first.push_back(store::FarmStore::Submit(farm_->epoch(), job_id, spec, variants, round.now_ms, request_id));
+    round.first_done.push_back([=, this, &round](const store::RedisReply& reply) {
+      if (reply.text == job_id) farm_->AddJob(job_id, spec, variants, clock_.UnixMs());
+      round.when_durable.push_back([done, id = reply.text] { done(id); });
+    });
+  });
+}
+
+void FarmLoop::Cancel(const std::string& job_id, Done done) {
+  Post([=, this](Round& round) {
+    if (!farm_->CancelJob(job_id, round.now_ms, round.batch, round.messages)) {
+      done(absl::NotFoundError(absl::StrCat("there is no job ", job_id)));
+      return;
+    }
+    round.first.push_back(store::FarmStore::Cancel(farm_->epoch(), job_id, round.now_ms));
+    round.first_done.push_back([](const store::RedisReply&) {});
+    round.when_durable.push_back([done] { done(absl::OkStatus()); });
+  });
+}
+
+void FarmLoop::Watch(const std::string& job_id, JobWatcher watcher, Done not_found) {
+  Post([=, this](Round&) {
+    const auto view = Job(job_id);
+    if (view == nullptr) {
+      not_found(absl::NotFoundError(absl::StrCat("there is no job ", job_id)));
+    } else if (watcher(*view) && view->ended_unix_ms() == 0) {
+      watchers_.emplace(job_id, watcher);
+    }
+  });
+}
+
+void FarmLoop::Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& hello) {
+  Post([=, this](Round& round) {
+    spdlog::info("worker {} connected: {}", hello.worker_id(), hello.device());
+    streams_[hello.worker_id()] = stream;
+    v1::SchedulerMessage message;
+    v1::Welcome& welcome = *message.mutable_welcome();
+    welcome.set_epoch(farm_->epoch());
+    welcome.set_heartbeat_ms(options_.heartbeat_ms);
+    welcome.set_lease_ttl_ms(static_cast<uint32_t>(options_.farm.lease_ttl_ms));
+    for (const uint64_t token : farm_->Connect(hello, round.now_ms)) welcome.add_lost_tokens(token);
+    stream->Send(message);
+  });
+}
+
+void FarmLoop::Receive(std::shared_ptr<WorkerStream> stream, const std::string& worker_id, v1::WorkerMessage message) {
+  const int64_t received_ms = clock_.SteadyMs();
+  Post([=, this, message = std::move(message)](Round& round) {
+    const auto current = streams_.find(worker_id);
+    if (current == streams_.end() || current->second != stream) return;  // an older stream of this worker
+    if (message.has_heartbeat()) farm_->Heartbeat(worker_id, message.heartbeat(), round.now_ms);
+    if (message.has_draining()) farm_->Drain(worker_id);
+    if (!message.has_turn()) return;
+    v1::SchedulerMessage ack;
+    ack.mutable_turn_ack()->set_turn(message.turn().turn());
+    for (const uint64_t token : farm_->TakeOutcomes(worker_id, message.turn(), round.now_ms, round.batch)) {
+      ack.mutable_turn_ack()->add_stale_tokens(token);
+    }
+    round.when_durable.push_back([=, this] {
+      stream->Send(ack);
+      metrics_.turn_seconds.Observe((clock_.SteadyMs() - received_ms) / 1000.0);
+    });
+  });
+}
+
+void FarmLoop::Disconnect(const WorkerStream* stream, const std::string& worker_id) {
+  Post([=, this](Round&) {
+    const auto current = streams_.find(worker_id);
+    if (current == streams_.end() || current->second.get() != stream) return;
+    spdlog::info("worker {} disconnected", worker_id);
+    streams_.erase(current);
+    farm_->Disconnect(worker_id);
+  });
+}
+
+std::shared_ptr<const v1::Job> FarmLoop::Job(const std::string& id) const {
+  std::lock_guard lock(mutex_);
+  const auto found = views_.find(id);
+  return found == views_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<const v1::Job>> FarmLoop::NewestJobs(size_t limit) const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<const v1::Job>> jobs;
+  for (auto id = view_order_.rbegin(); id != view_order_.rend() && jobs.size() < limit; ++id) jobs.push_back(views_.at(*id));
+  return jobs;
+}
+
+std::vector<v1::WorkerInfo> FarmLoop::Workers() const {
+  std::lock_guard lock(mutex_);
+  return workers_;
+}
+
+absl::Status FarmLoop::Health() const {
+  std::lock_guard lock(mutex_);
+  return health_;
+}
+
+}  // namespace tiltshift::scheduler

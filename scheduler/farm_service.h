@@ -1,0 +1,40 @@
+// The public service over the loop: checks what comes in, plans it, stores it, and answers.
+#pragma once
+
+#include "monitoring/metrics.h"
+#include "proto/farm.grpc.pb.h"
+#include "scheduler/farm_loop.h"
+#include "store/blob_store.h"
+
+namespace tiltshift::scheduler {
+
+class FarmService : public v1::Farm::CallbackService {
+ public:
+  FarmService(FarmLoop& loop, store::BlobStore& blobs, monitoring::SchedulerMetrics& metrics)
+      : loop_(loop), blobs_(blobs), metrics_(metrics) {}
+
+  grpc::ServerUnaryReactor* Submit(grpc::CallbackServerContext* context, const v1::SubmitRequest* request,
+                                   v1::SubmitResponse* response) override;
+  grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
+                                   v1::Job* response) override;
+  grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
+                                     v1::ListJobsResponse* response) override;
+  grpc::ServerWriteReactor<v1::Job>* WatchJob(grpc::CallbackServerContext* context,
+                                              const v1::GetJobRequest* request) override;
+  grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context, const v1::CancelJobRequest* request,
+                                      v1::Job* response) override;
+  grpc::ServerWriteReactor<v1::OutputPiece>* ReadOutputs(grpc::CallbackServerContext* context,
+                                                         const v1::ReadOutputsRequest* request) override;
+  grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext* context, const v1::ListWorkersRequest* request,
+                                        v1::ListWorkersResponse* response) override;
+
+ private:
+  FarmLoop& loop_;
+  store::BlobStore& blobs_;
+  monitoring::SchedulerMetrics& metrics_;
+};
+
+// absl's codes are gRPC's.
+grpc::Status ToGrpc(const absl::Status& status);
+
+}  // namespace tiltshift::scheduler

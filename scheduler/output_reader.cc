@@ -1,0 +1,78 @@
+#include "scheduler/output_reader.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/str_split.h"
+#include "scheduler/farm_service.h"
+
+namespace tiltshift::scheduler {
+namespace {
+
+constexpr size_t kPieceBytes = 1 << 20;  // below gRPC's limit of 4 MB a message
+
+}  // namespace
+
+OutputReader::OutputReader(store::BlobStore& blobs, v1::ReadOutputsRequest request, const absl::Status& job)
+    : blobs_(blobs), request_(std::move(request)) {
+  absl::Status status = job;
+  if (status.ok()) status = ReadManifest();
+  if (!status.ok()) {
+    Finish(ToGrpc(status));
+  } else {
+    OnWriteDone(true);
+  }
+}
+
+// Attempts may have left several lines for a variant: their bytes are the same (I4), so the first will do.
+absl::Status OutputReader::ReadManifest() {
+  const uint64_t first = request_.range().first();
+  const uint64_t count = request_.range().count();
+  TS_ASSIGN_OR_RETURN(const auto keys, blobs_.List(absl::StrCat("jobs/", request_.job_id(), "/manifest/")));
+  std::map<uint64_t, v1::OutputInfo> by_index;
+  for (const std::string& key : keys) {
+    TS_ASSIGN_OR_RETURN(const std::string part, blobs_.Get(key));
+    for (const absl::string_view line : absl::StrSplit(part, '\n', absl::SkipEmpty())) {
+      v1::OutputInfo info;
+      if (!google::protobuf::util::JsonStringToMessage(std::string(line), &info).ok()) {
+        return absl::DataLossError(absl::StrCat("manifest part ", key, " holds a damaged line"));
+      }
+      const uint64_t index = info.index();
+      if (index >= first && (count == 0 || index - first < count)) by_index.emplace(index, std::move(info));
+    }
+  }
+  for (auto& [index, info] : by_index) infos_.push_back(std::move(info));
+  return absl::OkStatus();
+}
+
+absl::Status OutputReader::Next() {
+  piece_.Clear();
+  if (sent_ < bytes_.size()) {
+    piece_.set_data(bytes_.substr(sent_, kPieceBytes));
+    sent_ += piece_.data().size();
+    return absl::OkStatus();
+  }
+  if (infos_.empty()) return absl::OkStatus();
+  *piece_.mutable_info() = std::move(infos_.front());
+  infos_.pop_front();
+  bytes_.clear();
+  sent_ = 0;
+  if (request_.info_only()) return absl::OkStatus();
+  TS_ASSIGN_OR_RETURN(bytes_, blobs_.Get(absl::StrCat("jobs/", request_.job_id(), "/outputs/", piece_.info().name())));
+  return absl::OkStatus();
+}
+
+void OutputReader::OnWriteDone(bool ok) {
+  const absl::Status status = ok ? Next() : absl::CancelledError("the client is gone");
+  if (!status.ok()) {
+    Finish(ToGrpc(status));
+  } else if (piece_.piece_case() == v1::OutputPiece::PIECE_NOT_SET) {
+    Finish(grpc::Status::OK);
+  } else {
+    StartWrite(&piece_);
+  }
+}
+
+}  // namespace tiltshift::scheduler

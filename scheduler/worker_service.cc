@@ -1,0 +1,123 @@
+#include "scheduler/worker_service.h"
+
+#include <deque>
+#include <mutex>
+
+namespace tiltshift::scheduler {
+namespace {
+
+constexpr size_t kMostQueued = 10'000;  // messages a worker may be behind
+constexpr size_t kLongestWorkerId = 128;
+constexpr uint32_t kProtocol = 1;
+
+// gRPC owns the reactor until OnDone; the loop holds the stream. The stream outlives the reactor and then drops
+// what is sent.
+class SessionReactor;
+
+class SessionStream : public WorkerStream {
+ public:
+  explicit SessionStream(SessionReactor* reactor) : reactor_(reactor) {}
+  void Send(const v1::SchedulerMessage& message) override;
+  void Detach() {
+    std::lock_guard lock(mutex_);
+    reactor_ = nullptr;
+  }
+
+ private:
+  std::mutex mutex_;
+  SessionReactor* reactor_;
+};
+
+class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::SchedulerMessage> {
+ public:
+  explicit SessionReactor(FarmLoop& loop) : loop_(loop), stream_(std::make_shared<SessionStream>(this)) {
+    StartRead(&incoming_);
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      End(grpc::Status::OK);
+      return;
+    }
+    if (worker_id_.empty()) {
+      if (!Greet()) return;
+    } else if (!incoming_.has_hello()) {
+      loop_.Receive(stream_, worker_id_, std::move(incoming_));
+    }
+    incoming_.Clear();
+    StartRead(&incoming_);
+  }
+
+  void Queue(const v1::SchedulerMessage& message) {
+    std::lock_guard lock(mutex_);
+    if (finished_) return;
+    if (outgoing_.size() >= kMostQueued) {
+      finished_ = true;
+      Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "the worker reads too slowly; connect again"});
+      return;
+    }
+    outgoing_.push_back(message);
+    if (outgoing_.size() == 1) StartWrite(&outgoing_.front());
+  }
+
+  void OnWriteDone(bool ok) override {
+    std::lock_guard lock(mutex_);
+    if (finished_) return;
+    outgoing_.pop_front();
+    if (ok && !outgoing_.empty()) StartWrite(&outgoing_.front());
+  }
+
+  void OnCancel() override { End(grpc::Status::CANCELLED); }
+
+  void OnDone() override {
+    stream_->Detach();
+    if (!worker_id_.empty()) loop_.Disconnect(stream_.get(), worker_id_);
+    delete this;
+  }
+
+ private:
+  bool Greet() {
+    const v1::Hello& hello = incoming_.hello();
+    std::string wrong;
+    if (!incoming_.has_hello()) wrong = "the first message must be hello";
+    else if (hello.protocol() != kProtocol) wrong = absl::StrCat("protocol ", hello.protocol(), " is not ", kProtocol, "; use a worker of this scheduler's version");
+    else if (hello.worker_id().empty() || hello.worker_id().size() > kLongestWorkerId) wrong = absl::StrCat("worker_id: 1 to ", kLongestWorkerId, " characters");
+    else if (hello.worker_id().find_first_of(" \t\r\n") != std::string::npos) wrong = "worker_id: holds white space";
+    else if (hello.slots() == 0) wrong = "slots: a worker needs at least one";
+    if (!wrong.empty()) {
+      End({grpc::StatusCode::INVALID_ARGUMENT, wrong});
+      return false;
+    }
+    worker_id_ = hello.worker_id();
+    loop_.Connect(stream_, hello);
+    return true;
+  }
+
+  void End(const grpc::Status& status) {
+    std::lock_guard lock(mutex_);
+    if (finished_) return;
+    finished_ = true;
+    Finish(status);
+  }
+
+  FarmLoop& loop_;
+  std::shared_ptr<SessionStream> stream_;
+  std::string worker_id_;
+  v1::WorkerMessage incoming_;
+  std::mutex mutex_;
+  std::deque<v1::SchedulerMessage> outgoing_;
+  bool finished_ = false;
+};
+
+void SessionStream::Send(const v1::SchedulerMessage& message) {
+  std::lock_guard lock(mutex_);
+  if (reactor_ != nullptr) reactor_->Queue(message);
+}
+
+}  // namespace
+
+grpc::ServerBidiReactor<v1::WorkerMessage, v1::SchedulerMessage>* WorkerService::Session(grpc::CallbackServerContext*) {
+  return new SessionReactor(loop_);
+}
+
+}  // namespace tiltshift::scheduler

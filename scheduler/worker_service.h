@@ -1,0 +1,19 @@
+// The workers' service: a stream a worker, its messages passed to the loop and the loop's back.
+#pragma once
+
+#include "proto/worker.grpc.pb.h"
+#include "scheduler/farm_loop.h"
+
+namespace tiltshift::scheduler {
+
+class WorkerService : public v1::Workers::CallbackService {
+ public:
+  explicit WorkerService(FarmLoop& loop) : loop_(loop) {}
+  grpc::ServerBidiReactor<v1::WorkerMessage, v1::SchedulerMessage>* Session(
+      grpc::CallbackServerContext* context) override;
+
+ private:
+  FarmLoop& loop_;
+};
+
+}  // namespace tiltshift::scheduler
