@@ -1,4 +1,4 @@
-"""Writes engine/testdata/sampler_goldens.json: final latents of diffusers' DDIM, Euler and DPM++ 2M.
+"""Writes engine/testdata/sampler_goldens.json: latents of diffusers' DDIM, Euler and DPM++ 2M.
 
     python tests/goldens/make_sampler_goldens.py        (torch, diffusers 0.42)
 

@@ -6,15 +6,14 @@ The vocabulary is CLIP's kind in small: every byte, every byte ending a word, so
 from the corpus below, and the two markers. The ids are those of transformers.CLIPTokenizer.
 """
 
+import collections
 import json
 import os
 import random
 import tempfile
 import unicodedata
 
-from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
-from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
+from tokenizers import Regex, normalizers, pre_tokenizers
 from transformers import CLIPTokenizer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -44,11 +43,15 @@ TRICKY = [
     "12345 1.5e-3 \u00bd \u2167 \u0664\u0665 \u5341\u4e8c \u2460 \u00b2",
     "\u0915\u094d\u0937\u093f \u0928\u092e\u0938\u094d\u0924\u0947",
     "\ud55c\uad6d\uc5b4 \u1112\u1161\u11ab\u1100\u116e\u11a8",
-    "\u65e5\u672c\u8a9e\u306e\u30df\u30cb\u30c1\u30e5\u30a2\u3001\u534a\u89d2\uff76\uff9e \u304b\u3099",
+    "\u65e5\u672c\u8a9e\u306e\u30df\u30cb\u30c1\u30e5\u30a2\u3001\u534a\u89d2\uff76\uff9e "
+    "\u304b\u3099",
     "\u4e2d\u6587\uff0c\u5fae\u578b\u6a21\u578b\u3002",
-    "\u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22 \u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u05e2\u05b4\u05d1\u05b0\u05e8\u05b4\u05d9\u05ea",
-    "\U0001f916 \U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \u2764\ufe0f \U0001f44d\U0001f3fd \u2122 #\ufe0f\u20e3 1\ufe0f\u20e3",
-    "\U0001d573\U0001d58a\U0001d591\U0001d591\U0001d594 \U00010400\U00010428 \U0001e900 \U00020000\U0002f800",
+    "\u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22 "
+    "\u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u05e2\u05b4\u05d1\u05b0\u05e8\u05b4\u05d9\u05ea",
+    "\U0001f916 \U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \u2764\ufe0f "
+    "\U0001f44d\U0001f3fd \u2122 #\ufe0f\u20e3 1\ufe0f\u20e3",
+    "\U0001d573\U0001d58a\U0001d591\U0001d591\U0001d594 \U00010400\U00010428 "
+    "\U0001e900 \U00020000\U0002f800",
     "a\u0000b\u0001c\u007fd\u009fe \ufffd \ufffe \U0010ffff \ue000",
     "'''s 'sss ''t \u2019s a'b'c'd'e",
     '!!! ??? ... --- ___ *** (((very))) [[good]] {x} <b> "q" \\n / | ~ ` ^',
@@ -92,28 +95,46 @@ def byte_names():
     return [chr(b) for b in printed] + [chr(256 + i) for i in range(len(moved))]
 
 
-def train(corpus):
-    tokenizer = Tokenizer(BPE(end_of_word_suffix="</w>"))
-    tokenizer.normalizer = normalizers.Sequence(
+def words(corpus):
+    """Each word's symbols, the last with its ending, and how often it stands in the corpus."""
+    normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    splitter = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
-    tokenizer.train_from_iterator(
-        corpus,
-        BpeTrainer(
-            vocab_size=1000, min_frequency=2, end_of_word_suffix="</w>", show_progress=False
-        ),
-    )
-    merges = [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
+    counts = collections.Counter()
+    for text in corpus:
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)):
+            counts[(*word[:-1], word[-1] + "</w>")] += 1
+    return counts
+
+
+def train(corpus, size=700):
+    """The library's own trainer breaks ties by the order of a hash table; this one by the pair."""
+    counts, merges = words(corpus), []
+    while len(merges) < size:
+        pairs = collections.Counter()
+        for word, count in counts.items():
+            for pair in zip(word, word[1:]):
+                pairs[pair] += count
+        best = max(pairs, key=lambda pair: (pairs[pair], pair))
+        merges.append(best)
+        joined = collections.Counter()
+        for word, count in counts.items():
+            symbols = []
+            for symbol in word:
+                if symbols and (symbols[-1], symbol) == best:
+                    symbols[-1] += symbol
+                else:
+                    symbols.append(symbol)
+            joined[tuple(symbols)] += count
+        counts = joined
     tokens = byte_names() + [name + "</w>" for name in byte_names()]
-    for left, right in merges:
-        if left + right not in tokens:
-            tokens.append(left + right)
+    tokens += sorted({left + right for left, right in merges} - set(tokens))
     return {token: i for i, token in enumerate([*tokens, START, END])}, merges
 
 
