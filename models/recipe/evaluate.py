@@ -13,7 +13,8 @@ import pathlib
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+import torch.multiprocessing as mp
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from PIL import Image
 
 import captions
@@ -34,19 +35,27 @@ def prompts(count):
     return result
 
 
-def render(pipeline, texts, args):
-    """uint8 [N, 256, 256, 3]; picture i starts from the noise of seed i."""
-    pictures = []
-    for start in range(0, len(texts), args.batch):
-        part = texts[start:start + args.batch]
-        latents = torch.cat([
-            torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(start + k))
-            for k in range(len(part))])
+def render(rank, args, texts, pictures):
+    """One worker's share; picture i starts from the noise of seed i, whoever draws it."""
+    torch.set_num_threads(1)
+    pipeline = StableDiffusionPipeline.from_pretrained(args.model, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    for start in range(rank * args.batch, len(texts), args.workers * args.batch):
+        part = range(start, min(start + args.batch, len(texts)))
+        latents = torch.cat([torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(i))
+                             for i in part])
         with torch.autocast("cpu", torch.bfloat16):
-            images = pipeline(part, num_inference_steps=args.steps, guidance_scale=args.guidance,
-                              latents=latents, output_type="np").images
-        pictures.append((images * 255).round().astype(np.uint8))
-    return np.concatenate(pictures)
+            images = pipeline([texts[i] for i in part], num_inference_steps=args.steps,
+                              guidance_scale=args.guidance, latents=latents,
+                              output_type="np").images
+        pictures[start:start + len(part)] = torch.from_numpy((images * 255).round()).byte()
+
+
+def render_all(args, texts):
+    """uint8 [N, 256, 256, 3]"""
+    pictures = torch.zeros(len(texts), 256, 256, 3, dtype=torch.uint8).share_memory_()
+    mp.start_processes(render, (args, texts, pictures), nprocs=args.workers, start_method="fork")
+    return pictures.numpy()
 
 
 def psnr(autoencoder, scenes, count):
@@ -80,16 +89,14 @@ def main():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(1)
     out = pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
 
-    pipeline = StableDiffusionPipeline.from_pretrained(args.model, torch_dtype=torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
     asked = prompts(args.count)
-    pictures = render(pipeline, [text for text, _ in asked], args)
+    pictures = render_all(args, [text for text, _ in asked])
     np.save(out / "pictures.npy", pictures)
     smaller = pictures[:72].reshape(-1, 128, 2, 128, 2, 3).mean((2, 4)).round().astype(np.uint8)
     sheet(smaller, 9, out / "sheet.png")
@@ -98,8 +105,9 @@ def main():
     with torch.no_grad():
         logits = classifier(halve(to_float(pictures)))
     heldout = Scenes(args.heldout)
+    autoencoder = AutoencoderKL.from_pretrained(args.model, subfolder="vae").float()
     reference = accuracy(classifier, heldout)
-    report = {"psnr_of_autoencoder": round(psnr(pipeline.vae, heldout, 64), 2)}
+    report = {"psnr_of_autoencoder": round(psnr(autoencoder, heldout, 100), 2)}
     for k, (name, words) in enumerate(HEADS.items()):
         said = logits[k].argmax(1).tolist()
         right = sum(s == labels[k] for s, (_, labels) in zip(said, asked)) / len(asked)

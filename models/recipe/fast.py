@@ -5,16 +5,18 @@ UNet's output stages and of transformer and attention blocks by the fused operat
 fused_norm.cpp. Parameter names stay as diffusers has them, so state dicts map one to one.
 """
 import pathlib
+import platform
 
 import torch
 from diffusers.models.resnet import ResnetBlock2D
 from torch.utils.cpp_extension import load
 
 _HERE = pathlib.Path(__file__).resolve().parent
-_OPS = load(
-    name="fused_norm", sources=[str(_HERE / "fused_norm.cpp")],
-    extra_cflags=["-O3", "-march=native", "-ffast-math", "-fopenmp-simd",
-                  "-mprefer-vector-width=512"], verbose=False)
+_FLAGS = ["-O3", "-march=native", "-ffast-math", "-fopenmp-simd"]
+if platform.machine() == "x86_64":
+    _FLAGS.append("-mprefer-vector-width=512")
+_OPS = load(name="fused_norm", sources=[str(_HERE / "fused_norm.cpp")], extra_cflags=_FLAGS,
+            verbose=False)
 
 
 class _FusedNorm(torch.autograd.Function):

@@ -46,7 +46,8 @@ class Task:
         error = y - x
         loss = reconstruction_loss(error) + KL_WEIGHT * kl
         mse = error.detach().square().mean((1, 2, 3))
-        return loss, {"loss": loss, "psnr": (10 * torch.log10(4 / mse)).mean(), "kl": kl}
+        return loss, {"loss": loss.detach(), "psnr": (10 * torch.log10(4 / mse)).mean(),
+                      "kl": kl.detach()}
 
 
 def main():

@@ -3,8 +3,9 @@
     python train_diffusion.py --scenes out/recipe/scenes/train \
         --latents out/recipe/autoencoder/latents.npy --out out/recipe/diffusion
 
-v-prediction with min-SNR weighting (gamma 5), captions varied, one in ten left empty for
-classifier-free guidance.
+v-prediction; captions varied, one in ten left empty for classifier-free guidance. Min-SNR
+weighting (gamma 5) in the form (min(SNR, gamma) + 1) / (SNR + 1): one for the noisy steps, where
+subject, colour and layout are decided, and falling where only fine noise is left.
 """
 import argparse
 import random
@@ -32,6 +33,7 @@ class Task:
         self.batch = options["batch"]
         self.scenes = [captions.parse(c) for c in Scenes(options["scenes"]).captions]
         self.latents = np.load(options["latents"], mmap_mode="r")
+        self.scenes = self.scenes[:self.latents.shape[1]]
         with tempfile.TemporaryDirectory() as folder:
             build_tokenizer.build(folder)
             self.tokenizer = CLIPTokenizer.from_pretrained(folder)
@@ -58,7 +60,7 @@ class Task:
         n = self.batch
         rng = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
         index = [rng.randrange(len(self.scenes)) for _ in range(n)]
-        x = torch.from_numpy(np.stack([self.latents[rng.randrange(2), i] for i in index])).float()
+        x = torch.from_numpy(np.stack([self.latents[rng.randrange(len(self.latents)), i] for i in index])).float()
         texts = ["" if rng.random() < EMPTY_SHARE else captions.vary(self.scenes[i], rng)
                  for i in index]
         ids = torch.tensor([self.tokenize(t) for t in texts])
@@ -72,9 +74,9 @@ class Task:
         v = self.model["unet"](noisy, t, text).sample.float()
         error = (v - (a * noise - s * x)).square().mean((1, 2, 3))
         snr = alpha / (1 - alpha)
-        weight = (snr.clamp(max=GAMMA) / (snr + 1)).float()  # of v; 1/(snr+1) turns v to x0
+        weight = ((snr.clamp(max=GAMMA) + 1) / (snr + 1)).float()
         loss = (weight * error).mean() / weight.mean()
-        return loss, {"loss": loss, "v_mse": error.detach().mean()}
+        return loss, {"loss": loss.detach(), "v_mse": error.detach().mean()}
 
 
 def main():
@@ -83,7 +85,7 @@ def main():
     parser.add_argument("--latents", default="out/recipe/autoencoder/latents.npy")
     parser.add_argument("--out", default="out/recipe/diffusion")
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--batch", type=int, default=24, help="samples a worker and step")
+    parser.add_argument("--batch", type=int, default=16, help="samples a worker and step")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=2)
