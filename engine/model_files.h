@@ -1,0 +1,27 @@
+// A model directory, opened and believed: the configs, the tokenizer and the mapped weights,
+// checked each on its own and against one another, and the hash that names them all.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "engine/model_config.h"
+#include "engine/tokenizer.h"
+#include "engine/weights.h"
+
+namespace tiltshift::engine {
+
+struct ModelFiles {
+  ModelConfig config;
+  Tokenizer tokenizer;
+  Weights text_encoder;
+  Weights unet;
+  Weights vae;
+  std::string hash;  // 64 hex characters: SHA-256 over every file's name, length and bytes
+};
+
+// NotFound: the directory or a file in it; DataLoss, Unimplemented, InvalidArgument: as its readers
+// say. Each message names the file.
+absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory);
+
+}  // namespace tiltshift::engine
