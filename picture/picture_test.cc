@@ -1,0 +1,88 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <set>
+#include <thread>
+
+#include "base/file.h"
+#include "picture/png.h"
+#include "picture/sheet.h"
+
+namespace tiltshift::picture {
+namespace {
+
+Image Noise(int width, int height, unsigned seed) {
+  std::mt19937 random(seed);
+  Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * height * 3)};
+  for (auto& value : image.rgb) value = static_cast<uint8_t>(random() % 64 + 64);
+  return image;
+}
+
+std::string Encode(const Image& image) { return *EncodePng(image.width, image.height, image.rgb); }
+
+TEST(Png, RoundTrip) {
+  const Image image = Noise(37, 21, 1);
+  const auto back = DecodePng(Encode(image));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->width, 37);
+  EXPECT_EQ(back->height, 21);
+  EXPECT_EQ(back->rgb, image.rgb);
+}
+
+// I4 reaches as far as the file.
+TEST(Png, SamePixelsSameBytesFromAnyThread) {
+  const Image image = Noise(256, 256, 2);
+  const std::string once = Encode(image);
+  std::vector<std::string> bytes(8);
+  std::vector<std::thread> threads;
+  for (auto& result : bytes) threads.emplace_back([&] { result = Encode(image); });
+  for (auto& thread : threads) thread.join();
+  EXPECT_THAT(bytes, ::testing::Each(once));
+  EXPECT_EQ(once.find("tEXt"), std::string::npos);
+  EXPECT_EQ(once.find("tIME"), std::string::npos);
+}
+
+TEST(Png, HostileBytesAreErrors) {
+  const std::string good = Encode(Noise(64, 64, 3));
+  EXPECT_FALSE(DecodePng("").ok());
+  EXPECT_FALSE(DecodePng("<svg/>").ok());
+  for (size_t size = 0; size < good.size() - 12; size += 97) EXPECT_FALSE(DecodePng(good.substr(0, size)).ok()) << size;
+  std::string huge = good;
+  for (int i = 16; i < 24; ++i) huge[i] = '\x7f';  // IHDR's width and height
+  EXPECT_FALSE(DecodePng(huge).ok());
+}
+
+TEST(Sheet, HasItsSizeItsPicturesAndInk) {
+  const std::string folder = ::testing::TempDir();
+  std::vector<SheetCell> cells;
+  for (unsigned i = 0; i < 5; ++i) {
+    const std::string path = folder + "/cell" + std::to_string(i) + ".png";
+    ASSERT_TRUE(WriteFileAtomic(path, Encode(Noise(64, i == 4 ? 32 : 64, i)), IfPresent::kReplace).ok());
+    cells.push_back({path, i == 3 ? std::string(300, 'w') + " <&>" : "robot · red"});
+  }
+  const auto sheet = DrawSheet(cells, {.columns = 3, .cell_pixels = 64, .title = "a <b> & c"});
+  ASSERT_TRUE(sheet.ok()) << sheet.status();
+  EXPECT_EQ(sheet->width, 2 * 28 + 3 * 64 + 2 * 18);
+  auto dark = [&](int left, int top, int width, int height) {
+    int count = 0;
+    for (int y = top; y < top + height; ++y) {
+      for (int x = left; x < left + width; ++x) count += sheet->rgb[(static_cast<size_t>(y) * sheet->width + x) * 3] < 200;
+    }
+    return count;
+  };
+  EXPECT_GT(dark(28, 28, 192, 40), 50);              // the title
+  EXPECT_EQ(dark(28, 92, 64, 64), 64 * 64);          // the first picture
+  EXPECT_GT(dark(28, 92 + 64 + 8, 64, 46), 50);      // its label
+  EXPECT_EQ(dark(0, 0, 28, sheet->height), 0);       // the margin stays clean
+}
+
+TEST(Sheet, ErrorsNameThePicture) {
+  const std::vector<SheetCell> missing = {{"/nonexistent/a.png", "a"}};
+  EXPECT_THAT(std::string(DrawSheet(missing, {}).status().message()), ::testing::HasSubstr("/nonexistent/a.png"));
+  EXPECT_FALSE(DrawSheet({}, {}).ok());
+  EXPECT_FALSE(DrawSheet(std::vector<SheetCell>(kMostCells + 1), {}).ok());
+}
+
+}  // namespace
+}  // namespace tiltshift::picture

@@ -1,0 +1,26 @@
+#include "picture/vips.h"
+
+#include <mutex>
+
+namespace tiltshift::picture {
+
+void StartVips() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    // libvips logs warnings through glib to standard error; a damaged picture is an error here, said once.
+    g_log_set_handler("VIPS", G_LOG_LEVEL_WARNING, [](const gchar*, GLogLevelFlags, const gchar*, gpointer) {}, nullptr);
+    vips_init("tiltshift");
+    vips_concurrency_set(1);
+    vips_cache_set_max(0);
+    vips_block_untrusted_set(TRUE);
+  });
+}
+
+absl::Status VipsStatus(const char* what) {
+  std::string message = absl::StrCat(what, ": ", vips_error_buffer());
+  vips_error_clear();
+  while (!message.empty() && message.back() == '\n') message.pop_back();
+  return absl::DataLossError(message);
+}
+
+}  // namespace tiltshift::picture

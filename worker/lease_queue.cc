@@ -1,0 +1,166 @@
+#include "worker/lease_queue.h"
+
+#include <algorithm>
+
+namespace tiltshift::worker {
+namespace {
+
+void AddRange(v1::Outcome& outcome, uint64_t index) {
+  if (outcome.committed_size() > 0) {
+    v1::VariantRange& last = *outcome.mutable_committed(outcome.committed_size() - 1);
+    if (last.first() + last.count() == index) {
+      last.set_count(last.count() + 1);
+      return;
+    }
+  }
+  v1::VariantRange& range = *outcome.add_committed();
+  range.set_first(index);
+  range.set_count(1);
+}
+
+}  // namespace
+
+absl::Status LeaseQueue::Add(const v1::Lease& lease) {
+  std::lock_guard lock(mutex_);
+  if (lease.has_spec()) {
+    auto plan = plan::Plan::Create(lease.spec());
+    if (!plan.ok()) return Annotate(plan.status(), absl::StrCat("job ", lease.job_id()));
+    plans_[lease.job_id()] = std::make_shared<const plan::Plan>(*std::move(plan));
+  }
+  const auto plan = plans_.find(lease.job_id());
+  if (plan == plans_.end()) return absl::InvalidArgumentError(absl::StrCat("job ", lease.job_id(), " came without its spec"));
+  const uint64_t end = lease.range().first() + lease.range().count();
+  if (end > plan->second->count()) return absl::InvalidArgumentError("the lease reaches beyond its job");
+  LeaseState& state = leases_[lease.token()];
+  state.job_id = lease.job_id();
+  state.plan = plan->second;
+  state.next = lease.range().first();
+  state.end = end;
+  work_ready_.notify_all();
+  return absl::OkStatus();
+}
+
+void LeaseQueue::Drop(uint64_t token) {
+  std::lock_guard lock(mutex_);
+  leases_.erase(token);
+  woken_ = true;
+  news_ready_.notify_all();
+}
+
+std::optional<Work> LeaseQueue::Take() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (closed_) return std::nullopt;
+    for (auto& [token, lease] : leases_) {
+      if (lease.next >= lease.end) continue;
+      ++lease.rendering;
+      return Work{token, lease.job_id, lease.next++, lease.plan};
+    }
+    work_ready_.wait(lock);
+  }
+}
+
+void LeaseQueue::AddNews(const Work& work, LeaseState& lease) {
+  --lease.rendering;
+  lease.outcome.set_token(work.token);
+  lease.outcome.set_job_id(work.job_id);
+  lease.has_news = true;
+  news_ready_.notify_all();
+}
+
+void LeaseQueue::Finish(const Work& work, double seconds) {
+  std::lock_guard lock(mutex_);
+  const auto lease = leases_.find(work.token);
+  if (lease == leases_.end()) return;  // revoked meanwhile; the output is in the blob store, another commits it
+  AddRange(lease->second.outcome, work.index);
+  lease->second.outcome.set_render_seconds(lease->second.outcome.render_seconds() + seconds);
+  AddNews(work, lease->second);
+}
+
+void LeaseQueue::Fail(const Work& work, const std::string& reason) {
+  std::lock_guard lock(mutex_);
+  const auto lease = leases_.find(work.token);
+  if (lease == leases_.end()) return;
+  v1::FailedVariant& failed = *lease->second.outcome.add_failed();
+  failed.set_index(work.index);
+  failed.set_reason(reason);
+  AddNews(work, lease->second);
+}
+
+void LeaseQueue::Close() {
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+  work_ready_.notify_all();
+  news_ready_.notify_all();
+}
+
+std::vector<uint64_t> LeaseQueue::HeldTokens() const {
+  std::lock_guard lock(mutex_);
+  std::vector<uint64_t> tokens;
+  for (const auto& [token, lease] : leases_) tokens.push_back(token);
+  return tokens;
+}
+
+bool LeaseQueue::Over(const LeaseState& lease) const {
+  return lease.rendering == 0 && (closed_ || lease.next >= lease.end);
+}
+
+v1::Turn LeaseQueue::NextTurn(uint64_t turn_number, int wait_ms, bool& something) {
+  std::unique_lock lock(mutex_);
+  auto news = [&] {
+    return woken_ || std::any_of(leases_.begin(), leases_.end(), [&](const auto& lease) {
+      return lease.second.has_news || (closed_ && Over(lease.second) && !lease.second.released);
+    });
+  };
+  something = news_ready_.wait_for(lock, std::chrono::milliseconds(wait_ms), news);
+  woken_ = false;
+  v1::Turn turn;
+  turn.set_turn(turn_number);
+  for (auto& [token, lease] : leases_) {
+    const bool release = closed_ && Over(lease) && !lease.released;
+    if (!lease.has_news && !release) continue;
+    lease.outcome.set_token(token);
+    lease.outcome.set_job_id(lease.job_id);
+    lease.outcome.set_released(release);
+    lease.released = lease.released || release;
+    sent_[turn_number].push_back(lease.outcome);
+    *turn.add_outcomes() = std::move(lease.outcome);
+    lease.outcome.Clear();
+    lease.has_news = false;
+  }
+  return turn;
+}
+
+void LeaseQueue::Acknowledge(const v1::TurnAck& ack) {
+  std::lock_guard lock(mutex_);
+  for (const uint64_t token : ack.stale_tokens()) leases_.erase(token);
+  const auto sent = sent_.find(ack.turn());
+  if (sent == sent_.end()) return;
+  for (const v1::Outcome& outcome : sent->second) {
+    const auto lease = leases_.find(outcome.token());
+    if (lease != leases_.end() && Over(lease->second) && !lease->second.has_news) leases_.erase(lease);
+  }
+  sent_.erase(sent);
+}
+
+void LeaseQueue::Unsend() {
+  std::lock_guard lock(mutex_);
+  for (auto& [turn, outcomes] : sent_) {
+    for (v1::Outcome& outcome : outcomes) {
+      const auto lease = leases_.find(outcome.token());
+      if (lease == leases_.end()) continue;
+      lease->second.outcome.MergeFrom(outcome);
+      lease->second.has_news = true;
+      lease->second.released = false;
+    }
+  }
+  sent_.clear();
+}
+
+void LeaseQueue::Wake() {
+  std::lock_guard lock(mutex_);
+  woken_ = true;
+  news_ready_.notify_all();
+}
+
+}  // namespace tiltshift::worker

@@ -1,0 +1,76 @@
+// The leases a worker holds, cut into variants for its slots, and what the slots made of them. Between the
+// session's threads and the slots' threads; all calls are safe from any.
+//
+// A variant is taken by one slot once. Its outcome waits here until the scheduler has acknowledged the turn that
+// carried it; after a lost stream it goes out again.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plan/plan.h"
+#include "proto/worker.pb.h"
+
+namespace tiltshift::worker {
+
+// One variant to render.
+struct Work {
+  uint64_t token = 0;
+  std::string job_id;
+  uint64_t index = 0;
+  std::shared_ptr<const plan::Plan> plan;
+};
+
+class LeaseQueue {
+ public:
+  // A lease from the scheduler. InvalidArgument where its spec is missing or is no plan.
+  absl::Status Add(const v1::Lease& lease);
+  // The lease is not ours any more: what of it no slot has begun is dropped, and outcomes are forgotten.
+  void Drop(uint64_t token);
+
+  // Blocks for the next variant; nullopt after Close.
+  std::optional<Work> Take();
+  void Finish(const Work& work, double seconds);
+  void Fail(const Work& work, const std::string& reason);
+
+  // No further variant is given out; slots finish what they have.
+  void Close();
+
+  std::vector<uint64_t> HeldTokens() const;
+
+  // Blocks until there is something to tell, `wait_ms` passed, or a wake; then all that is new, as one turn
+  // numbered `turn`. A closed queue releases its leases when their slots are done.
+  v1::Turn NextTurn(uint64_t turn, int wait_ms, bool& something);
+  void Acknowledge(const v1::TurnAck& ack);
+  // After a reconnect: what was sent and not acknowledged is new again.
+  void Unsend();
+  void Wake();
+
+ private:
+  struct LeaseState {
+    std::string job_id;
+    std::shared_ptr<const plan::Plan> plan;
+    uint64_t next = 0, end = 0, rendering = 0;
+    v1::Outcome outcome;       // not sent yet
+    bool has_news = false;
+    bool released = false;     // said so in a turn
+  };
+  bool Over(const LeaseState& lease) const;
+  void AddNews(const Work& work, LeaseState& lease);
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_ready_, news_ready_;
+  std::map<uint64_t, LeaseState> leases_;
+  std::map<std::string, std::shared_ptr<const plan::Plan>> plans_;
+  std::map<uint64_t, std::vector<v1::Outcome>> sent_;  // by turn
+  bool closed_ = false, woken_ = false;
+};
+
+}  // namespace tiltshift::worker

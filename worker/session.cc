@@ -1,0 +1,139 @@
+#include "worker/session.h"
+
+#include <grpcpp/grpcpp.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+namespace tiltshift::worker {
+namespace {
+
+constexpr auto kFirstWait = std::chrono::milliseconds(100);
+constexpr auto kLongestWait = std::chrono::milliseconds(2000);
+constexpr int kTurnWaitMs = 500;  // an idle turn asks for leases again so often
+
+}  // namespace
+
+void Session::Drain() {
+  draining_ = true;
+  queue_.Close();
+  queue_.Wake();
+}
+
+void Session::Run() {
+  auto wait = kFirstWait;
+  for (size_t i = 0; !(draining_ && queue_.HeldTokens().empty()); ++i) {
+    welcomed_ = false;
+    RunStream(options_.schedulers[i % options_.schedulers.size()]);
+    queue_.Unsend();
+    wait = welcomed_ ? kFirstWait : std::min(wait * 2, kLongestWait);
+    if (draining_ && queue_.HeldTokens().empty()) break;
+    std::this_thread::sleep_for(wait);
+  }
+}
+
+void Session::RunStream(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  auto stub = v1::Workers::NewStub(grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+  grpc::ClientContext context;
+  auto stream = stub->Session(&context);
+
+  v1::WorkerMessage first;
+  *first.mutable_hello() = options_.hello;
+  for (const uint64_t token : queue_.HeldTokens()) first.mutable_hello()->add_held_tokens(token);
+  std::atomic<bool> over{false};
+  std::thread turns, heartbeats;
+  if (Send(*stream, first)) {
+    v1::SchedulerMessage message;
+    while (stream->Read(&message)) {
+      Receive(message);
+      if (message.has_welcome() && !turns.joinable()) {
+        spdlog::info("connected to {}, epoch {}", address, message.welcome().epoch());
+        said_.clear();
+        turns = std::thread([&] { SendTurns(*stream, over, context); });
+        heartbeats = std::thread([&] { SendHeartbeats(*stream, over); });
+      }
+    }
+  }
+  over = true;
+  queue_.Wake();
+  if (turns.joinable()) turns.join();
+  if (heartbeats.joinable()) heartbeats.join();
+  const grpc::Status status = stream->Finish();
+  const std::string what = absl::StrCat("no session with ", address, ": ", status.error_message());
+  if (!draining_ && what != said_) spdlog::warn("{}; trying again", said_ = what);
+}
+
+bool Session::Send(Stream& stream, const v1::WorkerMessage& message) {
+  std::lock_guard lock(write_mutex_);
+  return stream.Write(message);
+}
+
+void Session::SendTurns(Stream& stream, const std::atomic<bool>& over, grpc::ClientContext& context) {
+  bool asked = false, said_draining = false;
+  while (!over) {
+    bool something = false;
+    v1::WorkerMessage message;
+    *message.mutable_turn() = queue_.NextTurn(++turn_, asked ? kTurnWaitMs : 0, something);
+    if (over) return;
+    asked = true;
+    if (draining_ && !said_draining) {
+      said_draining = true;
+      v1::WorkerMessage draining;
+      draining.mutable_draining();
+      if (!Send(stream, draining)) return;
+    }
+    message.mutable_turn()->set_want_leases(draining_ ? 0 : options_.want_leases);
+    if (!Send(stream, message)) return;
+    if (draining_ && queue_.HeldTokens().empty()) context.TryCancel();
+  }
+}
+
+void Session::SendHeartbeats(Stream& stream, const std::atomic<bool>& over) {
+  auto next = std::chrono::steady_clock::now();
+  while (!over) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    if (std::chrono::steady_clock::now() < next) continue;
+    next = std::chrono::steady_clock::now() + std::chrono::milliseconds(heartbeat_ms_);
+    v1::WorkerMessage message;
+    message.mutable_heartbeat();
+    for (const uint64_t token : queue_.HeldTokens()) message.mutable_heartbeat()->add_held_tokens(token);
+    if (!Send(stream, message)) return;
+  }
+}
+
+void Session::Receive(const v1::SchedulerMessage& message) {
+  switch (message.message_case()) {
+    case v1::SchedulerMessage::kWelcome:
+      welcomed_ = true;
+      heartbeat_ms_ = std::max(10u, message.welcome().heartbeat_ms());
+      for (const uint64_t token : message.welcome().lost_tokens()) queue_.Drop(token);
+      break;
+    case v1::SchedulerMessage::kLease: {
+      const absl::Status added = queue_.Add(message.lease());
+      if (!added.ok()) spdlog::error("lease {}: {}", message.lease().token(), Message(added));
+      break;
+    }
+    case v1::SchedulerMessage::kTurnAck:
+      queue_.Acknowledge(message.turn_ack());
+      if (draining_) queue_.Wake();
+      break;
+    case v1::SchedulerMessage::kRevoke:
+      spdlog::info("lease {} revoked: {}", message.revoke().token(), message.revoke().reason());
+      queue_.Drop(message.revoke().token());
+      break;
+    case v1::SchedulerMessage::kDrain:
+      spdlog::info("asked to drain: {}", message.drain().reason());
+      Drain();
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace tiltshift::worker

@@ -1,0 +1,48 @@
+// The worker's side of the session: keeps a stream to whichever scheduler answers, brings leases in, outcomes
+// out, and the heartbeat from a thread of its own, so that no render delays it.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "proto/worker.grpc.pb.h"
+#include "worker/lease_queue.h"
+
+namespace tiltshift::worker {
+
+struct SessionOptions {
+  std::vector<std::string> schedulers;  // addresses, tried in turn
+  v1::Hello hello;                      // held_tokens is filled in
+  uint32_t want_leases = 2;
+};
+
+class Session {
+ public:
+  Session(SessionOptions options, LeaseQueue& queue) : options_(std::move(options)), queue_(queue) {}
+
+  // Runs until Drain was asked for and every lease is finished or released, or `Abort`.
+  void Run();
+  // Finish what the slots render, give the rest back, leave. From any thread (not from a signal handler).
+  void Drain();
+
+ private:
+  using Stream = grpc::ClientReaderWriter<v1::WorkerMessage, v1::SchedulerMessage>;
+  void RunStream(const std::string& address);
+  bool Send(Stream& stream, const v1::WorkerMessage& message);
+  void SendTurns(Stream& stream, const std::atomic<bool>& over, grpc::ClientContext& context);
+  void SendHeartbeats(Stream& stream, const std::atomic<bool>& over);
+  void Receive(const v1::SchedulerMessage& message);
+
+  const SessionOptions options_;
+  LeaseQueue& queue_;
+  std::mutex write_mutex_;
+  std::atomic<uint32_t> heartbeat_ms_{1000};
+  std::atomic<bool> draining_{false};
+  std::atomic<bool> welcomed_{false};
+  uint64_t turn_ = 0;
+  std::string said_;
+};
+
+}  // namespace tiltshift::worker

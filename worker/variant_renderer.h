@@ -1,0 +1,41 @@
+// What a slot renders with: the engine, or nothing at all. One a slot; the factory is shared by the slots.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "plan/plan.h"
+
+namespace tiltshift::worker {
+
+struct RenderedVariant {
+  std::string png;
+  std::string render_class;
+  double encode_seconds = 0, denoise_seconds = 0, decode_seconds = 0, finish_seconds = 0;
+};
+
+class VariantRenderer {
+ public:
+  virtual ~VariantRenderer() = default;
+  // `keep_going` is asked between steps; false ends the render with Cancelled.
+  virtual absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan, const plan::Variant& variant,
+                                                 const std::function<bool()>& keep_going) = 0;
+};
+
+// Makes one renderer a slot.
+using RendererFactory = std::function<std::unique_ptr<VariantRenderer>()>;
+
+struct EngineOptions {
+  std::string models_folder;
+  bool force_fp32 = false;
+};
+
+// Models are loaded at first use and shared by all slots; each slot's oneDNN work stays on the slot's thread.
+RendererFactory MakeEngineFactory(const EngineOptions& options);
+
+// Renders nothing: a 1x1 picture whose colour follows the variant, for testing a farm's control plane.
+RendererFactory MakeNoopFactory();
+
+}  // namespace tiltshift::worker
