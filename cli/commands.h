@@ -1,0 +1,50 @@
+// The commands of `tiltshift`, one file each. A command adds itself to the app and, when it was chosen, leaves
+// what to do in `Chosen::run`; main runs it and turns its result into an exit code.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "base/status.h"
+
+namespace tiltshift::cli {
+
+// What a script can tell from the exit code; docs/cli.md.
+enum ExitCode {
+  kDone = 0,
+  kJobFailed = 1,       // the job ended, and some of its variants failed
+  kUsage = 2,           // wrong arguments or an invalid spec: nothing was started
+  kUnreachable = 3,     // no scheduler answers
+  kCancelled = 4,       // the job was cancelled, or the command interrupted
+  kOther = 5,           // this machine: a file can't be written, a program is missing, ...
+};
+
+struct Chosen {
+  std::function<absl::StatusOr<ExitCode>()> run;
+};
+
+// Options that every command has.
+struct Common {
+  bool json = false;
+  std::string schedulers = "127.0.0.1:7070";
+};
+
+void AddPlanCommand(CLI::App& app, Chosen& chosen);
+void AddRenderCommand(CLI::App& app, Chosen& chosen);
+void AddSubmitCommand(CLI::App& app, Chosen& chosen);
+void AddWatchCommand(CLI::App& app, Chosen& chosen);
+void AddJobCommands(CLI::App& app, Chosen& chosen);     // status, list, cancel, workers
+void AddOutputCommands(CLI::App& app, Chosen& chosen);  // get, sheet
+
+// --json and, where the command talks to a farm, --scheduler (or TILTSHIFT_SCHEDULER).
+void AddJsonOption(CLI::App& command, Common& common);
+void AddSchedulerOption(CLI::App& command, Common& common);
+
+// The exit code an error stands for.
+ExitCode ExitCodeOf(const absl::Status& status);
+
+// True once Ctrl-C or SIGTERM was received. Long commands ask between steps.
+bool Interrupted();
+
+}  // namespace tiltshift::cli

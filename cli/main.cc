@@ -1,0 +1,75 @@
+// tiltshift: the command that people and scripts use.
+#include <csignal>
+#include <cstdio>
+
+#include "cli/commands.h"
+
+namespace tiltshift::cli {
+namespace {
+
+volatile std::sig_atomic_t g_interrupted = 0;
+
+constexpr char kFooter[] =
+    "Examples:\n"
+    "  tiltshift render deploy/demo/figurines.yaml --out out/demo     a whole farm on this machine\n"
+    "  tiltshift plan deploy/demo/figurines.yaml                      what it would render\n"
+    "  tiltshift submit campaign.yaml --watch                         to a running farm\n"
+    "\n"
+    "Exit codes: 0 done; 1 the job ended with failed variants; 2 wrong arguments or spec; 3 no scheduler answers;\n"
+    "4 cancelled or interrupted; 5 something on this machine (a folder, a missing program). docs/cli.md tells more.\n";
+
+}  // namespace
+
+bool Interrupted() { return g_interrupted != 0; }
+
+void AddJsonOption(CLI::App& command, Common& common) {
+  command.add_flag("--json", common.json, "JSON on standard output, for scripts");
+}
+
+void AddSchedulerOption(CLI::App& command, Common& common) {
+  command.add_option("--scheduler", common.schedulers, "host:port or unix:PATH; several, with commas, are tried in turn")
+      ->envname("TILTSHIFT_SCHEDULER")
+      ->capture_default_str();
+}
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk: return kDone;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kNotFound: return kUsage;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded: return kUnreachable;
+    case absl::StatusCode::kCancelled: return kCancelled;
+    default: return kOther;
+  }
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"Tiltshift: the render farm for diffusion images.", "tiltshift"};
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  Chosen chosen;
+  AddRenderCommand(app, chosen);
+  AddPlanCommand(app, chosen);
+  AddSubmitCommand(app, chosen);
+  AddWatchCommand(app, chosen);
+  AddJobCommands(app, chosen);
+  AddOutputCommands(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_interrupted = 1; });
+  std::signal(SIGPIPE, SIG_IGN);
+  const absl::StatusOr<ExitCode> result = chosen.run();
+  if (result.ok()) return *result;
+  std::fprintf(stderr, "tiltshift: %s\n", Message(result.status()).c_str());
+  return ExitCodeOf(result.status());
+}
+
+}  // namespace tiltshift::cli
+
+int main(int argc, char** argv) { return tiltshift::cli::Main(argc, argv); }

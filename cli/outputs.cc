@@ -1,0 +1,176 @@
+#include "cli/outputs.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "cli/format.h"
+#include "picture/png.h"
+#include "picture/sheet.h"
+
+namespace tiltshift::cli {
+namespace {
+
+constexpr size_t kCellsASheet = 120;
+
+std::string PathIn(const std::string& folder, const std::string& name) { return absl::StrCat(folder, "/", name); }
+
+// A scheduler is trusted with pictures, not with this machine's paths.
+absl::Status CheckName(const std::string& name) {
+  if (name.empty() || name[0] == '.' || name.find('/') != std::string::npos) {
+    return absl::DataLossError(absl::StrCat("the farm named a picture \"", name, "\", which is no file name"));
+  }
+  return absl::OkStatus();
+}
+
+bool IsThere(const std::string& folder, const v1::OutputInfo& info) {
+  const auto bytes = ReadFile(PathIn(folder, info.name()));
+  return bytes.ok() && bytes->size() == info.bytes() && Sha256Hex(*bytes) == info.sha256();
+}
+
+bool LinkLocally(const std::string& blobs, const std::string& job_id, const std::string& folder, const v1::OutputInfo& info) {
+  if (blobs.empty()) return false;
+  const std::string from = absl::StrCat(blobs, "/jobs/", job_id, "/outputs/", info.name());
+  const std::string to = PathIn(folder, info.name());
+  unlink(to.c_str());
+  return link(from.c_str(), to.c_str()) == 0;
+}
+
+// Collects one picture's bytes and puts it in place when it is whole and right.
+class Receiver {
+ public:
+  Receiver(const std::string& folder, Fetched& fetched) : folder_(folder), fetched_(fetched) {}
+
+  absl::Status Start(const v1::OutputInfo& info) {
+    TS_RETURN_IF_ERROR(Finish());
+    info_ = info;
+    bytes_.clear();
+    return CheckName(info.name());
+  }
+  absl::Status Data(const std::string& piece) {
+    bytes_ += piece;
+    return absl::OkStatus();
+  }
+  absl::Status Finish() {
+    if (!info_.has_value()) return absl::OkStatus();
+    if (Sha256Hex(bytes_) != info_->sha256()) {
+      return absl::DataLossError(absl::StrCat(info_->name(), " arrived damaged; run the same command again"));
+    }
+    TS_RETURN_IF_ERROR(WriteFileAtomic(PathIn(folder_, info_->name()), bytes_, IfPresent::kReplace).status());
+    ++fetched_.fetched;
+    fetched_.bytes += bytes_.size();
+    info_.reset();
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::string& folder_;
+  Fetched& fetched_;
+  std::optional<v1::OutputInfo> info_;
+  std::string bytes_;
+};
+
+// Contiguous ranges of the indices to fetch, so that one call brings many.
+std::vector<v1::VariantRange> Ranges(const std::vector<uint64_t>& indices) {
+  std::vector<v1::VariantRange> ranges;
+  for (const uint64_t index : indices) {
+    if (ranges.empty() || ranges.back().first() + ranges.back().count() != index) {
+      ranges.emplace_back().set_first(index);
+    }
+    ranges.back().set_count(ranges.back().count() + 1);
+  }
+  return ranges;
+}
+
+}  // namespace
+
+absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_id, const std::string& folder,
+                                     const std::string& local_blobs) {
+  TS_RETURN_IF_ERROR(MakeFolders(folder));
+  Fetched fetched;
+  std::string manifest;
+  std::vector<uint64_t> missing;
+  v1::ReadOutputsRequest request;
+  request.set_job_id(job_id);
+  request.set_info_only(true);
+  TS_RETURN_IF_ERROR(client.ReadOutputs(
+      request,
+      [&](const v1::OutputInfo& info) -> absl::Status {
+        TS_RETURN_IF_ERROR(CheckName(info.name()));
+        ++fetched.pictures;
+        absl::StrAppend(&manifest, ToJson(info), "\n");
+        if (IsThere(folder, info)) return absl::OkStatus();
+        if (LinkLocally(local_blobs, job_id, folder, info)) {
+          ++fetched.fetched;
+        } else {
+          missing.push_back(info.index());
+        }
+        return absl::OkStatus();
+      },
+      [](const std::string&) { return absl::OkStatus(); }));
+  request.set_info_only(false);
+  Receiver receiver(folder, fetched);
+  for (const v1::VariantRange& range : Ranges(missing)) {
+    *request.mutable_range() = range;
+    TS_RETURN_IF_ERROR(client.ReadOutputs(
+        request, [&](const v1::OutputInfo& info) { return receiver.Start(info); },
+        [&](const std::string& data) { return receiver.Data(data); }));
+    TS_RETURN_IF_ERROR(receiver.Finish());
+  }
+  TS_RETURN_IF_ERROR(WriteFileAtomic(PathIn(folder, "manifest.jsonl"), manifest, IfPresent::kReplace).status());
+  return fetched;
+}
+
+absl::StatusOr<std::vector<v1::OutputInfo>> ReadManifest(const std::string& folder) {
+  const auto text = ReadFile(PathIn(folder, "manifest.jsonl"));
+  if (!text.ok()) return Annotate(text.status(), "no rendered job in this folder (`tiltshift get` or `render` makes one)");
+  std::vector<v1::OutputInfo> infos;
+  int line_number = 0;
+  for (const absl::string_view line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
+    ++line_number;
+    if (!google::protobuf::util::JsonStringToMessage(std::string(line), &infos.emplace_back()).ok()) {
+      return absl::DataLossError(absl::StrCat(folder, "/manifest.jsonl:", line_number, ": damaged line; `tiltshift get` writes it anew"));
+    }
+    TS_RETURN_IF_ERROR(CheckName(infos.back().name()));
+  }
+  return infos;
+}
+
+absl::StatusOr<std::vector<std::string>> WriteSheets(const std::string& folder, const SheetLayout& layout) {
+  TS_ASSIGN_OR_RETURN(const auto infos, ReadManifest(folder));
+  if (infos.empty()) return absl::NotFoundError(absl::StrCat(folder, " holds no pictures yet"));
+  std::map<std::string, std::set<std::string>> values;
+  for (const auto& info : infos) {
+    for (const auto& [name, value] : info.parameters()) values[name].insert(value);
+  }
+  std::vector<picture::SheetCell> cells;
+  for (const auto& info : infos) {
+    std::vector<std::string> label;
+    for (const auto& [name, seen] : values) {
+      const auto value = info.parameters().find(name);
+      if (seen.size() > 1 && value != info.parameters().end()) label.push_back(value->second);
+    }
+    if (label.empty()) label.push_back(info.name());
+    cells.push_back({PathIn(folder, info.name()), absl::StrJoin(label, " · ")});
+  }
+  std::vector<std::string> paths;
+  for (size_t start = 0; start < cells.size(); start += kCellsASheet) {
+    const size_t count = std::min(kCellsASheet, cells.size() - start);
+    TS_ASSIGN_OR_RETURN(const auto image, picture::DrawSheet({&cells[start], count}, {layout.columns, layout.cell_pixels, layout.title}));
+    TS_ASSIGN_OR_RETURN(const std::string png, picture::EncodePng(image.width, image.height, image.rgb));
+    paths.push_back(PathIn(folder, start == 0 ? "sheet.png" : absl::StrCat("sheet-", start / kCellsASheet + 1, ".png")));
+    TS_RETURN_IF_ERROR(WriteFileAtomic(paths.back(), png, IfPresent::kReplace).status());
+  }
+  return paths;
+}
+
+}  // namespace tiltshift::cli

@@ -1,0 +1,165 @@
+// `tiltshift render`: a farm on this machine, one campaign through it, its pictures in a folder.
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "cli/commands.h"
+#include "cli/format.h"
+#include "cli/local_farm.h"
+#include "cli/outputs.h"
+#include "cli/watch.h"
+#include "plan/plan.h"
+#include "plan/spec.h"
+
+namespace tiltshift::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr auto kStartPatience = std::chrono::seconds(30);
+constexpr int kWatchPatienceMs = 60'000;
+constexpr int kSlowStartMs = 100;
+
+struct RenderOptions {
+  Common common;
+  std::string spec, out, models;
+  int slots = 2;
+  std::string render = "engine";
+  std::string metrics;
+  bool no_sheet = false;
+};
+
+std::string DefaultModels() {
+  std::error_code error;
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  for (const fs::path& candidate : {self.parent_path() / "../../../models", self.parent_path() / "../share/tiltshift/models"}) {
+    if (fs::is_directory(candidate, error)) return candidate.lexically_normal().string();
+  }
+  return "models";
+}
+
+absl::Status CheckModel(const RenderOptions& options, const std::string& model) {
+  if (options.render == "noop" || fs::exists(fs::path(options.models) / model / "model_index.json")) return absl::OkStatus();
+  std::vector<std::string> known;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(options.models, error)) {
+    if (fs::exists(entry.path() / "model_index.json")) known.push_back(entry.path().filename().string());
+  }
+  std::sort(known.begin(), known.end());
+  return absl::NotFoundError(absl::StrCat("model: there is no ", model, " in ", options.models, "; ",
+                                          known.empty() ? "no models are there at all (--models names the folder)" : absl::StrCat("known are: ", absl::StrJoin(known, ", "))));
+}
+
+// One folder holds one campaign: pictures of two would mix.
+absl::Status ClaimFolder(const std::string& farm_folder, const std::string& out, const v1::JobSpec& spec, const std::string& spec_hash) {
+  const std::string path = farm_folder + "/spec.sha256";
+  TS_ASSIGN_OR_RETURN(const Written written, WriteFileAtomic(path, absl::StrCat(spec_hash, " ", spec.name(), "\n"), IfPresent::kKeep));
+  if (written == Written::kCreated) return absl::OkStatus();
+  TS_ASSIGN_OR_RETURN(const std::string earlier, ReadFile(path));
+  if (earlier.substr(0, spec_hash.size()) == spec_hash) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat(out, " holds the pictures of another campaign or an earlier version of this one (",
+                                               earlier.substr(spec_hash.size() + 1, earlier.size() - spec_hash.size() - 2),
+                                               "); choose another --out, or delete the folder"));
+}
+
+absl::StatusOr<v1::SubmitResponse> SubmitWhenReady(LocalFarm& farm, FarmClient& client, const v1::JobSpec& spec, const std::string& request_id) {
+  const auto deadline = std::chrono::steady_clock::now() + kStartPatience;
+  for (;;) {
+    const auto submitted = client.Submit(spec, request_id);
+    if (submitted.status().code() != absl::StatusCode::kUnavailable) return submitted;
+    TS_RETURN_IF_ERROR(farm.status());
+    if (Interrupted()) return absl::CancelledError("interrupted");
+    if (std::chrono::steady_clock::now() > deadline) return submitted;
+    std::this_thread::sleep_for(std::chrono::milliseconds(kSlowStartMs));
+  }
+}
+
+// Shows the job until it has ended; stops early, with the farm's trouble, where a child can't be kept alive.
+absl::StatusOr<v1::Job> Follow(LocalFarm& farm, FarmClient& client, const std::string& job_id, bool json) {
+  v1::Job last;
+  Progress progress(json);
+  const absl::Status watched = client.Watch(job_id, kWatchPatienceMs, [&](const v1::Job& job) {
+    if (!job.id().empty()) progress.Show(last = job);
+    for (const std::string& news : farm.TakeNews()) {
+      progress.End();
+      std::fprintf(stderr, "tiltshift: %s\n", news.c_str());
+    }
+    return !Interrupted() && farm.status().ok();
+  });
+  progress.End();
+  TS_RETURN_IF_ERROR(farm.status());
+  TS_RETURN_IF_ERROR(watched);
+  return last;
+}
+
+void PrintResult(const RenderOptions& options, const v1::Job& job, const Fetched& fetched, const std::vector<std::string>& sheets) {
+  if (options.common.json) {
+    const nlohmann::json json = {{"job", job.id()}, {"state", StateName(job.state())}, {"variants", job.variants()}, {"committed", job.committed()},
+                                 {"failed", job.failed()}, {"pictures", fetched.pictures}, {"folder", options.out}, {"sheets", sheets},
+                                 {"seconds", (job.ended_unix_ms() - job.started_unix_ms()) / 1000.0}};
+    std::printf("%s\n", json.dump().c_str());
+    return;
+  }
+  std::printf("%s\n%s pictures in %s\n", Summary(job).c_str(), WithCommas(fetched.pictures).c_str(), options.out.c_str());
+  for (const std::string& sheet : sheets) std::printf("contact sheet: %s\n", sheet.c_str());
+}
+
+absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
+  TS_ASSIGN_OR_RETURN(const v1::JobSpec spec, plan::LoadSpec(options.spec));
+  TS_ASSIGN_OR_RETURN(const plan::Plan plan, plan::Plan::Create(spec));
+  TS_RETURN_IF_ERROR(CheckModel(options, plan.spec().model()));
+  const std::string farm_folder = options.out + "/.tiltshift";
+  const std::string spec_hash = Sha256Hex(plan.spec().SerializeAsString());
+  TS_RETURN_IF_ERROR(ClaimFolder(farm_folder, options.out, spec, spec_hash));
+
+  LocalFarmOptions farm_options{farm_folder, options.models, options.slots, options.render, options.metrics};
+  TS_ASSIGN_OR_RETURN(auto farm, LocalFarm::Start(farm_options));
+  FarmClient client(farm->scheduler_address());
+  if (!options.common.json) std::fprintf(stderr, "%s: %s pictures into %s\n", spec.name().c_str(), WithCommas(plan.count()).c_str(), options.out.c_str());
+  TS_ASSIGN_OR_RETURN(const auto submitted, SubmitWhenReady(*farm, client, spec, "render-" + spec_hash.substr(0, 40)));
+  const auto followed = Follow(*farm, client, submitted.job_id(), options.common.json);
+  // Whatever is rendered belongs to the user, also after Ctrl-C.
+  const auto fetched = FetchOutputs(client, submitted.job_id(), options.out, farm->blobs());
+  if (!followed.ok()) {
+    if (!absl::IsCancelled(followed.status())) return followed.status();
+    return absl::CancelledError(absl::StrCat("interrupted; ", fetched.ok() ? fetched->pictures : 0, " of ", plan.count(),
+                                             " pictures are in ", options.out, "; the same command goes on from here"));
+  }
+  TS_RETURN_IF_ERROR(fetched.status());
+  std::vector<std::string> sheets;
+  if (!options.no_sheet && fetched->pictures > 0) {
+    TS_ASSIGN_OR_RETURN(sheets, WriteSheets(options.out, {.title = spec.name()}));
+  }
+  PrintResult(options, *followed, *fetched, sheets);
+  return ExitCodeOf(followed->state());
+}
+
+}  // namespace
+
+void AddRenderCommand(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<RenderOptions>();
+  options->models = DefaultModels();
+  options->slots = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  CLI::App* command = app.add_subcommand("render", "Render a spec on this machine: starts a whole farm, ends it afterwards");
+  command->footer("Examples:\n  tiltshift render deploy/demo/figurines.yaml --out out/demo\n"
+                  "  tiltshift render campaign.yaml --out pictures --slots 4 --json\n"
+                  "Run it again after Ctrl-C or a crash: it goes on where it stopped. One folder holds one campaign.\n");
+  command->add_option("spec", options->spec, "the campaign, YAML or JSON")->required();
+  command->add_option("--out", options->out, "folder for the pictures, manifest.jsonl and sheet.png; made if missing")->required();
+  command->add_option("--models", options->models, "folder with a diffusers directory a model")->envname("TILTSHIFT_MODELS")->capture_default_str();
+  command->add_option("--slots", options->slots, "pictures rendered at once, a core each")->capture_default_str()->check(CLI::Range(1, 1024));
+  command->add_option("--render", options->render, "engine, or noop: 1x1 pictures, to try the farm without rendering")->capture_default_str()->check(CLI::IsMember({"engine", "noop"}));
+  command->add_option("--metrics", options->metrics, "host:port for the worker's /metrics while it renders");
+  command->add_flag("--no-sheet", options->no_sheet, "draw no contact sheet");
+  AddJsonOption(*command, options->common);
+  command->callback([options, &chosen] { chosen.run = [options] { return RunRender(*options); }; });
+}
+
+}  // namespace tiltshift::cli
