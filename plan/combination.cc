@@ -1,5 +1,6 @@
 #include "plan/combination.h"
 
+#include <algorithm>
 #include <cctype>
 
 #include "absl/strings/str_join.h"
@@ -152,6 +153,14 @@ absl::StatusOr<uint64_t> Gather(const Node& node, const std::vector<uint64_t>& p
   return index;
 }
 
+bool Told(const Node& node, const std::vector<bool>& known) {
+  auto told = [&](const auto& child) { return Told(*child, known); };
+  if (node.count == 1) return true;
+  if (node.kind == Node::Kind::kAxis) return known[node.axis];
+  if (node.kind == Node::Kind::kProduct) return std::all_of(node.children.begin(), node.children.end(), told);
+  return std::any_of(node.children.begin(), node.children.end(), told);
+}
+
 }  // namespace
 
 Combination::Combination(std::unique_ptr<Node> root, size_t axes) : root_(std::move(root)), axes_(axes) {}
@@ -183,6 +192,11 @@ std::vector<uint64_t> Combination::PositionsAt(uint64_t index) const {
   std::vector<uint64_t> positions(axes_, 0);
   Spread(*root_, index, positions);
   return positions;
+}
+
+bool Combination::IsToldBy(const std::vector<bool>& known) const {
+  TS_CHECK(known.size() == axes_);
+  return Told(*root_, known);
 }
 
 absl::StatusOr<uint64_t> Combination::IndexOf(const std::vector<uint64_t>& positions) const {

@@ -43,6 +43,10 @@ class Combination {
   // The inverse; NotFound where an association pairs other positions.
   absl::StatusOr<uint64_t> IndexOf(const std::vector<uint64_t>& positions) const;
 
+  // Whether the positions of the axes marked in `known` tell the index: of a product every part is needed, of an
+  // association one.
+  bool IsToldBy(const std::vector<bool>& known) const;
+
   struct Node;
 
  private:

@@ -44,7 +44,7 @@ absl::Status CheckSafe(const Template& name, const std::vector<AxisValues>& axes
   return absl::OkStatus();
 }
 
-bool TakesApart(const Template& name, const std::vector<AxisValues>& axes) {
+bool TakesApart(const Template& name, const std::vector<AxisValues>& axes, const Combination& combination) {
   std::vector<std::string> mentioned;
   const auto& parts = name.parts();
   for (size_t i = 0; i < parts.size(); ++i) {
@@ -60,7 +60,9 @@ bool TakesApart(const Template& name, const std::vector<AxisValues>& axes) {
     return std::find(mentioned.begin(), mentioned.end(), field) != mentioned.end();
   };
   if (has("index")) return true;
-  return std::all_of(axes.begin(), axes.end(), [&](const AxisValues& a) { return a.count() == 1 || has(a.name()); });
+  std::vector<bool> known;
+  for (const AxisValues& axis : axes) known.push_back(has(axis.name()));
+  return combination.IsToldBy(known);
 }
 
 }  // namespace
@@ -73,10 +75,11 @@ std::vector<std::string> KnownFields(const std::vector<AxisValues>& axes) {
   return known;
 }
 
-absl::StatusOr<std::string> UniqueNameTemplate(const std::string& name, const std::vector<AxisValues>& axes) {
+absl::StatusOr<std::string> UniqueNameTemplate(const std::string& name, const std::vector<AxisValues>& axes,
+                                                const Combination& combination) {
   TS_ASSIGN_OR_RETURN(const Template parsed, Template::Parse(name, KnownFields(axes), "output.name"));
   TS_RETURN_IF_ERROR(CheckSafe(parsed, axes));
-  return TakesApart(parsed, axes) ? name : name + "-{index}";
+  return TakesApart(parsed, axes, combination) ? name : name + "-{index}";
 }
 
 }  // namespace tiltshift::plan

@@ -55,7 +55,7 @@ absl::StatusOr<Plan> Plan::Create(const v1::JobSpec& spec) {
   const auto known = KnownFields(impl->axes);
   TS_ASSIGN_OR_RETURN(impl->prompt, Template::Parse(impl->spec.prompt(), known, "prompt"));
   TS_ASSIGN_OR_RETURN(impl->negative_prompt, Template::Parse(impl->spec.negative_prompt(), known, "negative_prompt"));
-  TS_ASSIGN_OR_RETURN(const std::string name, UniqueNameTemplate(impl->spec.output().name(), impl->axes));
+  TS_ASSIGN_OR_RETURN(const std::string name, UniqueNameTemplate(impl->spec.output().name(), impl->axes, *impl->combination));
   TS_ASSIGN_OR_RETURN(impl->output_name, Template::Parse(name, known, "output.name"));
   return Plan(std::move(impl));
 }

@@ -132,6 +132,13 @@ TEST(OutputName, GetsTheIndexWhereItCouldRepeat) {
   EXPECT_EQ(FirstName(spec, "{subject}-{color}"), "a-b-c-0.png");
 }
 
+TEST(OutputName, OneAxisOfAnAssociationIsEnough) {
+  v1::JobSpec spec = Figurines();
+  spec.set_combine("(subject, color) * seed");
+  EXPECT_EQ(FirstName(spec, "{subject}-{seed}"), "robot-1.png");
+  EXPECT_EQ(FirstName(spec, "{subject}-{color}"), "robot-red-0.png");
+}
+
 TEST(OutputName, RefusesWhatIsNoFileName) {
   EXPECT_THAT(FirstName(Figurines(), "../{subject}"), HasSubstr("output.name: holds '/'"));
   EXPECT_THAT(FirstName(Figurines(), ".{subject}"), HasSubstr("hidden or empty"));
