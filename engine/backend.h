@@ -1,0 +1,75 @@
+// What runs graphs. One factory chooses the backend; nothing above this header knows which one it is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/graph.h"
+
+namespace tiltshift::engine {
+
+enum class Compute { kBf16, kFp32 };  // bf16: products of bf16, sums in fp32
+
+// A tensor that outlives a run, in the backend's memory: a prompt's keys and values.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+};
+
+struct OpProfile {
+  std::string kind;
+  std::string name;
+  double flops = 0;
+  double seconds = 0;  // of one run
+};
+
+// A compiled graph with its memory. Used by one thread at a time.
+//
+// I4: the values written and the buffers bound decide every bit of what is read, whatever ran before and
+// however many threads run it.
+class Program {
+ public:
+  virtual ~Program() = default;
+
+  // Inputs and outputs, fp32; sizes must agree with the graph.
+  virtual void Write(const Value& input, std::span<const float> values) = 0;
+  virtual void Read(const Value& output, std::span<float> values) const = 0;
+  // A copy of an output as the backend holds it, and such a copy as another program's input. The buffer
+  // stays the caller's and must live until the next Bind.
+  virtual std::unique_ptr<Buffer> Keep(const Value& output) const = 0;
+  virtual void Bind(const Value& input, const Buffer& buffer) = 0;
+
+  // Allocates nothing.
+  virtual void Run() = 0;
+
+  // Each operation's seconds in `runs` whole runs, the smallest of each.
+  virtual std::vector<OpProfile> Profile(int runs) = 0;
+  // Each operation's seconds when it runs alone, over and over: what the hardware and the library give at
+  // its shape when nothing is between the operations.
+  virtual std::vector<OpProfile> ProfileAlone(int runs) = 0;
+};
+
+// Packed weights, shared by all programs of a model. Safe to use from many threads.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // "cpu-avx512_core_amx/dnnl-2.6.3": what, with the engine's version, the precision and the model, decides
+  // the bits.
+  virtual std::string name() const = 0;
+  virtual bool HasBf16() const = 0;
+  // A program is for this many threads: they must be what the thread that runs it uses. Weights are packed
+  // at first use. The graph's parameters must outlive the backend. Unimplemented: a shape that the library
+  // has no code for.
+  virtual absl::StatusOr<std::unique_ptr<Program>> Compile(const Graph& graph, Compute compute) = 0;
+  // Threads that Compile's programs would use on the calling thread.
+  virtual int threads() const = 0;
+};
+
+std::unique_ptr<Backend> MakeCpuBackend();
+
+}  // namespace tiltshift::engine

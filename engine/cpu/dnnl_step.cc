@@ -1,0 +1,42 @@
+#include "engine/cpu/dnnl_step.h"
+
+#include "base/check.h"
+
+namespace tiltshift::engine::cpu {
+
+dnnl::primitive_attr DnnlStep::Attributes(const dnnl::post_ops& post_ops) {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  attributes.set_fpmath_mode(dnnl::fpmath_mode::strict);  // fp32 is fp32, also where there is AMX
+  attributes.set_post_ops(post_ops);
+  return attributes;
+}
+
+void DnnlStep::SetPrimitive(const dnnl::primitive& primitive, const dnnl::memory::desc& scratch) {
+  primitive_ = primitive;
+  scratch_desc_ = scratch;
+}
+
+void DnnlStep::AddArgument(int argument, dnnl::memory memory) {
+  arguments_.push_back({argument, memory.get()});
+  memories_.push_back(std::move(memory));
+}
+
+dnnl::memory& DnnlStep::AddArgument(int argument, const dnnl::memory::desc& desc, void* data) {
+  AddArgument(argument, dnnl::memory(desc, engine_, data));
+  return memories_.back();
+}
+
+void DnnlStep::AddScratch(const Binder& binder) {
+  if (scratch_desc_.get_size() > 0) {
+    AddArgument(DNNL_ARG_SCRATCHPAD, scratch_desc_, binder.Scratch());
+  }
+}
+
+void DnnlStep::Execute(const dnnl::stream& stream) {
+  const dnnl_status_t status = dnnl_primitive_execute(
+      primitive_.get(), stream.get(), static_cast<int>(arguments_.size()), arguments_.data());
+  TS_CHECK(status == dnnl_success);
+}
+
+}  // namespace tiltshift::engine::cpu

@@ -1,0 +1,104 @@
+#include "engine/cpu/memory_plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/cpu/aligned.h"
+
+namespace tiltshift::engine::cpu {
+namespace {
+
+const std::optional<Value>* ResidualOf(const Op& op) {
+  if (const auto* conv = std::get_if<ConvOp>(&op)) return &conv->residual;
+  if (const auto* linear = std::get_if<LinearOp>(&op)) return &linear->residual;
+  return nullptr;
+}
+
+}  // namespace
+
+MemoryPlan::MemoryPlan(const Graph& graph, size_t activation_bytes)
+    : activation_bytes_(activation_bytes),
+      scratch_of_(graph.nodes().size(), -1),
+      in_place_(graph.nodes().size(), 0) {
+  FindLives(graph);
+  ShareResiduals(graph);
+}
+
+void MemoryPlan::FindLives(const Graph& graph) {
+  const int end = static_cast<int>(graph.nodes().size());
+  for (const TensorInfo& tensor : graph.tensors()) {
+    Block block;
+    block.size = tensor.bound ? 0 : tensor.shape.size() * ElementBytes(tensor.element);
+    block.first = end;
+    block.last = -1;
+    if (tensor.written) {  // the caller writes once and may run again
+      block.first = -1;
+      block.last = end;
+    }
+    if (tensor.read) block.last = end;
+    block_of_.push_back(static_cast<int>(blocks_.size()));
+    blocks_.push_back(block);
+  }
+  for (int node = 0; node < end; ++node) {
+    const Op& op = graph.nodes()[node].op;
+    const auto use = [&](const Value& value) {
+      Block& block = blocks_[value.tensor];
+      block.first = std::min(block.first, node);
+      block.last = std::max(block.last, node);
+    };
+    for (const Value& value : InputsOf(op)) use(value);
+    use(OutputOf(op));
+  }
+}
+
+void MemoryPlan::ShareResiduals(const Graph& graph) {
+  for (int node = 0; node < static_cast<int>(graph.nodes().size()); ++node) {
+    const Op& op = graph.nodes()[node].op;
+    const std::optional<Value>* residual = ResidualOf(op);
+    if (residual == nullptr || !residual->has_value()) continue;
+    const Value& from = **residual;
+    const Value& to = OutputOf(op);
+    const TensorInfo& info = graph.tensors()[from.tensor];
+    int uses = 0;
+    for (const Value& value : InputsOf(op)) uses += value.tensor == from.tensor;
+    Block& block = blocks_[block_of_[from.tensor]];
+    if (uses > 1 || info.bound || block.last != node || from.shape != info.shape ||
+        info.element != graph.element(to)) {
+      continue;
+    }
+    block.last = blocks_[block_of_[to.tensor]].last;
+    blocks_[block_of_[to.tensor]].size = 0;
+    block_of_[to.tensor] = block_of_[from.tensor];
+    in_place_[node] = 1;
+  }
+}
+
+void MemoryPlan::AddScratch(int node, size_t bytes) {
+  scratch_of_[node] = static_cast<int>(blocks_.size());
+  blocks_.push_back({bytes, node, node, 0});
+}
+
+void MemoryPlan::Place() {
+  std::vector<int> order(blocks_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return blocks_[a].size > blocks_[b].size; });
+  std::vector<int> placed;  // by offset
+  for (const int index : order) {
+    Block& block = blocks_[index];
+    if (block.size == 0) continue;
+    size_t at = 0;
+    for (const int other : placed) {
+      const Block& there = blocks_[other];
+      if (there.last < block.first || block.last < there.first) continue;
+      if (there.offset >= at + Align(block.size)) break;
+      at = std::max(at, there.offset + Align(there.size));
+    }
+    block.offset = at;
+    bytes_ = std::max(bytes_, at + Align(block.size));
+    const auto by_offset = [&](int a, int b) { return blocks_[a].offset < blocks_[b].offset; };
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), index, by_offset), index);
+  }
+}
+
+}  // namespace tiltshift::engine::cpu

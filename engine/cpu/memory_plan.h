@@ -1,0 +1,49 @@
+// Where each tensor of a graph lies in one block of memory: tensors whose lives don't meet share bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "engine/graph.h"
+
+namespace tiltshift::engine::cpu {
+
+class MemoryPlan {
+ public:
+  // `activation_bytes`: of one element of kind kActivation.
+  MemoryPlan(const Graph& graph, size_t activation_bytes);
+
+  // Bytes that only node `node` uses, while it runs. Before Place.
+  void AddScratch(int node, size_t bytes);
+  // Decides every offset. Large first, each at the lowest place where nothing that lives at the same time lies
+  // ("greedy by size", Pisarchyk and Lee 2020).
+  void Place();
+
+  size_t bytes() const { return bytes_; }
+  size_t TensorOffset(int tensor) const { return blocks_[block_of_[tensor]].offset; }
+  size_t ScratchOffset(int node) const { return blocks_[scratch_of_[node]].offset; }
+  size_t ElementBytes(Element element) const {
+    return element == Element::kFloat ? sizeof(float) : activation_bytes_;
+  }
+  // Node `node` adds its residual in place: the residual is used by nothing later, and lies where y does.
+  bool InPlace(int node) const { return in_place_[node]; }
+
+ private:
+  struct Block {
+    size_t size = 0;
+    int first = 0, last = 0;  // nodes, both included
+    size_t offset = 0;
+  };
+  void FindLives(const Graph& graph);
+  void ShareResiduals(const Graph& graph);
+
+  size_t activation_bytes_;
+  std::vector<Block> blocks_;
+  std::vector<int> block_of_;    // [tensors]
+  std::vector<int> scratch_of_;  // [nodes]
+  std::vector<char> in_place_;   // [nodes]
+  size_t bytes_ = 0;
+};
+
+}  // namespace tiltshift::engine::cpu

@@ -1,0 +1,145 @@
+// GroupNorm with its nonlinearity, and LayerNorm.
+//
+// GroupNorm reads its input twice: sums and sums of squares of each channel over chunks of rows, then the scaled
+// and shifted result. Chunks have a fixed number of rows and are added in order, in double, so the moments do
+// not depend on the threads. With fp32 sums over 128 rows the variance is within 1e-6 (mean/deviation)^2.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "engine/cpu/parallel.h"
+#include "engine/cpu/step.h"
+
+namespace tiltshift::engine::cpu {
+namespace {
+
+constexpr int64_t kChunkRows = 128;
+
+class GroupNormStep : public Step {
+ public:
+  GroupNormStep(const Setting& setting, const GroupNormOp& op)
+      : op_(op),
+        kernels_(setting.kernels),
+        threads_(setting.threads),
+        channels_(op.x.shape.channels),
+        chunks_((op.x.shape.rows() + kChunkRows - 1) / kChunkRows),
+        stride_(setting.stride(op.x)),
+        bytes_(setting.bytes(op.x)),
+        scale_(setting.weights.Floats(*op.scale)),
+        shift_(setting.weights.Floats(*op.shift)) {}
+
+  // Per chunk sums and squares, then one row each of scale and shift.
+  size_t scratch_bytes() const override { return (2 * chunks_ + 2) * channels_ * sizeof(float); }
+
+  void Bind(const Binder& binder) override {
+    x_ = binder.Of(op_.x);
+    y_ = binder.Of(op_.y);
+    sums_ = reinterpret_cast<float*>(binder.Scratch());
+  }
+
+  void Run(const dnnl::stream&) override {
+    const char* x = x_.get();
+    char* y = y_.get();
+    ParallelFor(chunks_, threads_, [&](int64_t chunk, int) {
+      float* sums = sums_ + 2 * chunk * channels_;
+      kernels_.moments(x + chunk * kChunkRows * stride_ * bytes_, RowsOf(chunk), sums, sums + channels_);
+    });
+    float* scale = sums_ + 2 * chunks_ * channels_;
+    float* shift = scale + channels_;
+    Combine(scale, shift);
+    ParallelFor(chunks_, threads_, [&](int64_t chunk, int) {
+      const int64_t first = chunk * kChunkRows;
+      kernels_.scale_shift(x + first * stride_ * bytes_, RowsOf(chunk), scale, shift,
+                           ToSimd(op_.nonlinearity), y + first * channels_ * bytes_);
+    });
+  }
+
+ private:
+  simd::Rows RowsOf(int64_t chunk) const {
+    return {std::min(kChunkRows, op_.x.shape.rows() - chunk * kChunkRows), channels_, stride_};
+  }
+
+  void Combine(float* scale, float* shift) const {
+    const int64_t size = channels_ / op_.groups;
+    const double count = static_cast<double>(size) * static_cast<double>(op_.x.shape.rows());
+    for (int64_t first = 0; first < channels_; first += size) {
+      double sum = 0, square = 0;
+      for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
+        const float* sums = sums_ + 2 * chunk * channels_;
+        for (int64_t c = first; c < first + size; ++c) {
+          sum += sums[c];
+          square += sums[channels_ + c];
+        }
+      }
+      const double mean = sum / count;
+      const double variance = std::max(0.0, square / count - mean * mean);
+      const double inverse = 1 / std::sqrt(variance + op_.eps);
+      for (int64_t c = first; c < first + size; ++c) {
+        scale[c] = static_cast<float>(inverse * scale_[c]);
+        shift[c] = static_cast<float>(shift_[c] - mean * inverse * scale_[c]);
+      }
+    }
+  }
+
+  GroupNormOp op_;
+  const simd::Kernels& kernels_;
+  int threads_;
+  int64_t channels_, chunks_, stride_;
+  size_t bytes_;
+  const float* scale_;
+  const float* shift_;
+  Place x_, y_;
+  float* sums_ = nullptr;
+};
+
+class LayerNormStep : public Step {
+ public:
+  LayerNormStep(const Setting& setting, const LayerNormOp& op)
+      : op_(op),
+        kernels_(setting.kernels),
+        threads_(setting.threads),
+        stride_(setting.stride(op.x)),
+        bytes_(setting.bytes(op.x)),
+        scale_(setting.weights.Floats(*op.scale)),
+        shift_(setting.weights.Floats(*op.shift)) {}
+
+  void Bind(const Binder& binder) override {
+    x_ = binder.Of(op_.x);
+    y_ = binder.Of(op_.y);
+  }
+
+  void Run(const dnnl::stream&) override {
+    constexpr int64_t kRows = 32;
+    const int64_t rows = op_.x.shape.rows();
+    const int64_t channels = op_.x.shape.channels;
+    const char* x = x_.get();
+    char* y = y_.get();
+    ParallelFor((rows + kRows - 1) / kRows, threads_, [&](int64_t block, int) {
+      const int64_t first = block * kRows;
+      kernels_.layer_norm(x + first * stride_ * bytes_, {std::min(kRows, rows - first), channels, stride_},
+                          scale_, shift_, op_.eps, y + first * channels * bytes_);
+    });
+  }
+
+ private:
+  LayerNormOp op_;
+  const simd::Kernels& kernels_;
+  int threads_;
+  int64_t stride_;
+  size_t bytes_;
+  const float* scale_;
+  const float* shift_;
+  Place x_, y_;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> MakeGroupNorm(const Setting& setting, const GroupNormOp& op) {
+  return std::make_unique<GroupNormStep>(setting, op);
+}
+
+std::unique_ptr<Step> MakeLayerNorm(const Setting& setting, const LayerNormOp& op) {
+  return std::make_unique<LayerNormStep>(setting, op);
+}
+
+}  // namespace tiltshift::engine::cpu

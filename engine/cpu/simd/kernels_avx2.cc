@@ -1,0 +1,2 @@
+#define TILTSHIFT_SIMD(name) name##_avx2
+#include "engine/cpu/simd/kernels.inc"

@@ -1,0 +1,2 @@
+#define TILTSHIFT_SIMD(name) name##_baseline
+#include "engine/cpu/simd/kernels.inc"

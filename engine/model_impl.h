@@ -1,0 +1,29 @@
+// What a loaded model holds; for the engine's own files and tests.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/backend.h"
+#include "engine/model_config.h"
+#include "engine/renderer.h"
+#include "engine/text_encoder.h"
+#include "engine/tokenizer.h"
+#include "engine/unet.h"
+#include "engine/vae_decoder.h"
+
+namespace tiltshift::engine {
+
+struct Model::Impl {
+  ModelConfig config;
+  Compute compute = Compute::kFp32;
+  std::string hash;
+  std::string render_class;
+  Tokenizer tokenizer;
+  std::unique_ptr<TextEncoder> text_encoder;
+  std::unique_ptr<UNet> unet;
+  std::unique_ptr<VaeDecoder> vae;
+  std::unique_ptr<Backend> backend;  // its own locks; renderers of all threads compile through it
+};
+
+}  // namespace tiltshift::engine

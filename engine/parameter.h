@@ -1,0 +1,30 @@
+// A trained tensor as the graph names it: views of a model file, put together when a backend packs them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/safetensors.h"
+
+namespace tiltshift::engine {
+
+// Immutable after loading and at a stable address: backends key their packed copies by it. The views point
+// into the model's mapped files, so nothing is copied until a backend asks.
+struct Parameter {
+  std::string name;
+  // Row-major. A filter is [out, in, kernel, kernel], a matrix [out, in], a bias or a scale [channels].
+  std::vector<int64_t> shape;
+  // Stacked along the first dimension: q, k and v of an attention are one matrix.
+  std::vector<TensorView> parts;
+  // Where not empty, a second stack of the same shape that is added: the sum of two biases.
+  std::vector<TensorView> addends;
+
+  int64_t elements() const;
+  // Writes all elements as floats. Loading has checked dtypes and shapes.
+  void CopyTo(std::span<float> out) const;
+};
+
+}  // namespace tiltshift::engine

@@ -1,0 +1,40 @@
+#include "engine/parameter_set.h"
+
+#include <utility>
+
+namespace tiltshift::engine {
+
+TensorView ParameterSet::View(const Part& part) {
+  absl::StatusOr<TensorView> view = weights_.Get(part.name, part.shape);
+  if (!view.ok()) {
+    status_.Update(view.status());
+    return {};
+  }
+  if (view->dtype != Dtype::kF16 && view->dtype != Dtype::kBf16 && view->dtype != Dtype::kF32) {
+    status_.Update(absl::DataLossError(absl::StrCat(part.name, " has dtype ", std::string(DtypeName(view->dtype)),
+                                                    "; weights must be F16, BF16 or F32")));
+  }
+  return *view;
+}
+
+const Parameter* ParameterSet::Get(const std::string& name, std::vector<int64_t> shape) {
+  return Stack(name, {{name, std::move(shape)}});
+}
+
+const Parameter* ParameterSet::Stack(const std::string& name, const std::vector<Part>& parts,
+                                     const std::vector<Part>& addends) {
+  Parameter& parameter = parameters_.emplace_back();
+  parameter.name = name;
+  for (const Part& part : parts) {
+    parameter.parts.push_back(View(part));
+    if (parameter.shape.empty()) {
+      parameter.shape = part.shape;
+    } else {
+      parameter.shape[0] += part.shape[0];
+    }
+  }
+  for (const Part& part : addends) parameter.addends.push_back(View(part));
+  return &parameter;
+}
+
+}  // namespace tiltshift::engine

@@ -1,0 +1,218 @@
+#include "engine/pipeline.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace tiltshift::engine {
+namespace {
+
+constexpr size_t kPromptsKept = 32;
+constexpr size_t kSizesKept = 2;
+
+template <class List, class Found>
+auto* MoveToFront(List& list, const Found& found) {
+  const auto it = std::find_if(list.begin(), list.end(), found);
+  if (it == list.end()) return static_cast<typename List::value_type*>(nullptr);
+  list.splice(list.begin(), list, it);
+  return &list.front();
+}
+
+}  // namespace
+
+struct Pipeline::Text {
+  TextEncoder::EncodeGraph encode;
+  UNet::ContextGraph context;
+  std::unique_ptr<Program> encode_program, context_program;
+};
+
+struct Pipeline::SizePrograms {
+  LatentSize size;
+  UNet::DenoiseGraph denoise;
+  std::unique_ptr<Program> denoise_program;
+  VaeDecoder::DecodeGraph decode;
+  std::unique_ptr<Program> decode_program;  // made at the first decode
+  std::vector<float> input, output, unguided, history;
+};
+
+struct Pipeline::TimeRows {
+  std::vector<float> timesteps;
+  std::vector<float> rows;  // [steps, time channels]
+};
+
+Pipeline::Pipeline(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+Pipeline::~Pipeline() = default;
+
+int64_t Pipeline::LatentFloats(LatentSize size) const {
+  return int64_t{model().config.unet.in_channels} * size.height * size.width;
+}
+
+int64_t Pipeline::PictureFloats(LatentSize size) const {
+  const VaeConfig& vae = model().config.vae;
+  return int64_t{vae.out_channels} * vae.scale() * vae.scale() * size.height * size.width;
+}
+
+void Pipeline::DropIfThreadsChanged() {
+  const int threads = model().backend->threads();
+  if (threads == threads_) return;
+  threads_ = threads;
+  text_.reset();
+  sizes_.clear();
+}
+
+absl::Status Pipeline::PrepareText() {
+  DropIfThreadsChanged();
+  if (text_ != nullptr) return absl::OkStatus();
+  auto text = std::make_unique<Text>();
+  const int tokens = model().tokenizer.length();
+  text->encode = model().text_encoder->Build(tokens);
+  text->context = model().unet->BuildContext(tokens);
+  // Text is encoded once a prompt, so fp32 costs nothing that shows.
+  TS_ASSIGN_OR_RETURN(text->encode_program,
+                      model().backend->Compile(text->encode.graph, Compute::kFp32));
+  TS_ASSIGN_OR_RETURN(text->context_program,
+                      model().backend->Compile(text->context.graph, model().compute));
+  text_ = std::move(text);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const Prompt*> Pipeline::Encode(std::string_view text) {
+  TS_ASSIGN_OR_RETURN(Tokens tokens, model().tokenizer.Encode(text));
+  const Prompt* known =
+      MoveToFront(prompts_, [&](const Prompt& prompt) { return prompt.tokens == tokens.ids; });
+  if (known != nullptr) return known;
+
+  TS_RETURN_IF_ERROR(PrepareText());
+  Prompt prompt;
+  prompt.tokens = std::move(tokens.ids);
+  prompt.embedding.resize(prompt.tokens.size() * model().config.text_encoder.hidden_size);
+  model().text_encoder->FillInput(prompt.tokens, prompt.embedding);
+  text_->encode_program->Write(text_->encode.input, prompt.embedding);
+  text_->encode_program->Run();
+  text_->encode_program->Read(text_->encode.output, prompt.embedding);
+  text_->context_program->Write(text_->context.input, prompt.embedding);
+  text_->context_program->Run();
+  prompt.context = text_->context_program->Keep(text_->context.output);
+  prompts_.push_front(std::move(prompt));
+  if (prompts_.size() > kPromptsKept) prompts_.pop_back();
+  return &prompts_.front();
+}
+
+absl::StatusOr<Pipeline::SizePrograms*> Pipeline::ProgramsFor(LatentSize size) {
+  DropIfThreadsChanged();
+  auto* known = MoveToFront(sizes_, [&](const auto& programs) { return programs->size == size; });
+  if (known != nullptr) return known->get();
+  auto programs = std::make_unique<SizePrograms>();
+  programs->size = size;
+  programs->denoise =
+      model().unet->BuildDenoise({size.height, size.width, 0}, model().tokenizer.length());
+  TS_ASSIGN_OR_RETURN(programs->denoise_program,
+                      model().backend->Compile(programs->denoise.graph, model().compute));
+  programs->input.resize(LatentFloats(size));
+  programs->output.resize(programs->denoise.output.shape.size());
+  programs->unguided.resize(programs->output.size());
+  sizes_.push_front(std::move(programs));
+  if (sizes_.size() > kSizesKept) sizes_.pop_back();
+  return sizes_.front().get();
+}
+
+absl::StatusOr<const Pipeline::TimeRows*> Pipeline::TimesFor(std::span<const float> timesteps) {
+  if (times_ != nullptr && std::ranges::equal(times_->timesteps, timesteps)) return times_.get();
+  const UNet& unet = *model().unet;
+  const UNet::TimeGraph time = unet.BuildTime(static_cast<int>(timesteps.size()));
+  TS_ASSIGN_OR_RETURN(auto program, model().backend->Compile(time.graph, Compute::kFp32));
+  std::vector<float> input(time.input.shape.size());
+  for (size_t i = 0; i < timesteps.size(); ++i) {
+    unet.FillTimeInput(timesteps[i],
+                       std::span(input).subspan(i * unet.TimeInputChannels(), unet.TimeInputChannels()));
+  }
+  program->Write(time.input, input);
+  program->Run();
+  times_ = std::make_unique<TimeRows>();
+  times_->timesteps.assign(timesteps.begin(), timesteps.end());
+  times_->rows.resize(time.output.shape.size());
+  program->Read(time.output, times_->rows);
+  return times_.get();
+}
+
+absl::Status Pipeline::Denoise(const DenoiseOptions& options, const std::function<bool()>& keep_going,
+                               std::span<float> latent) {
+  TS_CHECK(static_cast<int64_t>(latent.size()) == LatentFloats(options.size));
+  const Sampler& sampler = *options.sampler;
+  std::vector<float> timesteps(sampler.steps());
+  for (int step = 0; step < sampler.steps(); ++step) timesteps[step] = sampler.timestep(step);
+  TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(options.size));
+  TS_ASSIGN_OR_RETURN(const TimeRows* times, TimesFor(timesteps));
+  Program& unet = *programs->denoise_program;
+  const UNet::DenoiseGraph& graph = programs->denoise;
+  std::vector<float>& output = programs->output;
+  std::vector<float>& unguided = programs->unguided;
+  programs->history.assign(sampler.history_floats(latent.size()), 0.0f);
+
+  const size_t channels = model().unet->TimeChannels();
+  for (int step = 0; step < sampler.steps(); ++step) {
+    if (keep_going && !keep_going()) {
+      return absl::CancelledError(absl::StrCat("stopped before step ", step, " of ", sampler.steps()));
+    }
+    sampler.ScaleInput(step, latent, programs->input);
+    unet.Write(graph.latent, programs->input);
+    unet.Write(graph.time, std::span(times->rows).subspan(step * channels, channels));
+    unet.Bind(graph.context, *options.prompt->context);
+    unet.Run();
+    unet.Read(graph.output, output);
+    if (options.negative != nullptr) {
+      unet.Bind(graph.context, *options.negative->context);
+      unet.Run();
+      unet.Read(graph.output, unguided);
+      for (size_t i = 0; i < output.size(); ++i) {
+        output[i] = unguided[i] + options.guidance_scale * (output[i] - unguided[i]);
+      }
+    }
+    sampler.Step(step, output, latent, programs->history);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Pipeline::Forward(LatentSize size, float timestep, const Prompt& prompt,
+                               std::span<const float> latent, std::span<float> output) {
+  TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(size));
+  TS_ASSIGN_OR_RETURN(const TimeRows* times, TimesFor({&timestep, 1}));
+  Program& unet = *programs->denoise_program;
+  unet.Write(programs->denoise.latent, latent);
+  unet.Write(programs->denoise.time, times->rows);
+  unet.Bind(programs->denoise.context, *prompt.context);
+  unet.Run();
+  unet.Read(programs->denoise.output, output);
+  return absl::OkStatus();
+}
+
+absl::Status Pipeline::PrepareDecode(SizePrograms* programs) {
+  if (programs->decode_program != nullptr) return absl::OkStatus();
+  programs->decode = model().vae->Build({programs->size.height, programs->size.width, 0});
+  TS_ASSIGN_OR_RETURN(programs->decode_program,
+                      model().backend->Compile(programs->decode.graph, model().compute));
+  return absl::OkStatus();
+}
+
+absl::Status Pipeline::Decode(LatentSize size, std::span<const float> latent, std::span<float> picture) {
+  TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(size));
+  TS_RETURN_IF_ERROR(PrepareDecode(programs));
+  programs->decode_program->Write(programs->decode.latent, latent);
+  programs->decode_program->Run();
+  programs->decode_program->Read(programs->decode.picture, picture);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Program*> Pipeline::DenoiseProgram(LatentSize size) {
+  TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(size));
+  return programs->denoise_program.get();
+}
+
+absl::StatusOr<Program*> Pipeline::DecodeProgram(LatentSize size) {
+  TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(size));
+  TS_RETURN_IF_ERROR(PrepareDecode(programs));
+  return programs->decode_program.get();
+}
+
+}  // namespace tiltshift::engine

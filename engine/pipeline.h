@@ -1,0 +1,89 @@
+// One slot's way from text and noise to a picture, stage by stage: what Renderer runs in a row, and tests
+// and benches one at a time.
+//
+// Owns the compiled programs of the sizes it last rendered, and the last prompts' embeddings. Used by one
+// thread. A change of that thread's OpenMP threads compiles the programs anew; the bits stay (I4).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/model_impl.h"
+#include "engine/samplers.h"
+
+namespace tiltshift::engine {
+
+// A prompt as the UNet takes it.
+struct Prompt {
+  std::vector<int32_t> tokens;
+  std::vector<float> embedding;     // [tokens, hidden_size]
+  std::unique_ptr<Buffer> context;  // every cross-attention's keys and values
+};
+
+struct LatentSize {
+  int height = 0, width = 0;  // in latent cells
+  bool operator==(const LatentSize&) const = default;
+};
+
+// A run of the sampler.
+struct DenoiseOptions {
+  LatentSize size;
+  const Sampler* sampler = nullptr;
+  const Prompt* prompt = nullptr;
+  const Prompt* negative = nullptr;  // null: no guidance, one forward a step
+  float guidance_scale = 1;
+};
+
+class Pipeline {
+ public:
+  explicit Pipeline(std::shared_ptr<const Model> model);
+  ~Pipeline();
+
+  // Valid until a few other prompts were encoded: encode both of a render, then use them.
+  absl::StatusOr<const Prompt*> Encode(std::string_view text);
+
+  // `latent`, planar [channels, height, width], comes in as the initial noise already scaled for the sampler
+  // and goes out denoised. Between its first step and its last nothing is allocated.
+  absl::Status Denoise(const DenoiseOptions& options, const std::function<bool()>& keep_going,
+                       std::span<float> latent);
+
+  // One forward of the UNet: the output for a latent at a timestep.
+  absl::Status Forward(LatentSize size, float timestep, const Prompt& prompt,
+                       std::span<const float> latent, std::span<float> output);
+
+  // The picture [height, width, 3] in about -1..1.
+  absl::Status Decode(LatentSize size, std::span<const float> latent, std::span<float> picture);
+
+  const Model::Impl& model() const { return model_->impl(); }
+  int64_t LatentFloats(LatentSize size) const;
+  int64_t PictureFloats(LatentSize size) const;
+
+  // Programs for benches and profiles.
+  absl::StatusOr<Program*> DenoiseProgram(LatentSize size);
+  absl::StatusOr<Program*> DecodeProgram(LatentSize size);
+
+ private:
+  struct SizePrograms;
+  struct TimeRows;
+  absl::StatusOr<SizePrograms*> ProgramsFor(LatentSize size);
+  absl::Status PrepareDecode(SizePrograms* programs);
+  absl::StatusOr<const TimeRows*> TimesFor(std::span<const float> timesteps);
+  absl::Status PrepareText();
+  void DropIfThreadsChanged();
+
+  std::shared_ptr<const Model> model_;
+  int threads_ = 0;
+  struct Text;
+  std::unique_ptr<Text> text_;
+  std::list<Prompt> prompts_;                          // most recently used first
+  std::list<std::unique_ptr<SizePrograms>> sizes_;     // the same
+  std::unique_ptr<TimeRows> times_;                    // of the last schedule
+};
+
+}  // namespace tiltshift::engine

@@ -1,0 +1,104 @@
+#include "engine/renderer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "engine/philox.h"
+#include "engine/pipeline.h"
+
+namespace tiltshift::engine {
+namespace {
+
+constexpr int kMinPixels = 64;
+constexpr int kMaxPixels = 2048;
+constexpr int kMaxSteps = 1000;
+constexpr double kMaxGuidance = 100;
+
+class Stopwatch {
+ public:
+  // Seconds since the last lap.
+  double Lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const double seconds = std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+    return seconds;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+absl::Status CheckSide(const char* name, int pixels, int multiple) {
+  if (pixels >= kMinPixels && pixels <= kMaxPixels && pixels % multiple == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(name, " is ", pixels, "; this model renders multiples of ",
+                                                 multiple, " from ", kMinPixels, " to ", kMaxPixels));
+}
+
+absl::Status CheckRequest(const RenderRequest& request, int multiple) {
+  TS_RETURN_IF_ERROR(CheckSide("width", request.width, multiple));
+  TS_RETURN_IF_ERROR(CheckSide("height", request.height, multiple));
+  if (request.steps < 1 || request.steps > kMaxSteps) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("steps is ", request.steps, "; it must be 1 to ", kMaxSteps));
+  }
+  if (!(request.guidance_scale >= 0 && request.guidance_scale <= kMaxGuidance)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("guidance_scale is ", request.guidance_scale, "; it must be 0 to ", kMaxGuidance));
+  }
+  return absl::OkStatus();
+}
+
+// -1..1 to 0..255, to nearest, ties to even.
+uint8_t ToByte(float value) {
+  const float unit = std::fmin(std::fmax(value * 0.5f + 0.5f, 0.0f), 1.0f);
+  return static_cast<uint8_t>(std::nearbyint(unit * 255.0f));
+}
+
+}  // namespace
+
+struct Renderer::Impl {
+  explicit Impl(std::shared_ptr<const Model> model) : pipeline(std::move(model)) {}
+  Pipeline pipeline;
+  std::vector<float> latent, picture;
+};
+
+Renderer::Renderer(std::shared_ptr<const Model> model)
+    : impl_(std::make_unique<Impl>(std::move(model))) {}
+Renderer::~Renderer() = default;
+
+absl::StatusOr<Picture> Renderer::Render(const RenderRequest& request,
+                                         const std::function<bool()>& keep_going) {
+  Pipeline& pipeline = impl_->pipeline;
+  const ModelConfig& config = pipeline.model().config;
+  TS_RETURN_IF_ERROR(CheckRequest(request, config.size_multiple()));
+  TS_ASSIGN_OR_RETURN(const auto sampler, MakeSampler(request.sampler, config.noise, request.steps));
+
+  Picture picture;
+  picture.width = request.width;
+  picture.height = request.height;
+  Stopwatch stopwatch;
+  DenoiseOptions options;
+  options.size = {request.height / config.vae.scale(), request.width / config.vae.scale()};
+  options.sampler = sampler.get();
+  options.guidance_scale = static_cast<float>(request.guidance_scale);
+  TS_ASSIGN_OR_RETURN(options.prompt, pipeline.Encode(request.prompt));
+  if (request.guidance_scale > 1) {
+    TS_ASSIGN_OR_RETURN(options.negative, pipeline.Encode(request.negative_prompt));
+  }
+  picture.seconds.encode = stopwatch.Lap();
+
+  impl_->latent.resize(pipeline.LatentFloats(options.size));
+  FillNormal(request.seed, 0, impl_->latent);
+  for (float& value : impl_->latent) value *= sampler->initial_noise_sigma();
+  TS_RETURN_IF_ERROR(pipeline.Denoise(options, keep_going, impl_->latent));
+  picture.seconds.denoise = stopwatch.Lap();
+
+  impl_->picture.resize(pipeline.PictureFloats(options.size));
+  TS_RETURN_IF_ERROR(pipeline.Decode(options.size, impl_->latent, impl_->picture));
+  picture.rgb.resize(impl_->picture.size());
+  for (size_t i = 0; i < picture.rgb.size(); ++i) picture.rgb[i] = ToByte(impl_->picture[i]);
+  picture.seconds.decode = stopwatch.Lap();
+  return picture;
+}
+
+}  // namespace tiltshift::engine

@@ -1,0 +1,102 @@
+#include "engine/unet.h"
+
+#include <cmath>
+#include <utility>
+
+namespace tiltshift::engine {
+
+struct UNet::Walk {
+  Graph& graph;
+  Value time, context;
+
+  Value Layer(const UNet::Layer& layer, const Value& x) const {
+    const Value row = Graph::Channels(time, layer.time_first, layer.resnet.out);
+    const Value h = layer.resnet.Build(graph, x, row);
+    return layer.transformer ? layer.transformer->Build(graph, h, context) : h;
+  }
+  Value Conv(const char* name, const Affine& affine, const Value& x, int stride = 1) const {
+    return graph.Conv(name,
+                      {.x = x, .filter = affine.weight, .bias = affine.bias, .stride = stride});
+  }
+};
+
+UNet::TimeGraph UNet::BuildTime(int steps) const {
+  TimeGraph time;
+  Graph& graph = time.graph;
+  time.input = graph.Input({steps, 1, TimeInputChannels()}, Element::kFloat);
+  Value h = graph.Map("time.input", time.input, Nonlinearity::kNone);
+  for (const Affine* affine : {&time1_, &time2_}) {
+    h = graph.Linear("time_embedding", {.x = h,
+                                        .matrix = affine->weight,
+                                        .bias = affine->bias,
+                                        .nonlinearity = Nonlinearity::kSilu});
+  }
+  time.output = graph.Linear("time_emb_proj", {.x = h, .matrix = time_rows_.weight, .bias = time_rows_.bias},
+                             Element::kFloat);
+  graph.Output(time.output);
+  return time;
+}
+
+UNet::ContextGraph UNet::BuildContext(int tokens) const {
+  ContextGraph context;
+  Graph& graph = context.graph;
+  context.input = graph.Input({tokens, 1, config_.cross_attention_dim}, Element::kFloat);
+  const Value h = graph.Map("context.input", context.input, Nonlinearity::kNone);
+  context.output = graph.Linear("attn2.to_kv", {.x = h, .matrix = context_});
+  graph.Output(context.output);
+  return context;
+}
+
+UNet::DenoiseGraph UNet::BuildDenoise(Shape latent, int tokens) const {
+  DenoiseGraph denoise;
+  Graph& graph = denoise.graph;
+  latent.channels = config_.in_channels;
+  denoise.latent = graph.Input(latent, Element::kFloat);
+  denoise.time = graph.Input({1, 1, time_channels_}, Element::kFloat);
+  denoise.context = graph.Bound({tokens, 1, context_channels_}, Element::kActivation);
+  const Walk walk{graph, denoise.time, denoise.context};
+
+  Value x = walk.Conv("conv_in", conv_in_, graph.FromPlanar("latent", denoise.latent, 1, 0));
+  std::vector<Value> skips = {x};
+  for (const Level& level : down_) {
+    for (const Layer& layer : level.layers) skips.push_back(x = walk.Layer(layer, x));
+    if (level.resample) skips.push_back(x = walk.Conv("downsample", *level.resample, x, 2));
+  }
+
+  x = walk.Layer(mid_.layers[0], x);
+  x = walk.Layer(mid_.layers[1], x);
+
+  for (const Level& level : up_) {
+    for (const Layer& layer : level.layers) {
+      x = walk.Layer(layer, graph.Concat("skip", x, skips.back()));
+      skips.pop_back();
+    }
+    if (level.resample) x = walk.Conv("upsample", *level.resample, graph.Upsample("upsample", x));
+  }
+
+  x = graph.GroupNorm("conv_norm_out", {.x = x,
+                                        .scale = norm_out_.scale,
+                                        .shift = norm_out_.shift,
+                                        .groups = config_.norm_num_groups,
+                                        .eps = config_.norm_eps,
+                                        .nonlinearity = Nonlinearity::kSilu});
+  x = graph.Conv("conv_out", {.x = x, .filter = conv_out_.weight, .bias = conv_out_.bias},
+                 Element::kFloat);
+  denoise.output = graph.ToPlanar("output", x);
+  graph.Output(denoise.output);
+  return denoise;
+}
+
+void UNet::FillTimeInput(float timestep, std::span<float> row) const {
+  const int half = static_cast<int>(row.size()) / 2;
+  for (int i = 0; i < half; ++i) {
+    const float exponent =
+        -std::log(10000.0f) * static_cast<float>(i) / (static_cast<float>(half) - config_.freq_shift);
+    const float angle = timestep * std::exp(exponent);
+    row[config_.flip_sin_to_cos ? half + i : i] = std::sin(angle);
+    row[config_.flip_sin_to_cos ? i : half + i] = std::cos(angle);
+  }
+  if (row.size() % 2 == 1) row.back() = 0;
+}
+
+}  // namespace tiltshift::engine

@@ -1,0 +1,85 @@
+// The denoiser: diffusers' UNet2DConditionModel (Ronneberger et al. 2015; Rombach et al. 2022), as three
+// graphs, so that nothing is computed more often than it changes:
+//   time     once a render:  timesteps -> for each resnet, the bias row of its first convolution
+//   context  once a prompt:  text embedding -> keys and values of every cross-attention
+//   denoise  twice a step:   latent, a time row, a context -> the model's output
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/blocks.h"
+#include "engine/model_config.h"
+
+namespace tiltshift::engine {
+
+class UNet {
+ public:
+  // Errors name the tensor or the file.
+  static absl::StatusOr<std::unique_ptr<UNet>> Load(const UNetConfig& config, Weights weights);
+
+  struct TimeGraph {
+    Graph graph;
+    Value input;   // [steps, TimeInputChannels()], filled by FillTimeInput
+    Value output;  // [steps, TimeChannels()]
+  };
+  TimeGraph BuildTime(int steps) const;
+
+  struct ContextGraph {
+    Graph graph;
+    Value input;   // [tokens, cross_attention_dim]
+    Value output;  // [tokens, context channels], to Keep
+  };
+  ContextGraph BuildContext(int tokens) const;
+
+  struct DenoiseGraph {
+    Graph graph;
+    Value latent;   // planar [in_channels, height, width]
+    Value time;     // a row of the time graph's output
+    Value context;  // bound: the context graph's output
+    Value output;   // planar [out_channels, height, width]
+  };
+  DenoiseGraph BuildDenoise(Shape latent, int tokens) const;
+
+  // The sinusoidal embedding (Vaswani et al. 2017) of a timestep, TimeInputChannels() floats.
+  void FillTimeInput(float timestep, std::span<float> row) const;
+  int TimeInputChannels() const { return config_.block_out_channels[0]; }
+  int TimeChannels() const { return time_channels_; }
+
+  const UNetConfig& config() const { return config_; }
+  const Weights& weights() const { return set_.weights(); }
+
+ private:
+  struct Layer {  // a resnet, and the transformer after it where the level has attention
+    ResnetBlock resnet;
+    int time_first = 0;
+    std::optional<Transformer> transformer;
+  };
+  struct Level {
+    std::vector<Layer> layers;
+    std::optional<Affine> resample;
+  };
+  struct Walk;  // a graph under construction
+
+  UNet(const UNetConfig& config, Weights weights) : config_(config), set_(std::move(weights)) {}
+  void LoadAll();
+  void LoadDown(int level, std::vector<int>* skips);
+  void LoadMid();
+  void LoadUp(int block, std::vector<int>* skips);
+  void LoadTimeAndContext();
+  Layer LoadLayer(const std::string& block, int index, int in, int level, bool attention);
+  std::vector<const Layer*> AllLayers() const;
+
+  UNetConfig config_;
+  ParameterSet set_;
+  Affine conv_in_, conv_out_, time1_, time2_, time_rows_;
+  Norm norm_out_;
+  std::vector<Level> down_, up_;
+  Level mid_;
+  const Parameter* context_ = nullptr;
+  int time_channels_ = 0;
+  int context_channels_ = 0;
+};
+
+}  // namespace tiltshift::engine
