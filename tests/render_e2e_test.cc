@@ -1,0 +1,243 @@
+// `tiltshift render` as its user runs it: real redis-server, scheduler, worker and the built-in model, killed,
+// interrupted, and given what it can't use.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "tests/support/process.h"
+
+namespace tiltshift::tests {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+constexpr int kLongMs = 240'000;
+
+// 64x64 in two steps: the whole engine, in little time.
+std::string SmallCampaign(int seeds) {
+  return "name: small\nmodel: diorama\nprompt: \"a miniature {color} {subject}\"\n"
+         "axes:\n  subject: [robot, cat]\n  color: [red, blue]\n  seed: {range: 1-" + std::to_string(seeds) + "}\n"
+         "render: {width: 64, height: 64, steps: 2, guidance_scale: 2}\n"
+         "output: {name: \"{subject}-{color}-{seed}\"}\n";
+}
+
+class RenderE2e : public ::testing::Test {
+ protected:
+  void SetUp() override { folder_ = FreshFolder(); }
+  void TearDown() override {
+    if (!HasFailure()) fs::remove_all(folder_);
+  }
+
+  std::string WriteSpec(const std::string& text) {
+    const std::string path = folder_ + "/spec.yaml";
+    EXPECT_TRUE(WriteFileAtomic(path, text, IfPresent::kReplace).ok());
+    return path;
+  }
+  std::vector<std::string> Render(const std::string& spec, const std::string& out, std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments = {Program("tiltshift"), "render", spec, "--out", out, "--models", std::string(TILTSHIFT_SOURCE_DIR) + "/models", "--no-sheet"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  // Runs to the end; the exit code.
+  int Run(const std::vector<std::string>& arguments, std::string* errors = nullptr, std::string* output = nullptr) {
+    Process process(arguments, folder_);
+    const int code = process.Wait(kLongMs);
+    if (errors != nullptr) *errors = process.Errors();
+    if (output != nullptr) *output = process.Output();
+    return code;
+  }
+  // File name -> SHA-256 of what is in it.
+  static std::map<std::string, std::string> Hashes(const std::string& out) {
+    std::map<std::string, std::string> hashes;
+    for (const auto& entry : fs::directory_iterator(out)) {
+      if (entry.path().extension() == ".png") hashes[entry.path().filename()] = Sha256Hex(*ReadFile(entry.path()));
+    }
+    return hashes;
+  }
+  static std::vector<nlohmann::json> Manifest(const std::string& out) {
+    std::vector<nlohmann::json> lines;
+    std::istringstream text(*ReadFile(out + "/manifest.jsonl"));
+    for (std::string line; std::getline(text, line);) lines.push_back(nlohmann::json::parse(line));
+    return lines;
+  }
+  static size_t Stored(const std::string& out) {
+    size_t count = 0;
+    std::error_code error;
+    for (fs::recursive_directory_iterator it(out + "/.tiltshift/blobs", error), end; it != end; it.increment(error)) count += it->path().extension() == ".png";
+    return count;
+  }
+
+  std::string folder_;
+};
+
+TEST_F(RenderE2e, PicturesManifestAndSheet) {
+  const std::string spec = WriteSpec(SmallCampaign(2)), out = folder_ + "/out";
+  auto arguments = Render(spec, out, {"--json"});
+  arguments.erase(std::find(arguments.begin(), arguments.end(), "--no-sheet"));
+  std::string output;
+  ASSERT_EQ(Run(arguments, nullptr, &output), 0);
+  const auto hashes = Hashes(out);
+  EXPECT_EQ(hashes.size(), 8u + 1);  // and sheet.png
+  const auto manifest = Manifest(out);
+  ASSERT_EQ(manifest.size(), 8u);
+  for (size_t i = 0; i < manifest.size(); ++i) {
+    EXPECT_EQ(manifest[i]["index"], std::to_string(i));
+    EXPECT_EQ(manifest[i]["sha256"], hashes.at(manifest[i]["name"]));
+    EXPECT_THAT(std::string(manifest[i]["render_class"]), HasSubstr("cpu"));
+  }
+  EXPECT_THAT(output, HasSubstr("\"state\":\"done\""));
+}
+
+// I1, I2, I4: every process of the farm killed once in the middle of a job.
+TEST_F(RenderE2e, KilledProcessesChangeNothing) {
+  const std::string spec = WriteSpec(SmallCampaign(50)), calm = folder_ + "/calm", killed = folder_ + "/killed";
+  ASSERT_EQ(Run(Render(spec, calm)), 0);
+  Process render(Render(spec, killed), folder_);
+  size_t threshold = 20;
+  for (const char* victim : {"tiltshift-worke", "tiltshift-sched", "redis-server"}) {
+    ASSERT_TRUE(WaitFor([&] { return Stored(killed) >= threshold && render.ChildCalled(victim) != 0; }, kLongMs)) << render.Errors();
+    ASSERT_EQ(kill(render.ChildCalled(victim), SIGKILL), 0);
+    threshold = Stored(killed) + 30;
+  }
+  ASSERT_EQ(render.Wait(kLongMs), 0) << render.Errors();
+  EXPECT_THAT(render.Errors(), HasSubstr("redis-server ended (signal 9); starting it again"));
+  const auto hashes = Hashes(killed);
+  EXPECT_EQ(hashes.size(), 200u);
+  EXPECT_EQ(hashes, Hashes(calm));
+  std::set<std::string> different;
+  for (const auto& [name, hash] : hashes) different.insert(hash);
+  EXPECT_EQ(different.size(), 200u);
+  std::set<std::string> indices;
+  for (const auto& line : Manifest(killed)) EXPECT_TRUE(indices.insert(line["index"]).second) << line;
+  EXPECT_EQ(indices.size(), 200u);
+  EXPECT_THAT(render.Output(), HasSubstr("done: 200 of 200 pictures"));
+}
+
+TEST_F(RenderE2e, InterruptedGoesOnAndLeavesNoProcess) {
+  const std::string spec = WriteSpec(SmallCampaign(50)), out = folder_ + "/out";
+  pid_t redis = 0, scheduler = 0, worker = 0;
+  {
+    Process render(Render(spec, out), folder_);
+    ASSERT_TRUE(WaitFor([&] { return Stored(out) >= 10; }, kLongMs)) << render.Errors();
+    redis = render.ChildCalled("redis-server");
+    scheduler = render.ChildCalled("tiltshift-sched");
+    worker = render.ChildCalled("tiltshift-worke");
+    render.Signal(SIGINT);
+    EXPECT_EQ(render.Wait(kLongMs), 4);
+    EXPECT_THAT(render.Errors(), HasSubstr("the same command goes on from here"));
+  }
+  for (const pid_t pid : {redis, scheduler, worker}) EXPECT_NE(kill(pid, 0), 0) << "process " << pid << " is still there";
+  const size_t before = Stored(out);
+  EXPECT_LT(before, 200u);
+  std::string output;
+  ASSERT_EQ(Run(Render(spec, out), nullptr, &output), 0);
+  EXPECT_EQ(Hashes(out).size(), 200u);
+  EXPECT_THAT(output, HasSubstr("done: 200 of 200 pictures"));
+}
+
+// Also with a kill that leaves it no time.
+TEST_F(RenderE2e, KilledParentTakesItsChildrenAlong) {
+  const std::string spec = WriteSpec(SmallCampaign(50)), out = folder_ + "/out";
+  pid_t redis = 0, worker = 0;
+  {
+    Process render(Render(spec, out), folder_);
+    ASSERT_TRUE(WaitFor([&] { return Stored(out) >= 3; }, kLongMs));
+    redis = render.ChildCalled("redis-server");
+    worker = render.ChildCalled("tiltshift-worke");
+    render.Signal(SIGKILL);
+    render.Wait(kLongMs);
+  }
+  EXPECT_TRUE(WaitFor([&] { return kill(redis, 0) != 0 && kill(worker, 0) != 0; }, 10'000));
+  ASSERT_EQ(Run(Render(spec, out)), 0);
+  EXPECT_EQ(Hashes(out).size(), 200u);
+}
+
+// ---- bad input: one clear error each, nothing started
+
+TEST_F(RenderE2e, BadSpecs) {
+  std::string errors;
+  EXPECT_EQ(Run(Render(WriteSpec("name: x\nrendr: {}\n"), folder_ + "/o"), &errors), 2);
+  EXPECT_EQ(errors, "tiltshift: " + folder_ + "/spec.yaml:2: rendr: unknown field; did you mean render?\n");
+  EXPECT_EQ(Run(Render(WriteSpec("name: x\nmodel: diorama\nprompt: \"{x}\"\n"), folder_ + "/o"), &errors), 2);
+  EXPECT_EQ(errors, "tiltshift: prompt, column 1: unknown name {x}; known are: {seed}, {index}\n");
+  EXPECT_EQ(Run(Render(WriteSpec("name: x\nmodel: diorama\nprompt: y\naxes: {n: {range: 5-1}}\n"), folder_ + "/o"), &errors), 2);
+  EXPECT_THAT(errors, HasSubstr("axes.n: range \"5-1\", column 4: from 5 to 1 goes against the step of 1"));
+  EXPECT_EQ(Run(Render(folder_ + "/none.yaml", folder_ + "/o"), &errors), 2);
+  EXPECT_THAT(errors, HasSubstr("cannot open " + folder_ + "/none.yaml"));
+  EXPECT_FALSE(fs::exists(folder_ + "/o"));
+}
+
+TEST_F(RenderE2e, UnknownModelNamesTheKnownOnes) {
+  std::string errors;
+  EXPECT_EQ(Run(Render(WriteSpec("name: x\nmodel: nothere\nprompt: y\n"), folder_ + "/o"), &errors), 2);
+  EXPECT_THAT(errors, HasSubstr("model: there is no nothere in "));
+  EXPECT_THAT(errors, HasSubstr("known are: diorama"));
+}
+
+TEST_F(RenderE2e, AnotherCampaignInTheFolderIsRefused) {
+  const std::string out = folder_ + "/out";
+  ASSERT_EQ(Run(Render(WriteSpec(SmallCampaign(1)), out, {"--render", "noop"})), 0);
+  std::string errors;
+  EXPECT_EQ(Run(Render(WriteSpec(SmallCampaign(2)), out, {"--render", "noop"}), &errors), 2);
+  EXPECT_THAT(errors, HasSubstr("holds the pictures of another campaign"));
+}
+
+TEST_F(RenderE2e, FullDiskFailsWithAReason) {
+  const std::string out = folder_ + "/tiny";
+  fs::create_directories(out);
+  if (mount("tmpfs", out.c_str(), "tmpfs", 0, "size=2m") != 0) GTEST_SKIP() << "needs the right to mount a tmpfs";
+  std::string errors;
+  const int code = Run(Render(WriteSpec(SmallCampaign(5000)), out, {"--render", "noop"}), &errors);
+  umount2(out.c_str(), MNT_DETACH);
+  EXPECT_NE(code, 0);
+  EXPECT_THAT(errors, HasSubstr("No space left on device"));
+}
+
+TEST_F(RenderE2e, ReadOnlyFolder) {
+  const std::string out = folder_ + "/readonly";
+  fs::create_directories(out);
+  if (mount("tmpfs", out.c_str(), "tmpfs", MS_RDONLY, "size=1m") != 0) GTEST_SKIP() << "needs the right to mount a tmpfs";
+  std::string errors;
+  const int code = Run(Render(WriteSpec(SmallCampaign(1)), out), &errors);
+  umount2(out.c_str(), MNT_DETACH);
+  EXPECT_EQ(code, 5);
+  EXPECT_THAT(errors, HasSubstr("Read-only file system; choose a folder that can be written"));
+}
+
+// ---- the servers on their own
+
+TEST_F(RenderE2e, SchedulerSaysThatRedisIsAway) {
+  Process scheduler({Program("tiltshift-scheduler"), "--listen", "unix:" + folder_ + "/s", "--redis", "unix:" + folder_ + "/none", "--blobs", folder_ + "/blobs"}, folder_);
+  EXPECT_TRUE(WaitFor([&] { return scheduler.Output().find("waiting: Redis at unix:" + folder_ + "/none") != std::string::npos; }, 10'000)) << scheduler.Output();
+  EXPECT_THAT(scheduler.Output(), HasSubstr("is redis-server running, and is the address right?"));
+  scheduler.Signal(SIGTERM);
+  EXPECT_EQ(scheduler.Wait(10'000), 0);
+}
+
+// I7
+TEST_F(RenderE2e, SchedulerRefusesToListenBeyondLoopback) {
+  Process scheduler({Program("tiltshift-scheduler"), "--listen", "0.0.0.0:7070", "--blobs", folder_ + "/blobs"}, folder_);
+  EXPECT_EQ(scheduler.Wait(10'000), 1);
+  EXPECT_THAT(scheduler.Output(), HasSubstr("no authentication, so it serves loopback addresses only"));
+}
+
+TEST_F(RenderE2e, ClientSaysThatNoSchedulerAnswers) {
+  std::string errors;
+  EXPECT_EQ(Run({Program("tiltshift"), "list", "--scheduler", "unix:" + folder_ + "/none"}, &errors), 3);
+  EXPECT_THAT(errors, HasSubstr("does not answer"));
+  EXPECT_THAT(errors, HasSubstr("is --scheduler right?"));
+}
+
+}  // namespace
+}  // namespace tiltshift::tests
