@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr int kMostDeathsInARow = 5;                         // without having lived kLivedWell
-constexpr auto kLivedWell = std::chrono::seconds(5);
+constexpr auto kLivedWell = std::chrono::seconds(20);
 constexpr auto kLook = std::chrono::milliseconds(50);
 constexpr int kWorkerPatienceMs = 60'000;                    // it finishes the variants it renders
 constexpr int kPatienceMs = 5'000;

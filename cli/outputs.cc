@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <map>
 #include <optional>
-#include <set>
 
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -91,6 +90,19 @@ std::vector<v1::VariantRange> Ranges(const std::vector<uint64_t>& indices) {
   return ranges;
 }
 
+// The parameters that the file name tells, in its order: what the campaign's author chose to tell pictures apart
+// by. The name itself where it tells none.
+std::string Label(const v1::OutputInfo& info) {
+  const std::string stem = info.name().substr(0, info.name().rfind('.'));
+  std::map<size_t, std::string> by_place;
+  for (const auto& [name, value] : info.parameters()) {
+    const size_t place = value.empty() ? std::string::npos : stem.find(value);
+    if (place != std::string::npos) by_place[place] = value.size() < 3 ? absl::StrCat(name, " ", value) : value;
+  }
+  if (by_place.empty()) return stem;
+  return absl::StrJoin(by_place, " · ", [](std::string* out, const auto& part) { out->append(part.second); });
+}
+
 }  // namespace
 
 absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_id, const std::string& folder,
@@ -148,20 +160,8 @@ absl::StatusOr<std::vector<v1::OutputInfo>> ReadManifest(const std::string& fold
 absl::StatusOr<std::vector<std::string>> WriteSheets(const std::string& folder, const SheetLayout& layout) {
   TS_ASSIGN_OR_RETURN(const auto infos, ReadManifest(folder));
   if (infos.empty()) return absl::NotFoundError(absl::StrCat(folder, " holds no pictures yet"));
-  std::map<std::string, std::set<std::string>> values;
-  for (const auto& info : infos) {
-    for (const auto& [name, value] : info.parameters()) values[name].insert(value);
-  }
   std::vector<picture::SheetCell> cells;
-  for (const auto& info : infos) {
-    std::vector<std::string> label;
-    for (const auto& [name, seen] : values) {
-      const auto value = info.parameters().find(name);
-      if (seen.size() > 1 && value != info.parameters().end()) label.push_back(value->second);
-    }
-    if (label.empty()) label.push_back(info.name());
-    cells.push_back({PathIn(folder, info.name()), absl::StrJoin(label, " · ")});
-  }
+  for (const auto& info : infos) cells.push_back({PathIn(folder, info.name()), Label(info)});
   std::vector<std::string> paths;
   for (size_t start = 0; start < cells.size(); start += kCellsASheet) {
     const size_t count = std::min(kCellsASheet, cells.size() - start);

@@ -31,7 +31,7 @@ struct SheetLayout {
 };
 
 // Draws folder's pictures onto folder/sheet.png, sheet-2.png, ...; returns the paths. Labels are the parameters
-// that differ between pictures.
+// that the file names tell.
 absl::StatusOr<std::vector<std::string>> WriteSheets(const std::string& folder, const SheetLayout& layout);
 
 }  // namespace tiltshift::cli

@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 constexpr auto kStartPatience = std::chrono::seconds(30);
 constexpr int kWatchPatienceMs = 60'000;
 constexpr int kSlowStartMs = 100;
+constexpr auto kTroublePatience = std::chrono::seconds(10);
 
 struct RenderOptions {
   Common common;
@@ -85,16 +86,20 @@ absl::StatusOr<v1::SubmitResponse> SubmitWhenReady(LocalFarm& farm, FarmClient& 
 absl::StatusOr<v1::Job> Follow(LocalFarm& farm, FarmClient& client, const std::string& job_id, bool json) {
   v1::Job last;
   Progress progress(json);
+  auto well = std::chrono::steady_clock::now();
+  const auto in_long_trouble = [&] { return std::chrono::steady_clock::now() - well > kTroublePatience; };
   const absl::Status watched = client.Watch(job_id, kWatchPatienceMs, [&](const v1::Job& job) {
     if (!job.id().empty()) progress.Show(last = job);
+    if (last.trouble().empty()) well = std::chrono::steady_clock::now();
     for (const std::string& news : farm.TakeNews()) {
       progress.End();
       std::fprintf(stderr, "tiltshift: %s\n", news.c_str());
     }
-    return !Interrupted() && farm.status().ok();
+    return !Interrupted() && farm.status().ok() && !in_long_trouble();
   });
   progress.End();
   TS_RETURN_IF_ERROR(farm.status());
+  if (in_long_trouble() && !Interrupted()) return absl::InternalError(absl::StrCat("the farm can't go on: ", last.trouble()));
   TS_RETURN_IF_ERROR(watched);
   return last;
 }

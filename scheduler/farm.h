@@ -76,6 +76,9 @@ class Farm {
   std::vector<std::string> JobIds() const;  // oldest first
   std::vector<v1::WorkerInfo> Workers(int64_t now_ms) const;
 
+  // Every job that has not ended counts as changed.
+  void TouchActive() { changed_.insert(active_.begin(), active_.end()); }
+
   // Jobs whose view changed since the last call.
   std::set<std::string> TakeChanged();
 

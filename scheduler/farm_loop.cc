@@ -8,7 +8,8 @@ namespace tiltshift::scheduler {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(50);
-constexpr int64_t kWatchEveryMs = 100;
+constexpr int64_t kTellEveryMs = 100;
+constexpr int64_t kTellAllEveryMs = 500;
 constexpr auto kRetryRedis = std::chrono::milliseconds(200);
 
 }  // namespace
@@ -151,7 +152,10 @@ bool FarmLoop::WriteRound(Round& round) {
     const auto replies = store_->WriteAll(writes);
     metrics_.redis_seconds.Observe((clock_.SteadyMs() - start_ms) / 1000.0);
     if (replies.ok()) {
-      if (warned) spdlog::info("Redis is back");
+      if (warned) {
+        spdlog::info("Redis is back");
+        farm_->TouchActive();
+      }
       for (size_t i = 0; i < jobs.size(); ++i) {
         const auto& totals = (*replies)[i].items;
         if (totals.size() >= 2) farm_->ApplyTotals(jobs[i], totals[0].integer, totals[1].integer, round.now_ms);
@@ -169,8 +173,8 @@ bool FarmLoop::WriteRound(Round& round) {
     }
     if (!warned) spdlog::warn("{}", Message(replies.status()));
     warned = true;
+    ShowTrouble(replies.status());
     std::unique_lock lock(mutex_);
-    health_ = replies.status();
     if (wake_.wait_for(lock, kRetryRedis, [&] { return stopping_; })) return false;
   }
 }
@@ -201,14 +205,38 @@ void FarmLoop::Publish(int64_t now_ms) {
   metrics_.leases_expired.Add(counts.expired - counted_.expired);
   metrics_.variants_retried.Add(counts.retried - counted_.retried);
   counted_ = counts;
-  if (now_ms - watched_ms_ < kWatchEveryMs) return;
-  watched_ms_ = now_ms;
-  for (const std::string& id : to_watch_) {
-    const auto view = Job(id);
-    auto [begin, end] = watchers_.equal_range(id);
-    while (begin != end) begin = begin->second(*view) && view->ended_unix_ms() == 0 ? std::next(begin) : watchers_.erase(begin);
+  TellWatchers(now_ms);
+}
+
+void FarmLoop::TellWatchers(int64_t now_ms) {
+  if (now_ms - told_ms_ < kTellEveryMs) return;
+  told_ms_ = now_ms;
+  const bool all = now_ms - told_all_ms_ >= kTellAllEveryMs;  // both sides then know that the other lives
+  if (all) told_all_ms_ = now_ms;
+  for (auto watcher = watchers_.begin(); watcher != watchers_.end();) {
+    const bool due = all || to_watch_.count(watcher->first) != 0;
+    const auto view = due ? Job(watcher->first) : nullptr;
+    const bool stays = !due || (watcher->second(*view) && view->ended_unix_ms() == 0);
+    watcher = stays ? std::next(watcher) : watchers_.erase(watcher);
   }
   to_watch_.clear();
+}
+
+// While Redis is away nothing new is durable; what can be said is why. Gone with the next view of each job.
+void FarmLoop::ShowTrouble(const absl::Status& trouble) {
+  const auto in_trouble = [&](const v1::Job& job) {
+    auto view = std::make_shared<v1::Job>(job);
+    view->set_trouble(Message(trouble));
+    return view;
+  };
+  {
+    std::lock_guard lock(mutex_);
+    health_ = trouble;
+    for (auto& [id, view] : views_) {
+      if (view->ended_unix_ms() == 0 && view->trouble() != Message(trouble)) view = in_trouble(*view);
+    }
+  }
+  TellWatchers(clock_.UnixMs());
 }
 
 void FarmLoop::Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,

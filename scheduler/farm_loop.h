@@ -29,7 +29,8 @@ class WorkerStream {
   virtual void Send(const v1::SchedulerMessage& message) = 0;
 };
 
-// A client that watches a job. Called on the loop's thread, at most every 100 ms; after an ended job never again.
+// A client that watches a job. Called on the loop's thread: after a change, at most every 100 ms, and at least
+// every 500 ms; after an ended job never again.
 using JobWatcher = std::function<bool(const v1::Job& job)>;  // false: gone
 
 struct LoopOptions {
@@ -80,6 +81,8 @@ class FarmLoop {
   bool WriteRound(Round& round);
   void CountCommits(const Batch& batch);
   void Publish(int64_t now_ms);
+  void TellWatchers(int64_t now_ms);
+  void ShowTrouble(const absl::Status& trouble);
   bool KeepLead();
 
   const LoopOptions options_;
@@ -89,7 +92,7 @@ class FarmLoop {
   std::unique_ptr<Farm> farm_;  // of the loop's thread
   std::map<std::string, std::shared_ptr<WorkerStream>> streams_;
   std::multimap<std::string, JobWatcher> watchers_;
-  int64_t lead_renewed_ms_ = 0, watched_ms_ = 0;
+  int64_t lead_renewed_ms_ = 0, told_ms_ = 0, told_all_ms_ = 0;
   std::set<std::string> to_watch_;
   Farm::Counts counted_;
 

@@ -87,6 +87,13 @@ void LeaseQueue::Fail(const Work& work, const std::string& reason) {
   AddNews(work, lease->second);
 }
 
+void LeaseQueue::Return(const Work& work) {
+  std::lock_guard lock(mutex_);
+  const auto lease = leases_.find(work.token);
+  if (lease != leases_.end()) --lease->second.rendering;
+  news_ready_.notify_all();
+}
+
 void LeaseQueue::Close() {
   std::lock_guard lock(mutex_);
   closed_ = true;

@@ -40,6 +40,9 @@ class LeaseQueue {
   void Finish(const Work& work, double seconds);
   void Fail(const Work& work, const std::string& reason);
 
+  // Not rendered, and not the variant's fault: it goes back to the farm with the rest of its lease.
+  void Return(const Work& work);
+
   // No further variant is given out; slots finish what they have.
   void Close();
 

@@ -72,17 +72,16 @@ absl::Status Serve(const Options& options) {
   const RendererFactory factory = options.render == "noop"
                                       ? MakeNoopFactory()
                                       : MakeEngineFactory({options.models, options.precision == "fp32"});
+  Slots slots(options.slots, factory, queue, *blobs, metrics, hello.worker_id());
   std::thread watcher([&] {
-    while (g_stop == 0) usleep(50'000);
+    while (g_stop == 0 && slots.trouble().ok()) usleep(50'000);
     spdlog::info("draining: finishing what is being rendered");
     session.Drain();
   });
-  {
-    Slots slots(options.slots, factory, queue, *blobs, metrics, hello.worker_id());
-    session.Run();
-    g_stop = 1;
-    watcher.join();
-  }
+  session.Run();
+  g_stop = 1;
+  watcher.join();
+  TS_RETURN_IF_ERROR(slots.trouble());
   spdlog::info("stopped");
   return absl::OkStatus();
 }

@@ -27,38 +27,51 @@ Slots::~Slots() {
   for (std::thread& thread : threads_) thread.join();
 }
 
+absl::Status Slots::trouble() const {
+  std::lock_guard lock(mutex_);
+  return trouble_;
+}
+
 void Slots::Run(VariantRenderer& renderer) {
   while (const auto work = queue_.Take()) {
     metrics_.slots_busy.Add(1);
-    const auto seconds = RenderOne(renderer, *work);
-    metrics_.slots_busy.Add(-1);
-    if (seconds.ok()) {
-      metrics_.images_rendered.Add();
-      queue_.Finish(*work, *seconds);
-    } else {
-      metrics_.render_failures.Add();
-      spdlog::warn("job {} variant {}: {}", work->job_id, work->index, Message(seconds.status()));
-      queue_.Fail(*work, Message(seconds.status()));
+    try {
+      RenderOne(renderer, *work);
+    } catch (const std::exception& error) {  // out of memory, or a library's own
+      Fail(*work, absl::InternalError(absl::StrCat("rendering threw: ", error.what())));
     }
+    metrics_.slots_busy.Add(-1);
   }
 }
 
-absl::StatusOr<double> Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
-  try {
-    const auto start = std::chrono::steady_clock::now();
-    const plan::Variant variant = work.plan->At(work.index);
-    TS_ASSIGN_OR_RETURN(const RenderedVariant rendered, renderer.Render(*work.plan, variant, nullptr));
-    const double seconds = SecondsSince(start);
-    TS_RETURN_IF_ERROR(WriteOutput(blobs_, work, variant, rendered, seconds, worker_id_));
-    metrics_.encode_seconds.Observe(rendered.encode_seconds);
-    metrics_.denoise_seconds.Observe(rendered.denoise_seconds);
-    metrics_.decode_seconds.Observe(rendered.decode_seconds);
-    metrics_.finish_seconds.Observe(rendered.finish_seconds);
-    metrics_.store_seconds.Observe(SecondsSince(start) - seconds);
-    return seconds;
-  } catch (const std::exception& error) {  // out of memory, or a library's own
-    return absl::InternalError(absl::StrCat("rendering threw: ", error.what()));
+void Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
+  const auto start = std::chrono::steady_clock::now();
+  const plan::Variant variant = work.plan->At(work.index);
+  const auto rendered = renderer.Render(*work.plan, variant, nullptr);
+  if (!rendered.ok()) return Fail(work, rendered.status());
+  const double seconds = SecondsSince(start);
+  const absl::Status stored = WriteOutput(blobs_, work, variant, *rendered, seconds, worker_id_);
+  if (absl::IsDataLoss(stored) || absl::IsInvalidArgument(stored)) return Fail(work, stored);
+  if (!stored.ok()) {
+    queue_.Return(work);
+    queue_.Close();
+    std::lock_guard lock(mutex_);
+    trouble_ = stored;
+    return;
   }
+  metrics_.encode_seconds.Observe(rendered->encode_seconds);
+  metrics_.denoise_seconds.Observe(rendered->denoise_seconds);
+  metrics_.decode_seconds.Observe(rendered->decode_seconds);
+  metrics_.finish_seconds.Observe(rendered->finish_seconds);
+  metrics_.store_seconds.Observe(SecondsSince(start) - seconds);
+  metrics_.images_rendered.Add();
+  queue_.Finish(work, seconds);
+}
+
+void Slots::Fail(const Work& work, const absl::Status& status) {
+  metrics_.render_failures.Add();
+  spdlog::warn("job {} variant {}: {}", work.job_id, work.index, Message(status));
+  queue_.Fail(work, Message(status));
 }
 
 }  // namespace tiltshift::worker

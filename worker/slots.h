@@ -1,7 +1,8 @@
 // The slots: one thread each, taking variants from the queue, rendering and storing them.
 #pragma once
 
-#include <atomic>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,14 +21,20 @@ class Slots {
   // Joins: the queue must have been closed.
   ~Slots();
 
+  // Not OK once the blob store could not be written: the worker's trouble, not a variant's. It should leave.
+  absl::Status trouble() const;
+
  private:
   void Run(VariantRenderer& renderer);
-  absl::StatusOr<double> RenderOne(VariantRenderer& renderer, const Work& work);
+  void RenderOne(VariantRenderer& renderer, const Work& work);
+  void Fail(const Work& work, const absl::Status& status);
 
   LeaseQueue& queue_;
   store::BlobStore& blobs_;
   monitoring::WorkerMetrics& metrics_;
   const std::string worker_id_;
+  mutable std::mutex mutex_;
+  absl::Status trouble_;
   std::vector<std::unique_ptr<VariantRenderer>> renderers_;
   std::vector<std::thread> threads_;
 };
