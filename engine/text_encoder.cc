@@ -11,13 +11,15 @@ absl::StatusOr<std::unique_ptr<TextEncoder>> TextEncoder::Load(const TextEncoder
   std::unique_ptr<TextEncoder> text(new TextEncoder(config, std::move(weights)));
   ParameterSet& set = text->set_;
   const int hidden = config.hidden_size;
-  const std::string embeddings = "text_model.embeddings.";
+  // transformers before 5 keeps the model under "text_model.", later ones may not.
+  const std::string root = set.Has("embeddings.token_embedding.weight") ? "" : "text_model.";
+  const std::string embeddings = root + "embeddings.";
   text->tokens_ = set.Get(embeddings + "token_embedding.weight", {config.vocab_size, hidden});
   text->positions_ = set.Get(embeddings + "position_embedding.weight", {config.max_positions, hidden});
   for (int i = 0; i < config.layers; ++i) {
-    text->layers_.push_back(text->LoadLayer(absl::StrCat("text_model.encoder.layers.", i)));
+    text->layers_.push_back(text->LoadLayer(absl::StrCat(root, "encoder.layers.", i)));
   }
-  text->final_norm_ = Norm::Load(set, "text_model.final_layer_norm", hidden);
+  text->final_norm_ = Norm::Load(set, root + "final_layer_norm", hidden);
   TS_RETURN_IF_ERROR(set.status());
   return text;
 }

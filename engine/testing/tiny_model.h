@@ -1,0 +1,16 @@
+// A model of Stable Diffusion 1.5's kind, small and random, for tests that must not depend on trained weights.
+//
+// Its configs and its list of tensors lie in tests/goldens/tiny; the weights follow from the tensors' names, in
+// the same way here and in tests/goldens/make_engine_goldens.py.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+
+namespace tiltshift::engine {
+
+// Writes the model directory to `folder`, about 45 MB.
+absl::Status WriteTinyModel(const std::string& source_dir, const std::string& folder);
+
+}  // namespace tiltshift::engine
