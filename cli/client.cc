@@ -11,7 +11,8 @@ namespace tiltshift::cli {
 namespace {
 
 constexpr auto kDeadline = std::chrono::seconds(20);
-constexpr auto kRetry = std::chrono::milliseconds(200);
+constexpr int kRetryMs = 200;
+constexpr auto kLeastWait = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -22,9 +23,19 @@ FarmClient::FarmClient(const std::string& schedulers) {
   for (const absl::string_view part : absl::StrSplit(schedulers, ',', absl::SkipEmpty())) {
     const std::string address(part);
     auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-    stubs_.push_back({address, v1::Farm::NewStub(channel)});
+    stubs_.push_back({address, channel, v1::Farm::NewStub(channel)});
   }
-  if (stubs_.empty()) stubs_.push_back({"", v1::Farm::NewStub(grpc::CreateChannel("", grpc::InsecureChannelCredentials()))});
+  if (stubs_.empty()) {
+    auto nowhere = grpc::CreateChannel("", grpc::InsecureChannelCredentials());
+    stubs_.push_back({"", nowhere, v1::Farm::NewStub(nowhere)});
+  }
+}
+
+void FarmClient::WaitForConnection(int timeout_ms) {
+  const auto start = std::chrono::system_clock::now();
+  if (stubs_[current_].channel->WaitForConnected(start + std::chrono::milliseconds(timeout_ms))) {
+    std::this_thread::sleep_until(start + kLeastWait);  // it answers, and says no: don't ask in a tight loop
+  }
 }
 
 absl::Status FarmClient::Explain(const grpc::Status& status) const {
@@ -103,8 +114,8 @@ absl::Status FarmClient::Watch(const std::string& job_id, int patience_ms, const
                          status.error_code() == grpc::StatusCode::CANCELLED;
     if (!passing || Clock::now() - heard > std::chrono::milliseconds(patience_ms)) return Explain(status);
     if (!see(job)) return absl::CancelledError("interrupted");
-    std::this_thread::sleep_for(kRetry);
     current_ = (current_ + 1) % stubs_.size();
+    WaitForConnection(kRetryMs);
   }
 }
 

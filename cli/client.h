@@ -15,6 +15,10 @@ class FarmClient {
   // Addresses with commas between them; none is contacted yet.
   explicit FarmClient(const std::string& schedulers);
 
+  // Blocks until a scheduler can be reached, at most so long. To be called between tries: gRPC's synchronous
+  // client makes progress with a connection only while someone waits for it.
+  void WaitForConnection(int timeout_ms);
+
   absl::StatusOr<v1::SubmitResponse> Submit(const v1::JobSpec& spec, const std::string& request_id);
   absl::StatusOr<v1::Job> GetJob(const std::string& job_id);
   absl::StatusOr<v1::ListJobsResponse> ListJobs(uint32_t limit);
@@ -39,6 +43,7 @@ class FarmClient {
 
   struct Address {
     std::string address;
+    std::shared_ptr<grpc::Channel> channel;
     std::unique_ptr<v1::Farm::Stub> stub;
   };
   std::vector<Address> stubs_;

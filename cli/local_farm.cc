@@ -24,6 +24,7 @@ constexpr auto kLivedWell = std::chrono::seconds(20);
 constexpr auto kLook = std::chrono::milliseconds(50);
 constexpr int kWorkerPatienceMs = 60'000;                    // it finishes the variants it renders
 constexpr int kPatienceMs = 5'000;
+constexpr int kHopelessPatienceMs = 1'000;
 
 std::string LastLine(const std::string& log) {
   const auto text = ReadFile(log);
@@ -95,7 +96,7 @@ void LocalFarm::Supervise() {
     std::this_thread::sleep_for(kLook);
   }
   for (auto child = children_.rbegin(); child != children_.rend(); ++child) {
-    if ((*child)->process.has_value()) (*child)->process->Stop((*child)->patience_ms);
+    if ((*child)->process.has_value()) (*child)->process->Stop(hopeless_ ? kHopelessPatienceMs : (*child)->patience_ms);
   }
 }
 

@@ -35,6 +35,8 @@ class LocalFarm {
   std::string blobs() const;
   // Not OK once a child has died too often; says which and what its log said last.
   absl::Status status() const;
+  // The farm can't end in order any more: children get a second, not minutes, to leave.
+  void GiveUp() { hopeless_ = true; }
   // What happened to children since the last call, for a person.
   std::vector<std::string> TakeNews();
 
@@ -49,7 +51,7 @@ class LocalFarm {
   std::string sockets_;
   int lock_fd_ = -1;
   std::vector<std::unique_ptr<Child>> children_;  // of the supervisor's thread
-  std::atomic<bool> stopping_{false};
+  std::atomic<bool> stopping_{false}, hopeless_{false};
   mutable std::mutex mutex_;
   absl::Status status_;
   std::vector<std::string> news_;

@@ -78,7 +78,7 @@ absl::StatusOr<v1::SubmitResponse> SubmitWhenReady(LocalFarm& farm, FarmClient& 
     TS_RETURN_IF_ERROR(farm.status());
     if (Interrupted()) return absl::CancelledError("interrupted");
     if (std::chrono::steady_clock::now() > deadline) return submitted;
-    std::this_thread::sleep_for(std::chrono::milliseconds(kSlowStartMs));
+    client.WaitForConnection(kSlowStartMs);
   }
 }
 
@@ -133,7 +133,10 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   // Whatever is rendered belongs to the user, also after Ctrl-C.
   const auto fetched = FetchOutputs(client, submitted.job_id(), options.out, farm->blobs());
   if (!followed.ok()) {
-    if (!absl::IsCancelled(followed.status())) return followed.status();
+    if (!absl::IsCancelled(followed.status())) {
+      farm->GiveUp();
+      return followed.status();
+    }
     return absl::CancelledError(absl::StrCat("interrupted; ", fetched.ok() ? fetched->pictures : 0, " of ", plan.count(),
                                              " pictures are in ", options.out, "; the same command goes on from here"));
   }
