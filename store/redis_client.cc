@@ -2,6 +2,8 @@
 
 #include <hiredis/hiredis.h>
 
+#include <csignal>
+
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 
@@ -57,7 +59,10 @@ struct RedisClient::Connection {
 };
 
 RedisClient::RedisClient(std::string address, int timeout_ms)
-    : address_(std::move(address)), timeout_ms_(timeout_ms) {}
+    : address_(std::move(address)), timeout_ms_(timeout_ms) {
+  // hiredis writes without MSG_NOSIGNAL: a server that died must be an error, not this process' end.
+  std::signal(SIGPIPE, SIG_IGN);
+}
 RedisClient::~RedisClient() = default;
 
 absl::Status RedisClient::Broken(const std::string& what) {

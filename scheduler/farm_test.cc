@@ -1,0 +1,310 @@
+#include "scheduler/farm.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace tiltshift::scheduler {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+// Turns the wheels of a Farm by hand, with a Redis that is a set of committed indices a job: it refuses nothing
+// twice and counts every commit.
+class Wheel {
+ public:
+  explicit Wheel(FarmOptions options = {}) : options_(options), farm_(options, 1) {}
+
+  void Connect(const std::string& worker, uint32_t slots = 1) {
+    v1::Hello hello;
+    hello.set_worker_id(worker);
+    hello.set_slots(slots);
+    farm_.Connect(hello, now_ms);
+  }
+
+  // A turn: what is done under `token`, and how many leases are wanted. The leases that come of it.
+  std::vector<v1::Lease> Turn(const std::string& worker, uint32_t want, const std::vector<v1::Outcome>& outcomes = {}) {
+    v1::Turn turn;
+    turn.set_want_leases(want);
+    for (const auto& outcome : outcomes) *turn.add_outcomes() = outcome;
+    Batch batch;
+    std::vector<Outgoing> messages;
+    stale = farm_.TakeOutcomes(worker, turn, now_ms, batch);
+    farm_.Assign(now_ms, batch, messages);
+    Apply(batch);
+    std::vector<v1::Lease> leases;
+    for (const auto& message : messages) {
+      if (message.worker_id == worker && message.message.has_lease()) leases.push_back(message.message.lease());
+      if (message.message.has_revoke()) revoked.push_back(message.message.revoke().token());
+    }
+    return leases;
+  }
+
+  void Cancel(const std::string& job) {
+    Batch batch;
+    std::vector<Outgoing> messages;
+    farm_.CancelJob(job, now_ms, batch, messages);
+    Apply(batch);
+    for (const auto& message : messages) revoked.push_back(message.message.revoke().token());
+  }
+
+  void Apply(const Batch& batch) {
+    for (const auto& [job, outcomes] : batch.commits) {
+      for (const auto& outcome : outcomes) {
+        for (const auto& range : outcome.committed) {
+          for (uint64_t i = range.first(); i < range.first() + range.count(); ++i) {
+            EXPECT_TRUE(committed[job].insert(i).second) << "variant " << i << " committed twice";
+            EXPECT_EQ(failed[job].count(i), 0u);
+          }
+        }
+        for (const auto& failure : outcome.failed) {
+          if (failure.is_final) EXPECT_TRUE(failed[job].insert(failure.index).second);
+        }
+      }
+      farm_.ApplyTotals(job, committed[job].size(), failed[job].size(), now_ms);
+    }
+  }
+
+  v1::Job View(const std::string& job) { return *farm_.View(job, now_ms, false); }
+
+  FarmOptions options_;
+  Farm farm_;
+  int64_t now_ms = 1'000'000;
+  std::map<std::string, std::set<uint64_t>> committed, failed;
+  std::vector<uint64_t> stale, revoked;
+};
+
+v1::Outcome Done(const v1::Lease& lease, double seconds_each = 1) {
+  v1::Outcome outcome;
+  outcome.set_token(lease.token());
+  outcome.set_job_id(lease.job_id());
+  *outcome.add_committed() = lease.range();
+  outcome.set_render_seconds(seconds_each * lease.range().count());
+  return outcome;
+}
+
+v1::Outcome Failed(const v1::Lease& lease, uint64_t index) {
+  v1::Outcome outcome;
+  outcome.set_token(lease.token());
+  outcome.set_job_id(lease.job_id());
+  auto& failed = *outcome.add_failed();
+  failed.set_index(index);
+  failed.set_reason("too dark");
+  return outcome;
+}
+
+TEST(Farm, AJobIsCutIntoLeasesAndEnds) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 100, wheel.now_ms);
+  wheel.Connect("w");
+  uint64_t last_token = 0;
+  std::vector<v1::Lease> leases = wheel.Turn("w", 2);
+  EXPECT_EQ(leases.size(), 2u);
+  while (!leases.empty()) {
+    std::vector<v1::Outcome> outcomes;
+    for (const auto& lease : leases) {
+      EXPECT_GT(lease.token(), last_token);
+      last_token = lease.token();
+      EXPECT_LE(lease.range().count(), 50u);
+      outcomes.push_back(Done(lease, 0.5));
+    }
+    wheel.now_ms += 500;
+    leases = wheel.Turn("w", 2, outcomes);
+  }
+  EXPECT_EQ(wheel.committed["j"].size(), 100u);
+  EXPECT_EQ(wheel.View("j").state(), v1::JOB_STATE_DONE);
+}
+
+TEST(Farm, LeasesGrowToTheTargetAndShrinkAtTheTail) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 10'000, wheel.now_ms);
+  wheel.Connect("w");
+  auto leases = wheel.Turn("w", 1);
+  EXPECT_EQ(leases[0].range().count(), 1u);  // a first one, to measure
+  leases = wheel.Turn("w", 1, {Done(leases[0], 0.1)});
+  EXPECT_EQ(leases[0].range().count(), 300u);  // 30 s at 0.1 s each
+  while (wheel.committed["j"].size() < 9'990) leases = wheel.Turn("w", 1, {Done(leases[0], 0.1)});
+  EXPECT_LE(leases[0].range().count(), 5u);
+}
+
+TEST(Farm, AnExpiredLeaseIsGivenToAnotherAndItsTokenIsStale) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 1, wheel.now_ms);
+  wheel.Connect("slow");
+  wheel.Connect("fast");
+  const auto old_lease = wheel.Turn("slow", 1)[0];
+  wheel.now_ms += wheel.options_.lease_ttl_ms;
+  EXPECT_THAT(wheel.Turn("fast", 1), IsEmpty());  // the backoff
+  EXPECT_THAT(wheel.revoked, ElementsAre(old_lease.token()));
+  wheel.now_ms += wheel.options_.backoff_ms;
+  const auto lease = wheel.Turn("fast", 1)[0];
+  EXPECT_GT(lease.token(), old_lease.token());
+  EXPECT_EQ(lease.attempt(), 2u);
+  wheel.Turn("slow", 0, {Done(old_lease)});  // I3
+  EXPECT_THAT(wheel.stale, ElementsAre(old_lease.token()));
+  EXPECT_THAT(wheel.committed["j"], IsEmpty());
+  wheel.Turn("fast", 0, {Done(lease)});
+  EXPECT_EQ(wheel.View("j").state(), v1::JOB_STATE_DONE);
+}
+
+TEST(Farm, HeartbeatsKeepALease) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 1, wheel.now_ms);
+  wheel.Connect("w");
+  const auto lease = wheel.Turn("w", 1)[0];
+  for (int i = 0; i < 10; ++i) {
+    wheel.now_ms += wheel.options_.lease_ttl_ms - 1;
+    v1::Heartbeat heartbeat;
+    heartbeat.add_held_tokens(lease.token());
+    wheel.farm_.Heartbeat("w", heartbeat, wheel.now_ms);
+    wheel.Turn("w", 1);
+  }
+  EXPECT_THAT(wheel.revoked, IsEmpty());
+  v1::Heartbeat foreign;
+  foreign.add_held_tokens(lease.token());
+  wheel.farm_.Heartbeat("other", foreign, wheel.now_ms + 100'000);  // nobody keeps another's lease alive
+  wheel.now_ms += wheel.options_.lease_ttl_ms;
+  wheel.Turn("w", 1);
+  EXPECT_THAT(wheel.revoked, ElementsAre(lease.token()));
+}
+
+TEST(Farm, AFailedVariantIsTriedAgainThenFailsWithItsReason) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 1, wheel.now_ms);
+  wheel.Connect("w");
+  for (uint32_t attempt = 0; attempt < wheel.options_.failed_attempts; ++attempt) {
+    const auto leases = wheel.Turn("w", 1);
+    ASSERT_EQ(leases.size(), 1u);
+    EXPECT_THAT(wheel.Turn("w", 1, {Failed(leases[0], 0)}), IsEmpty());
+    wheel.now_ms += 60'000;
+  }
+  const v1::Job job = wheel.View("j");
+  EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
+  ASSERT_EQ(job.failures_size(), 1);
+  EXPECT_EQ(job.failures(0).reason(), "too dark");
+  EXPECT_EQ(job.failures(0).attempts(), 3u);
+}
+
+TEST(Farm, TheVariantThatKillsWorkersIsFoundAndTheRestRendered) {
+  Wheel wheel;
+  constexpr uint64_t kVariants = 64, kKiller = 37;
+  wheel.farm_.AddJob("j", {}, kVariants, wheel.now_ms);
+  int deaths = 0;
+  for (int turn = 0; turn < 400 && wheel.View("j").ended_unix_ms() == 0; ++turn) {
+    const std::string worker = "w" + std::to_string(deaths);
+    wheel.Connect(worker, 32);
+    for (const auto& lease : wheel.Turn(worker, 1)) {
+      const auto& range = lease.range();
+      if (kKiller >= range.first() && kKiller < range.first() + range.count()) {
+        wheel.farm_.Disconnect(worker);
+        ++deaths;
+      } else {
+        wheel.Turn(worker, 0, {Done(lease)});
+      }
+    }
+    wheel.now_ms += 40'000;
+  }
+  EXPECT_EQ(wheel.committed["j"].size(), kVariants - 1);
+  EXPECT_THAT(wheel.failed["j"], ElementsAre(kKiller));
+  EXPECT_LE(deaths, 2 * 6 + 3);
+  EXPECT_THAT(wheel.View("j").failures(0).reason(), ::testing::HasSubstr("its worker was lost"));
+}
+
+TEST(Farm, ACancelledJobTakesNothingMore) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 10, wheel.now_ms);
+  wheel.Connect("w");
+  const auto lease = wheel.Turn("w", 1)[0];
+  wheel.Cancel("j");
+  EXPECT_THAT(wheel.revoked, ElementsAre(lease.token()));
+  EXPECT_THAT(wheel.Turn("w", 1, {Done(lease)}), IsEmpty());
+  EXPECT_THAT(wheel.stale, ElementsAre(lease.token()));
+  const v1::Job job = wheel.View("j");
+  EXPECT_EQ(job.state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_EQ(job.cancelled(), 10u);
+}
+
+TEST(Farm, ARepeatedTurnCommitsOnce) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 4, wheel.now_ms);
+  wheel.Connect("w", 4);
+  const auto lease = wheel.Turn("w", 1)[0];
+  v1::Outcome half = Done(lease);
+  half.mutable_committed(0)->set_count(1);
+  wheel.Turn("w", 1, {half});
+  wheel.Turn("w", 1, {half});  // Apply fails the test on a second commit
+  EXPECT_EQ(wheel.committed["j"].size(), 1u);
+}
+
+TEST(Farm, RestoreKeepsLeasesAndProgress) {
+  store::StoredFarm stored;
+  stored.last_token = 41;
+  store::StoredJob job;
+  job.id = "j";
+  job.variants = 20;
+  job.committed = 9;
+  job.done_bits = std::string("\xff\x80", 2);  // 0..8
+  stored.jobs.push_back(job);
+  stored.leases.push_back({41, "j", 8, 4, 0, "w"});  // of which 8 is done
+  Wheel wheel;
+  wheel.farm_.Restore(stored, wheel.now_ms);
+  v1::Hello hello;
+  hello.set_worker_id("w");
+  hello.set_slots(1);
+  hello.add_held_tokens(41);
+  hello.add_held_tokens(7);
+  EXPECT_THAT(wheel.farm_.Connect(hello, wheel.now_ms), ElementsAre(7));
+  for (uint64_t i = 0; i < 9; ++i) wheel.committed["j"].insert(i);
+  v1::Lease lease;
+  lease.set_token(41);
+  lease.set_job_id("j");
+  lease.mutable_range()->set_first(8);
+  lease.mutable_range()->set_count(4);
+  const auto next = wheel.Turn("w", 1, {Done(lease)});
+  EXPECT_EQ(wheel.committed["j"].size(), 12u);
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_EQ(next[0].range().first(), 12u);
+  EXPECT_EQ(next[0].token(), 42u);
+}
+
+// Safety first (Apply checks that nothing commits twice), then, when the faults stop, liveness: every job ends.
+TEST(FarmChaos, AnySeedEndsEveryJobOnce) {
+  for (unsigned seed = 1; seed <= 60; ++seed) {
+    std::mt19937 random(seed);
+    auto chance = [&](int percent) { return static_cast<int>(random() % 100) < percent; };
+    Wheel wheel;
+    for (const char* job : {"a", "b", "c"}) wheel.farm_.AddJob(job, {}, 1 + random() % 200, wheel.now_ms);
+    std::map<std::string, std::vector<v1::Lease>> held;
+    std::vector<v1::Outcome> late;
+    int generation = 0;
+    for (int turn = 0; turn < 3000; ++turn) {
+      const bool calm = turn > 1500;
+      const std::string worker = "w" + std::to_string(random() % 4) + (calm ? "" : "-" + std::to_string(generation));
+      if (!calm && chance(3)) ++generation;  // all workers die and come back under new names
+      wheel.Connect(worker, 1 + random() % 3);
+      std::vector<v1::Outcome> outcomes;
+      for (const auto& lease : held[worker]) {
+        if (!calm && chance(15)) continue;                                     // lost
+        if (!calm && chance(10)) late.push_back(Done(lease));                  // and delivered again, much later
+        outcomes.push_back(!calm && chance(5) ? Failed(lease, lease.range().first()) : Done(lease, 0.01));
+        if (outcomes.back().failed_size() > 0) outcomes.back().set_released(true);
+      }
+      if (!late.empty() && chance(20)) {
+        outcomes.push_back(late.back());
+        late.pop_back();
+      }
+      held[worker] = wheel.Turn(worker, 1 + random() % 3, outcomes);
+      wheel.now_ms += calm ? 5'000 : random() % 8'000;
+    }
+    for (const char* job : {"a", "b", "c"}) {
+      const v1::Job view = wheel.View(job);
+      ASSERT_NE(view.ended_unix_ms(), 0) << "seed " << seed << ": job " << job << " never ended";
+      ASSERT_EQ(wheel.committed[job].size() + wheel.failed[job].size(), view.variants()) << "seed " << seed;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tiltshift::scheduler

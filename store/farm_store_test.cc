@@ -1,0 +1,176 @@
+// The Redis functions against a real redis-server.
+#include "store/farm_store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/redis_server.h"
+
+namespace tiltshift::store {
+namespace {
+
+using ::testing::HasSubstr;
+
+class FarmStoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    redis_ = std::make_unique<tests::RedisServer>(tests::FreshFolder());
+    store_ = std::make_unique<FarmStore>(redis_->address());
+    ASSERT_TRUE(store_->Prepare().ok());
+    const auto epoch = store_->Lead("me", 60'000, 0);
+    ASSERT_TRUE(epoch.ok()) << epoch.status();
+    epoch_ = *epoch;
+  }
+
+  static v1::VariantRange Range(uint64_t first, uint64_t count) {
+    v1::VariantRange range;
+    range.set_first(first);
+    range.set_count(count);
+    return range;
+  }
+  void SubmitJob(const std::string& id, uint64_t variants, const std::string& request = "") {
+    v1::JobSpec spec;
+    spec.set_name(id);
+    ASSERT_TRUE(store_->WriteAll({FarmStore::Submit(epoch_, id, spec, variants, 1000, request)}).ok());
+  }
+  void Grant(uint64_t token, const std::string& job, uint64_t first, uint64_t count) {
+    ASSERT_TRUE(store_->WriteAll({FarmStore::Grant(epoch_, {token, job, first, count, 0, "w"}, 2000)}).ok());
+  }
+  std::vector<RedisReply> Commit(const std::string& job, const StoredOutcome& outcome) {
+    const auto replies = store_->WriteAll({FarmStore::Commit(epoch_, job, {outcome}, 3000)});
+    EXPECT_TRUE(replies.ok()) << replies.status();
+    return (*replies)[0].items;
+  }
+  StoredJob Load(const std::string& id) {
+    const auto farm = store_->Load();
+    EXPECT_TRUE(farm.ok()) << farm.status();
+    for (const auto& job : farm->jobs) {
+      if (job.id == id) return job;
+    }
+    ADD_FAILURE() << "no job " << id;
+    return {};
+  }
+
+  std::unique_ptr<tests::RedisServer> redis_;
+  std::unique_ptr<FarmStore> store_;
+  uint64_t epoch_ = 0;
+};
+
+TEST_F(FarmStoreTest, OneLeads) {
+  EXPECT_EQ(*store_->Lead("me", 60'000, epoch_), epoch_);
+  const auto other = store_->Lead("other", 60'000, 0);
+  EXPECT_THAT(std::string(other.status().message()), HasSubstr("another scheduler leads: me"));
+  ASSERT_TRUE(store_->Resign("me", epoch_).ok());
+  EXPECT_EQ(*store_->Lead("other", 60'000, 0), epoch_ + 1);
+}
+
+// I3: a former leader changes nothing.
+TEST_F(FarmStoreTest, AStaleEpochWritesNothing) {
+  SubmitJob("j", 10);
+  Grant(1, "j", 0, 10);
+  ASSERT_TRUE(store_->Resign("me", epoch_).ok());
+  ASSERT_TRUE(store_->Lead("other", 60'000, 0).ok());
+  v1::JobSpec spec;
+  for (const Write& write : {FarmStore::Submit(epoch_, "k", spec, 1, 0, ""), FarmStore::Grant(epoch_, {2, "j", 0, 1, 0, "w"}, 0),
+                             FarmStore::Commit(epoch_, "j", {{1, {Range(0, 10)}, {}}}, 0), FarmStore::Cancel(epoch_, "j", 1),
+                             FarmStore::Release(epoch_, {1})}) {
+    EXPECT_EQ(store_->WriteAll({write}).status().code(), absl::StatusCode::kFailedPrecondition);
+  }
+  const StoredJob job = Load("j");
+  EXPECT_EQ(job.committed, 0u);
+  EXPECT_FALSE(job.cancelled);
+  EXPECT_EQ(store_->Load()->leases.size(), 1u);
+}
+
+// I1: bits count once, however ranges overlap, align or repeat.
+TEST_F(FarmStoreTest, ABitCountsOnce) {
+  SubmitJob("j", 1000);
+  Grant(1, "j", 0, 1000);
+  EXPECT_EQ(Commit("j", {1, {Range(3, 1)}, {}})[0].integer, 1);
+  EXPECT_EQ(Commit("j", {1, {Range(0, 100)}, {}})[0].integer, 100);
+  EXPECT_EQ(Commit("j", {1, {Range(0, 100)}, {}})[0].integer, 100);
+  EXPECT_EQ(Commit("j", {1, {Range(95, 30), Range(500, 1)}, {}})[0].integer, 126);
+  EXPECT_EQ(Commit("j", {1, {Range(0, 1000)}, {}})[0].integer, 1000);
+  const StoredJob job = Load("j");
+  EXPECT_EQ(job.committed, 1000u);
+  EXPECT_EQ(job.ended_ms, 3000);
+}
+
+TEST_F(FarmStoreTest, AFailedVariantNeverCommitsNorTheOtherWay) {
+  SubmitJob("j", 16);
+  Grant(1, "j", 0, 16);
+  Commit("j", {1, {Range(5, 1)}, {{2, true, 3, "broken"}, {5, true, 3, "too late"}, {6, false, 1, "again"}}});
+  const auto totals = Commit("j", {1, {Range(0, 8)}, {}});
+  EXPECT_EQ(totals[0].integer, 7);
+  EXPECT_EQ(totals[1].integer, 1);
+  const StoredJob job = Load("j");
+  EXPECT_EQ(job.failures, (std::map<uint64_t, std::string>{{2, "broken"}}));
+  EXPECT_EQ(job.attempts.at(6), 1u);
+  EXPECT_EQ(job.done_bits, std::string("\xdf", 1));
+}
+
+// I3: no lease, another job's lease, a released lease.
+TEST_F(FarmStoreTest, AStaleTokenCommitsNothing) {
+  SubmitJob("j", 8);
+  SubmitJob("k", 8);
+  Grant(1, "k", 0, 8);
+  Grant(2, "j", 0, 8);
+  ASSERT_TRUE(store_->WriteAll({FarmStore::Release(epoch_, {2})}).ok());
+  for (const uint64_t token : {1, 2, 99}) {
+    const auto reply = Commit("j", {token, {Range(0, 8)}, {{0, true, 1, "x"}}});
+    EXPECT_EQ(reply[0].integer, 0);
+    ASSERT_EQ(reply.size(), 3u);
+    EXPECT_EQ(reply[2].text, std::to_string(token));
+  }
+  EXPECT_EQ(Load("j").failed, 0u);
+}
+
+TEST_F(FarmStoreTest, TheSameRequestIsOneJob) {
+  v1::JobSpec spec;
+  const auto first = store_->WriteAll({FarmStore::Submit(epoch_, "a", spec, 1, 0, "r")});
+  const auto second = store_->WriteAll({FarmStore::Submit(epoch_, "b", spec, 1, 0, "r")});
+  EXPECT_EQ((*first)[0].text, "a");
+  EXPECT_EQ((*second)[0].text, "a");
+  EXPECT_EQ(store_->Load()->jobs.size(), 1u);
+}
+
+// I2: what was answered is there after kill -9, functions included.
+TEST_F(FarmStoreTest, AcknowledgedWritesSurviveKillMinus9) {
+  SubmitJob("j", 100);
+  Grant(7, "j", 0, 50);
+  Commit("j", {7, {Range(0, 33)}, {}});
+  redis_->KillMinus9();
+  EXPECT_EQ(store_->Load().status().code(), absl::StatusCode::kUnavailable);
+  redis_->Start();
+  const StoredJob job = Load("j");
+  EXPECT_EQ(job.committed, 33u);
+  const auto farm = store_->Load();
+  EXPECT_EQ(farm->last_token, 7u);
+  ASSERT_EQ(farm->leases.size(), 1u);
+  EXPECT_EQ(farm->leases[0].count, 50u);
+  EXPECT_EQ(Commit("j", {7, {Range(33, 7)}, {}})[0].integer, 40);
+}
+
+// I5: ten million variants cost a few hundred bytes until they run, and a bitmap of 1.25 MB when they have.
+TEST_F(FarmStoreTest, TenMillionVariantsAreSmall) {
+  auto used = [&] {
+    const auto info = store_->client().Run({"INFO", "memory"});
+    return std::stoll(info->text.substr(info->text.find("used_memory:") + 12));
+  };
+  const int64_t before = used();
+  SubmitJob("j", 10'000'000);
+  EXPECT_LT(used() - before, 100'000);
+  Grant(1, "j", 0, 10'000'000);
+  EXPECT_EQ(Commit("j", {1, {Range(0, 10'000'000)}, {}})[0].integer, 10'000'000);
+  EXPECT_LT(used() - before, 5'000'000);
+}
+
+TEST(FarmStoreWithoutRedis, SaysWhereItLooked) {
+  FarmStore store("unix:/nonexistent/redis");
+  const absl::Status status = store.Prepare();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("Redis at unix:/nonexistent/redis: "));
+}
+
+}  // namespace
+}  // namespace tiltshift::store

@@ -1,0 +1,42 @@
+#include "tests/support/redis_server.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace tiltshift::tests {
+namespace {
+
+// Sends PING; true where anything but LOADING comes back.
+bool Answers(const std::string& path) {
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+  char reply[64] = {0};
+  const bool ok = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0 &&
+                  write(fd, "PING\r\n", 6) == 6 && read(fd, reply, sizeof(reply) - 1) > 0 && reply[0] == '+';
+  close(fd);
+  return ok;
+}
+
+}  // namespace
+
+RedisServer::RedisServer(const std::string& folder) : folder_(folder), socket_("/tmp/ts-redis-" + std::to_string(getpid())) { Start(); }
+
+void RedisServer::Start() {
+  process_ = std::make_unique<Process>(std::vector<std::string>{"redis-server", "--port", "0", "--unixsocket", socket_, "--dir", folder_,
+                                                                "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""}, folder_);
+  ASSERT_TRUE(WaitFor([&] { return Answers(socket_); }, 20'000)) << process_->Output();
+}
+
+void RedisServer::KillMinus9() {
+  process_->Signal(SIGKILL);
+  process_->Wait(10'000);
+}
+
+}  // namespace tiltshift::tests

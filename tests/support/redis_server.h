@@ -1,0 +1,25 @@
+// A private redis-server with an append-only file, on a unix socket, for tests: can be killed and come back.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "tests/support/process.h"
+
+namespace tiltshift::tests {
+
+class RedisServer {
+ public:
+  // Files and socket below `folder`.
+  explicit RedisServer(const std::string& folder);
+
+  void Start();       // returns when it accepts connections
+  void KillMinus9();  // returns when it is gone
+  std::string address() const { return "unix:" + socket_; }
+
+ private:
+  const std::string folder_, socket_;
+  std::unique_ptr<Process> process_;
+};
+
+}  // namespace tiltshift::tests
