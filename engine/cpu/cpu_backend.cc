@@ -27,7 +27,7 @@ class CpuBackend : public Backend {
           graph, CpuProgram::Options{
                      .engine = engine_,
                      .weights = bf16 ? &bf16_weights_ : &float_weights_,
-                     .kernels = bf16 ? &simd::Bf16Kernels(KernelIsa()) : &simd::FloatKernels(KernelIsa()),
+                     .kernels = bf16 ? &simd::Bf16Kernels() : &simd::FloatKernels(KernelIsa()),
                      .bf16 = bf16,
                      .threads = threads(),
                  });

@@ -2,29 +2,20 @@
 
 namespace tiltshift::engine::simd {
 
-#define TILTSHIFT_DECLARE(isa)        \
-  const Kernels& Bf16Kernels_##isa(); \
-  const Kernels& FloatKernels_##isa();
-TILTSHIFT_DECLARE(baseline)
-TILTSHIFT_DECLARE(avx2)
-TILTSHIFT_DECLARE(avx512)
-
-const Kernels& Bf16Kernels(Isa isa) {
-  switch (isa) {
-    case Isa::kAvx512: return Bf16Kernels_avx512();
-    case Isa::kAvx2: return Bf16Kernels_avx2();
-    case Isa::kBaseline: break;
-  }
-  return Bf16Kernels_baseline();
-}
+const Kernels& Kernels_baseline();
+const Kernels& Kernels_avx2();
+const Kernels& Kernels_avx512();
+const Kernels& Kernels_avx512_bf16();
 
 const Kernels& FloatKernels(Isa isa) {
   switch (isa) {
-    case Isa::kAvx512: return FloatKernels_avx512();
-    case Isa::kAvx2: return FloatKernels_avx2();
+    case Isa::kAvx512: return Kernels_avx512();
+    case Isa::kAvx2: return Kernels_avx2();
     case Isa::kBaseline: break;
   }
-  return FloatKernels_baseline();
+  return Kernels_baseline();
 }
+
+const Kernels& Bf16Kernels() { return Kernels_avx512_bf16(); }
 
 }  // namespace tiltshift::engine::simd

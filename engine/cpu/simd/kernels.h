@@ -6,7 +6,7 @@
 // that follows from the shapes alone (I4). Channels need no alignment.
 //
 // Each table is for one element type T of activations: bf16 (as uint16_t) or float. Arithmetic is fp32 in
-// both; with bf16, exp and 1/x are approximated to 2^-13, below a bf16's own rounding of 2^-9.
+// both; with bf16, exp and 1/x are approximated to 2^-12, below a bf16's own rounding of 2^-9.
 #pragma once
 
 #include <cstdint>
@@ -65,7 +65,8 @@ struct Kernels {
 
 enum class Isa : uint8_t { kBaseline, kAvx2, kAvx512 };
 
-const Kernels& Bf16Kernels(Isa isa);
 const Kernels& FloatKernels(Isa isa);
+// For processors with AVX512-BF16 only: without it the engine computes in fp32.
+const Kernels& Bf16Kernels();
 
 }  // namespace tiltshift::engine::simd

@@ -8,6 +8,10 @@
 #include <cstring>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
 #define TS_SIMD_LANES 16
 #elif defined(__AVX2__)
 #define TS_SIMD_LANES 8
@@ -25,9 +29,13 @@ typedef uint32_t VecU __attribute__((vector_size(4 * TS_SIMD_LANES), aligned(4))
 typedef uint16_t VecH __attribute__((vector_size(2 * TS_SIMD_LANES), aligned(2)));
 
 TS_INLINE Vec Broadcast(float x) { return Vec{} + x; }
-TS_INLINE Vec Select(VecI mask, Vec yes, Vec no) { return mask ? yes : no; }
+#if defined(__AVX512F__)
+TS_INLINE Vec Max(Vec a, Vec b) { return (Vec)_mm512_max_ps((__m512)a, (__m512)b); }
+TS_INLINE Vec Min(Vec a, Vec b) { return (Vec)_mm512_min_ps((__m512)a, (__m512)b); }
+#else
 TS_INLINE Vec Max(Vec a, Vec b) { return a > b ? a : b; }
 TS_INLINE Vec Min(Vec a, Vec b) { return a < b ? a : b; }
+#endif
 
 TS_INLINE Vec Load(const float* p) {
   Vec v;
@@ -43,10 +51,15 @@ TS_INLINE Vec Load(const uint16_t* p) {
   return (Vec)(__builtin_convertvector(h, VecU) << 16);
 }
 TS_INLINE void Store(Vec v, uint16_t* p) {
+#if defined(__AVX512BF16__)
+  const __m256bh rounded = _mm512_cvtneps_pbh((__m512)v);
+  memcpy(p, &rounded, sizeof(rounded));
+#else
   const VecU u = (VecU)v;
   const VecU rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
   const VecH h = __builtin_convertvector(rounded, VecH);
   memcpy(p, &h, sizeof(h));
+#endif
 }
 
 // The last elements of a row, fewer than a vector; the rest reads as zero.
@@ -65,25 +78,44 @@ TS_INLINE void StorePart(Vec v, T* p, int64_t count) {
 
 // Halves added until one is left: an order that follows from the width alone.
 TS_INLINE float Sum(Vec v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps((__m512)v);
+#else
   float lanes[kLanes];
   Store(v, lanes);
   for (int width = kLanes / 2; width > 0; width /= 2) {
     for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
   }
   return lanes[0];
+#endif
 }
 TS_INLINE float Largest(Vec v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)v);
+#else
   float lanes[kLanes];
   Store(v, lanes);
   float largest = lanes[0];
   for (int i = 1; i < kLanes; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
   return largest;
+#endif
 }
 
 // exp(x) = 2^n 2^f with n whole and |f| <= 1/2. 2^f is a minimax polynomial: of degree 6, within 2e-9
-// (fp32's rounding is more) for kExact, else of degree 4, within 3e-6. x below -87 gives about 1e-38.
+// (fp32's rounding is more) for kExact, else of degree 4 or 3, within 3e-6 or 1e-4. x below -87 gives about 1e-38.
 template <bool kExact>
 TS_INLINE Vec Exp(Vec x) {
+#if defined(__AVX512F__)
+  if (!kExact) {  // vreduce and vscalef do the rounding, and 2^t in range or out of it
+    const __m512 t = (__m512)(x * 1.44269504f);
+    const Vec f = (Vec)_mm512_reduce_ps(t, 0x08);
+    const __m512 n = _mm512_sub_ps(t, (__m512)f);
+    Vec p = f * 5.50090222e-2f + 2.42211313e-1f;
+    p = p * f + 6.93282956e-1f;
+    p = p * f + 1.0f;
+    return (Vec)_mm512_scalef_ps((__m512)p, n);
+  }
+#endif
   const Vec t = Min(Max(x * 1.44269504f, Broadcast(-126.0f)), Broadcast(126.0f));
   const Vec shifted = t + 12582912.0f;  // 1.5 * 2^23: rounds to a whole number, kept in the low bits
   const Vec f = t - (shifted - 12582912.0f);
