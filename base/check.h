@@ -1,5 +1,5 @@
-// Checks that stay on in production: a programmer's error stops the process with its place and reason
-// before it can damage state. Input from outside never reaches one; it gets an absl::Status.
+// Checks that stay on in production: a programmer's error stops the process with its place and
+// reason before it can damage state. Input from outside never reaches one; it gets an absl::Status.
 #pragma once
 
 namespace tiltshift {

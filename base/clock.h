@@ -13,7 +13,8 @@ class Clock {
   // Milliseconds since the Unix epoch. What is stored or shown.
   virtual int64_t UnixMs() const = 0;
 
-  // Milliseconds that only rise, from an unknown start. What deadlines inside one process are kept in.
+  // Milliseconds that only rise, from an unknown start. What deadlines inside one process are kept
+  // in.
   virtual int64_t SteadyMs() const = 0;
 };
 

@@ -57,7 +57,8 @@ absl::StatusOr<Written> PutInPlace(const std::string& temporary, const std::stri
     return ErrnoStatus(errno, "cannot create", path);
   }
   const bool present = access(path.c_str(), F_OK) == 0;
-  if (rename(temporary.c_str(), path.c_str()) != 0) return ErrnoStatus(errno, "cannot replace", path);
+  if (rename(temporary.c_str(), path.c_str()) != 0)
+    return ErrnoStatus(errno, "cannot replace", path);
   return present ? Written::kReplaced : Written::kCreated;
 }
 
@@ -107,7 +108,8 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, "cannot stat", path);
   if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(path + " is not a regular file");
   if (info.st_size == 0) return MappedFile(nullptr, 0);
-  void* data = mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  void* data =
+      mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, fd.get(), 0);
   if (data == MAP_FAILED) return ErrnoStatus(errno, "cannot map", path);
   return MappedFile(static_cast<const char*>(data), static_cast<size_t>(info.st_size));
 }

@@ -1,5 +1,5 @@
-// Files read whole, mapped, or put in place whole: a reader never sees half a file, and a crash leaves
-// either the old name or the new one.
+// Files read whole, mapped, or put in place whole: a reader never sees half a file, and a crash
+// leaves either the old name or the new one.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 
 namespace tiltshift {
 
-// The whole file. NotFound, PermissionDenied, ... with the path in the message; ResourceExhausted if it is
-// larger than `limit_bytes`.
+// The whole file. NotFound, PermissionDenied, ... with the path in the message; ResourceExhausted
+// if it is larger than `limit_bytes`.
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit_bytes = size_t{1} << 30);
 
 // Makes the folder and its parents. OK if it is there.
@@ -20,10 +20,10 @@ absl::Status MakeFolders(const std::string& path);
 enum class IfPresent { kReplace, kKeep };
 enum class Written { kCreated, kReplaced, kKept };
 
-// Writes a temporary file beside `path`, syncs it, and renames (kReplace) or links (kKeep) it to `path`:
-// with kKeep the first writer wins, atomically, and later ones get kKept. Makes missing folders. The
-// temporary file is gone whatever happens, except when the process is killed in between; such leftovers
-// carry ".tmp-" in their name.
+// Writes a temporary file beside `path`, syncs it, and renames (kReplace) or links (kKeep) it to
+// `path`: with kKeep the first writer wins, atomically, and later ones get kKept. Makes missing
+// folders. The temporary file is gone whatever happens, except when the process is killed in
+// between; such leftovers carry ".tmp-" in their name.
 absl::StatusOr<Written> WriteFileAtomic(const std::string& path, std::string_view bytes,
                                         IfPresent if_present);
 

@@ -33,7 +33,8 @@ std::string Sha256Hex(std::string_view bytes) {
 std::string RandomHex(size_t bytes) {
   std::string random(bytes, '\0'), hex(2 * bytes + 1, '\0');
   randombytes_buf(random.data(), bytes);
-  sodium_bin2hex(hex.data(), hex.size(), reinterpret_cast<const unsigned char*>(random.data()), bytes);
+  sodium_bin2hex(hex.data(), hex.size(), reinterpret_cast<const unsigned char*>(random.data()),
+                 bytes);
   hex.resize(2 * bytes);
   return hex;
 }

@@ -27,7 +27,8 @@ absl::Status ErrnoStatus(int error, const std::string& what, const std::string& 
       return absl::PermissionDeniedError(message + "; choose a folder that can be written");
     case ENOSPC:
     case EDQUOT:
-      return absl::ResourceExhaustedError(message + "; free some space, then run the same command again");
+      return absl::ResourceExhaustedError(message +
+                                          "; free some space, then run the same command again");
     case EMFILE:
     case ENFILE:
       return absl::ResourceExhaustedError(message + "; raise the limit on open files (ulimit -n)");

@@ -1,5 +1,5 @@
-// A child process that can't outlive this one: killed with its parent, in a process group of its own so that the
-// terminal's Ctrl-C reaches only the parent, which ends its children in order.
+// A child process that can't outlive this one: killed with its parent, in a process group of its
+// own so that the terminal's Ctrl-C reaches only the parent, which ends its children in order.
 #pragma once
 
 #include <sys/types.h>
@@ -13,9 +13,11 @@ namespace tiltshift::cli {
 
 class ChildProcess {
  public:
-  // `arguments[0]` is the program: a path, or a name to be found in PATH. Output and errors are appended to `log`.
-  // The calling thread must live as long as the child may: the kernel kills the child when that thread ends.
-  static absl::StatusOr<ChildProcess> Start(const std::vector<std::string>& arguments, const std::string& log);
+  // `arguments[0]` is the program: a path, or a name to be found in PATH. Output and errors are
+  // appended to `log`. The calling thread must live as long as the child may: the kernel kills the
+  // child when that thread ends.
+  static absl::StatusOr<ChildProcess> Start(const std::vector<std::string>& arguments,
+                                            const std::string& log);
 
   pid_t pid() const { return pid_; }
   // True once it has ended; `how` then says how: "exit code 1", "signal 9".

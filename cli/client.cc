@@ -22,7 +22,8 @@ FarmClient::FarmClient(const std::string& schedulers) {
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   for (const absl::string_view part : absl::StrSplit(schedulers, ',', absl::SkipEmpty())) {
     const std::string address(part);
-    auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+    auto channel =
+        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
     stubs_.push_back({address, channel, v1::Farm::NewStub(channel)});
   }
   if (stubs_.empty()) {
@@ -34,22 +35,25 @@ FarmClient::FarmClient(const std::string& schedulers) {
 void FarmClient::WaitForConnection(int timeout_ms) {
   const auto start = std::chrono::system_clock::now();
   if (stubs_[current_].channel->WaitForConnected(start + std::chrono::milliseconds(timeout_ms))) {
-    std::this_thread::sleep_until(start + kLeastWait);  // it answers, and says no: don't ask in a tight loop
+    std::this_thread::sleep_until(
+        start + kLeastWait);  // it answers, and says no: don't ask in a tight loop
   }
 }
 
 absl::Status FarmClient::Explain(const grpc::Status& status) const {
   const auto code = static_cast<absl::StatusCode>(status.error_code());
   if (code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded) {
-    return absl::Status(code, absl::StrCat("the scheduler at ", stubs_[current_].address, " does not answer (", status.error_message(),
-                                           "); is it running, and is --scheduler right?"));
+    return absl::Status(
+        code, absl::StrCat("the scheduler at ", stubs_[current_].address, " does not answer (",
+                           status.error_message(), "); is it running, and is --scheduler right?"));
   }
   return absl::Status(code, status.error_message());
 }
 
 template <typename Request, typename Response>
-absl::StatusOr<Response> FarmClient::Call(grpc::Status (v1::Farm::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-                                          const Request& request) {
+absl::StatusOr<Response> FarmClient::Call(
+    grpc::Status (v1::Farm::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+    const Request& request) {
   grpc::Status status;
   for (size_t tried = 0; tried < stubs_.size(); ++tried) {
     grpc::ClientContext context;
@@ -63,7 +67,8 @@ absl::StatusOr<Response> FarmClient::Call(grpc::Status (v1::Farm::Stub::*method)
   return Explain(status);
 }
 
-absl::StatusOr<v1::SubmitResponse> FarmClient::Submit(const v1::JobSpec& spec, const std::string& request_id) {
+absl::StatusOr<v1::SubmitResponse> FarmClient::Submit(const v1::JobSpec& spec,
+                                                      const std::string& request_id) {
   v1::SubmitRequest request;
   *request.mutable_spec() = spec;
   request.set_request_id(request_id);
@@ -92,7 +97,8 @@ absl::StatusOr<v1::ListWorkersResponse> FarmClient::ListWorkers() {
   return Call(&v1::Farm::Stub::ListWorkers, v1::ListWorkersRequest());
 }
 
-absl::Status FarmClient::Watch(const std::string& job_id, int patience_ms, const std::function<bool(const v1::Job&)>& see) {
+absl::Status FarmClient::Watch(const std::string& job_id, int patience_ms,
+                               const std::function<bool(const v1::Job&)>& see) {
   using Clock = std::chrono::steady_clock;
   v1::GetJobRequest request;
   request.set_job_id(job_id);
@@ -112,16 +118,18 @@ absl::Status FarmClient::Watch(const std::string& job_id, int patience_ms, const
     if (status.ok() && job.ended_unix_ms() != 0) return absl::OkStatus();
     const bool passing = status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE ||
                          status.error_code() == grpc::StatusCode::CANCELLED;
-    if (!passing || Clock::now() - heard > std::chrono::milliseconds(patience_ms)) return Explain(status);
+    if (!passing || Clock::now() - heard > std::chrono::milliseconds(patience_ms))
+      return Explain(status);
     if (!see(job)) return absl::CancelledError("interrupted");
     current_ = (current_ + 1) % stubs_.size();
     WaitForConnection(kRetryMs);
   }
 }
 
-absl::Status FarmClient::ReadOutputs(const v1::ReadOutputsRequest& request,
-                                     const std::function<absl::Status(const v1::OutputInfo&)>& start,
-                                     const std::function<absl::Status(const std::string&)>& data) {
+absl::Status FarmClient::ReadOutputs(
+    const v1::ReadOutputsRequest& request,
+    const std::function<absl::Status(const v1::OutputInfo&)>& start,
+    const std::function<absl::Status(const std::string&)>& data) {
   grpc::ClientContext context;
   auto reader = stub().ReadOutputs(&context, request);
   v1::OutputPiece piece;

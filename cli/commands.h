@@ -1,5 +1,5 @@
-// The commands of `tiltshift`, one file each. A command adds itself to the app and, when it was chosen, leaves
-// what to do in `Chosen::run`; main runs it and turns its result into an exit code.
+// The commands of `tiltshift`, one file each. A command adds itself to the app and, when it was
+// chosen, leaves what to do in `Chosen::run`; main runs it and turns its result into an exit code.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -13,11 +13,11 @@ namespace tiltshift::cli {
 // What a script can tell from the exit code; docs/cli.md.
 enum ExitCode {
   kDone = 0,
-  kJobFailed = 1,       // the job ended, and some of its variants failed
-  kUsage = 2,           // wrong arguments or an invalid spec: nothing was started
-  kUnreachable = 3,     // no scheduler answers
-  kCancelled = 4,       // the job was cancelled, or the command interrupted
-  kOther = 5,           // this machine: a file can't be written, a program is missing, ...
+  kJobFailed = 1,    // the job ended, and some of its variants failed
+  kUsage = 2,        // wrong arguments or an invalid spec: nothing was started
+  kUnreachable = 3,  // no scheduler answers
+  kCancelled = 4,    // the job was cancelled, or the command interrupted
+  kOther = 5,        // this machine: a file can't be written, a program is missing, ...
 };
 
 struct Chosen {

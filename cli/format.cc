@@ -23,7 +23,9 @@ std::string Line(const v1::Job& job) {
   absl::StrAppend(&line, "] ", WithCommas(done), " of ", WithCommas(job.variants()));
   if (job.images_per_second() > 0) {
     absl::StrAppendFormat(&line, "  %.2f images/s", job.images_per_second());
-    if (job.ended_unix_ms() == 0) absl::StrAppend(&line, "  ", Duration((job.variants() - done) / job.images_per_second()), " left");
+    if (job.ended_unix_ms() == 0)
+      absl::StrAppend(&line, "  ", Duration((job.variants() - done) / job.images_per_second()),
+                      " left");
   }
   if (job.failed() > 0) absl::StrAppend(&line, "  ", job.failed(), " failed");
   return line;
@@ -42,12 +44,18 @@ std::string ToJson(const google::protobuf::Message& message) {
 
 std::string StateName(v1::JobState state) {
   switch (state) {
-    case v1::JOB_STATE_QUEUED: return "queued";
-    case v1::JOB_STATE_RUNNING: return "running";
-    case v1::JOB_STATE_DONE: return "done";
-    case v1::JOB_STATE_FAILED: return "failed";
-    case v1::JOB_STATE_CANCELLED: return "cancelled";
-    default: return "unknown";
+    case v1::JOB_STATE_QUEUED:
+      return "queued";
+    case v1::JOB_STATE_RUNNING:
+      return "running";
+    case v1::JOB_STATE_DONE:
+      return "done";
+    case v1::JOB_STATE_FAILED:
+      return "failed";
+    case v1::JOB_STATE_CANCELLED:
+      return "cancelled";
+    default:
+      return "unknown";
   }
 }
 
@@ -65,19 +73,23 @@ std::string WithCommas(uint64_t number) {
 }
 
 std::string Summary(const v1::Job& job) {
-  std::string text = absl::StrCat("job ", job.id(), " \"", job.spec().name(), "\" ", StateName(job.state()), ": ",
-                                  WithCommas(job.committed()), " of ", WithCommas(job.variants()), " pictures");
+  std::string text =
+      absl::StrCat("job ", job.id(), " \"", job.spec().name(), "\" ", StateName(job.state()), ": ",
+                   WithCommas(job.committed()), " of ", WithCommas(job.variants()), " pictures");
   if (job.ended_unix_ms() > job.started_unix_ms() && job.started_unix_ms() > 0) {
-    absl::StrAppend(&text, " in ", Duration((job.ended_unix_ms() - job.started_unix_ms()) / 1000.0));
+    absl::StrAppend(&text, " in ",
+                    Duration((job.ended_unix_ms() - job.started_unix_ms()) / 1000.0));
   }
   if (job.failed() > 0) absl::StrAppend(&text, ", ", WithCommas(job.failed()), " failed");
   if (job.cancelled() > 0) absl::StrAppend(&text, ", ", WithCommas(job.cancelled()), " cancelled");
   int shown = 0;
   for (const auto& failure : job.failures()) {
     if (++shown > 5) break;
-    absl::StrAppend(&text, "\n  variant ", failure.index(), " failed after ", failure.attempts(), " attempts: ", failure.reason());
+    absl::StrAppend(&text, "\n  variant ", failure.index(), " failed after ", failure.attempts(),
+                    " attempts: ", failure.reason());
   }
-  if (job.failed() > 5) absl::StrAppend(&text, "\n  ... `tiltshift status ", job.id(), " --json` shows more");
+  if (job.failed() > 5)
+    absl::StrAppend(&text, "\n  ... `tiltshift status ", job.id(), " --json` shows more");
   return text;
 }
 
@@ -98,7 +110,9 @@ void Progress::Show(const v1::Job& job) {
     open_ = true;
     return;
   }
-  const int tenths = job.variants() == 0 ? 0 : static_cast<int>(10 * (job.committed() + job.failed()) / job.variants());
+  const int tenths = job.variants() == 0
+                         ? 0
+                         : static_cast<int>(10 * (job.committed() + job.failed()) / job.variants());
   if (tenths != tenths_) std::fprintf(stderr, "%s\n", Line(job).c_str());
   tenths_ = tenths;
 }

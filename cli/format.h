@@ -24,8 +24,8 @@ std::string WithCommas(uint64_t number);
 // What a finished job says of itself, with its first failures and what to do.
 std::string Summary(const v1::Job& job);
 
-// Progress of a job: one line that redraws itself on a terminal; elsewhere a line whenever a tenth more is done;
-// JSON a line a change where asked.
+// Progress of a job: one line that redraws itself on a terminal; elsewhere a line whenever a tenth
+// more is done; JSON a line a change where asked.
 class Progress {
  public:
   explicit Progress(bool json);

@@ -19,10 +19,10 @@ namespace {
 namespace fs = std::filesystem;
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr int kMostDeathsInARow = 5;                         // without having lived kLivedWell
+constexpr int kMostDeathsInARow = 5;  // without having lived kLivedWell
 constexpr auto kLivedWell = std::chrono::seconds(20);
 constexpr auto kLook = std::chrono::milliseconds(50);
-constexpr int kWorkerPatienceMs = 60'000;                    // it finishes the variants it renders
+constexpr int kWorkerPatienceMs = 60'000;  // it finishes the variants it renders
 constexpr int kPatienceMs = 5'000;
 constexpr int kHopelessPatienceMs = 1'000;
 
@@ -32,7 +32,8 @@ std::string LastLine(const std::string& log) {
   const size_t end = text->find_last_not_of('\n');
   if (end == std::string::npos) return "";
   const size_t start = text->find_last_of('\n', end);
-  return text->substr(start == std::string::npos ? 0 : start + 1, end - (start == std::string::npos ? 0 : start + 1) + 1);
+  return text->substr(start == std::string::npos ? 0 : start + 1,
+                      end - (start == std::string::npos ? 0 : start + 1) + 1);
 }
 
 }  // namespace
@@ -49,7 +50,9 @@ struct LocalFarm::Child {
 
 LocalFarm::LocalFarm(LocalFarmOptions options) : options_(std::move(options)) {}
 
-std::string LocalFarm::scheduler_address() const { return absl::StrCat("unix:", sockets_, "/scheduler"); }
+std::string LocalFarm::scheduler_address() const {
+  return absl::StrCat("unix:", sockets_, "/scheduler");
+}
 std::string LocalFarm::blobs() const { return options_.folder + "/blobs"; }
 
 absl::StatusOr<std::unique_ptr<LocalFarm>> LocalFarm::Start(const LocalFarmOptions& options) {
@@ -61,15 +64,19 @@ absl::StatusOr<std::unique_ptr<LocalFarm>> LocalFarm::Start(const LocalFarmOptio
 }
 
 absl::Status LocalFarm::Prepare() {
-  for (const char* part : {"/redis", "/blobs", "/logs"}) TS_RETURN_IF_ERROR(MakeFolders(options_.folder + part));
+  for (const char* part : {"/redis", "/blobs", "/logs"})
+    TS_RETURN_IF_ERROR(MakeFolders(options_.folder + part));
   const std::string lock = options_.folder + "/lock";
   lock_fd_ = open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (lock_fd_ < 0) return ErrnoStatus(errno, "cannot open", lock);
   if (flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
-    return absl::AlreadyExistsError(absl::StrCat("another `tiltshift render` works in ", options_.folder, "; wait for it, or choose another --out"));
+    return absl::AlreadyExistsError(absl::StrCat("another `tiltshift render` works in ",
+                                                 options_.folder,
+                                                 "; wait for it, or choose another --out"));
   }
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  std::string pattern = absl::StrCat(runtime != nullptr && access(runtime, W_OK) == 0 ? runtime : "/tmp", "/tiltshift-XXXXXX");
+  std::string pattern = absl::StrCat(
+      runtime != nullptr && access(runtime, W_OK) == 0 ? runtime : "/tmp", "/tiltshift-XXXXXX");
   if (mkdtemp(pattern.data()) == nullptr) return ErrnoStatus(errno, "cannot make folder", pattern);
   sockets_ = pattern;
   const std::string redis = sockets_ + "/redis";
@@ -81,12 +88,21 @@ absl::Status LocalFarm::Prepare() {
     child->patience_ms = patience_ms;
     children_.push_back(std::move(child));
   };
-  add("redis-server", {"redis-server", "--port", "0", "--unixsocket", redis, "--unixsocketperm", "700", "--dir", fs::absolute(options_.folder + "/redis").string(),
-                       "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""}, kPatienceMs);
-  add("tiltshift-scheduler", {ProgramBeside("tiltshift-scheduler"), "--listen", scheduler_address(), "--redis", "unix:" + redis, "--blobs", blobs(),
-                              "--lease-ttl-ms", "5000", "--heartbeat-ms", "1000", "--leader-ttl-ms", "1500"}, kPatienceMs);
-  add("tiltshift-worker", {ProgramBeside("tiltshift-worker"), "--scheduler", scheduler_address(), "--blobs", blobs(), "--models", options_.models,
-                           "--slots", std::to_string(options_.slots), "--render", options_.render, "--metrics", options_.metrics}, kWorkerPatienceMs);
+  add("redis-server",
+      {"redis-server", "--port", "0", "--unixsocket", redis, "--unixsocketperm", "700", "--dir",
+       fs::absolute(options_.folder + "/redis").string(), "--appendonly", "yes", "--appendfsync",
+       "everysec", "--save", ""},
+      kPatienceMs);
+  add("tiltshift-scheduler",
+      {ProgramBeside("tiltshift-scheduler"), "--listen", scheduler_address(), "--redis",
+       "unix:" + redis, "--blobs", blobs(), "--lease-ttl-ms", "5000", "--heartbeat-ms", "1000",
+       "--leader-ttl-ms", "1500"},
+      kPatienceMs);
+  add("tiltshift-worker",
+      {ProgramBeside("tiltshift-worker"), "--scheduler", scheduler_address(), "--blobs", blobs(),
+       "--models", options_.models, "--slots", std::to_string(options_.slots), "--render",
+       options_.render, "--metrics", options_.metrics},
+      kWorkerPatienceMs);
   return absl::OkStatus();
 }
 
@@ -96,7 +112,8 @@ void LocalFarm::Supervise() {
     std::this_thread::sleep_for(kLook);
   }
   for (auto child = children_.rbegin(); child != children_.rend(); ++child) {
-    if ((*child)->process.has_value()) (*child)->process->Stop(hopeless_ ? kHopelessPatienceMs : (*child)->patience_ms);
+    if ((*child)->process.has_value())
+      (*child)->process->Stop(hopeless_ ? kHopelessPatienceMs : (*child)->patience_ms);
   }
 }
 
@@ -124,7 +141,9 @@ void LocalFarm::Look(Child& child) {
   if (child.deaths < kMostDeathsInARow) {
     news_.push_back(absl::StrCat(child.name, " ended (", how, "); starting it again"));
   } else {
-    status_ = absl::InternalError(absl::StrCat(child.name, " ended ", child.deaths, " times in a row (", how, "). The last line of ", child.log, ": ", LastLine(child.log)));
+    status_ = absl::InternalError(absl::StrCat(child.name, " ended ", child.deaths,
+                                               " times in a row (", how, "). The last line of ",
+                                               child.log, ": ", LastLine(child.log)));
   }
 }
 

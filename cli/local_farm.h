@@ -1,9 +1,10 @@
-// A whole farm on this machine as child processes: a private redis-server on a unix socket, a scheduler, a worker.
-// The same programs and the same path as a farm of a thousand machines. A child that dies is started again; all
-// are gone when the farm goes, or when this process does, however it ends.
+// A whole farm on this machine as child processes: a private redis-server on a unix socket, a
+// scheduler, a worker. The same programs and the same path as a farm of a thousand machines. A
+// child that dies is started again; all are gone when the farm goes, or when this process does,
+// however it ends.
 //
-// Files below `folder`: redis/ (its append-only file), blobs/, logs/, lock. Sockets are in a short folder of their
-// own, because a unix socket's path has at most 107 characters.
+// Files below `folder`: redis/ (its append-only file), blobs/, logs/, lock. Sockets are in a short
+// folder of their own, because a unix socket's path has at most 107 characters.
 #pragma once
 
 #include <atomic>

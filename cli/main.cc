@@ -11,12 +11,15 @@ volatile std::sig_atomic_t g_interrupted = 0;
 
 constexpr char kFooter[] =
     "Examples:\n"
-    "  tiltshift render deploy/demo/figurines.yaml --out out/demo     a whole farm on this machine\n"
+    "  tiltshift render deploy/demo/figurines.yaml --out out/demo     a whole farm on this "
+    "machine\n"
     "  tiltshift plan deploy/demo/figurines.yaml                      what it would render\n"
     "  tiltshift submit campaign.yaml --watch                         to a running farm\n"
     "\n"
-    "Exit codes: 0 done; 1 the job ended with failed variants; 2 wrong arguments or spec; 3 no scheduler answers;\n"
-    "4 cancelled or interrupted; 5 something on this machine (a folder, a missing program). docs/cli.md tells more.\n";
+    "Exit codes: 0 done; 1 the job ended with failed variants; 2 wrong arguments or spec; 3 no "
+    "scheduler answers;\n"
+    "4 cancelled or interrupted; 5 something on this machine (a folder, a missing program). "
+    "docs/cli.md tells more.\n";
 
 }  // namespace
 
@@ -27,22 +30,29 @@ void AddJsonOption(CLI::App& command, Common& common) {
 }
 
 void AddSchedulerOption(CLI::App& command, Common& common) {
-  command.add_option("--scheduler", common.schedulers, "host:port or unix:PATH; several, with commas, are tried in turn")
+  command
+      .add_option("--scheduler", common.schedulers,
+                  "host:port or unix:PATH; several, with commas, are tried in turn")
       ->envname("TILTSHIFT_SCHEDULER")
       ->capture_default_str();
 }
 
 ExitCode ExitCodeOf(const absl::Status& status) {
   switch (status.code()) {
-    case absl::StatusCode::kOk: return kDone;
+    case absl::StatusCode::kOk:
+      return kDone;
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kOutOfRange:
     case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kNotFound: return kUsage;
+    case absl::StatusCode::kNotFound:
+      return kUsage;
     case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded: return kUnreachable;
-    case absl::StatusCode::kCancelled: return kCancelled;
-    default: return kOther;
+    case absl::StatusCode::kDeadlineExceeded:
+      return kUnreachable;
+    case absl::StatusCode::kCancelled:
+      return kCancelled;
+    default:
+      return kOther;
   }
 }
 

@@ -21,12 +21,15 @@ namespace {
 
 constexpr size_t kCellsASheet = 120;
 
-std::string PathIn(const std::string& folder, const std::string& name) { return absl::StrCat(folder, "/", name); }
+std::string PathIn(const std::string& folder, const std::string& name) {
+  return absl::StrCat(folder, "/", name);
+}
 
 // A scheduler is trusted with pictures, not with this machine's paths.
 absl::Status CheckName(const std::string& name) {
   if (name.empty() || name[0] == '.' || name.find('/') != std::string::npos) {
-    return absl::DataLossError(absl::StrCat("the farm named a picture \"", name, "\", which is no file name"));
+    return absl::DataLossError(
+        absl::StrCat("the farm named a picture \"", name, "\", which is no file name"));
   }
   return absl::OkStatus();
 }
@@ -36,7 +39,8 @@ bool IsThere(const std::string& folder, const v1::OutputInfo& info) {
   return bytes.ok() && bytes->size() == info.bytes() && Sha256Hex(*bytes) == info.sha256();
 }
 
-bool LinkLocally(const std::string& blobs, const std::string& job_id, const std::string& folder, const v1::OutputInfo& info) {
+bool LinkLocally(const std::string& blobs, const std::string& job_id, const std::string& folder,
+                 const v1::OutputInfo& info) {
   if (blobs.empty()) return false;
   const std::string from = absl::StrCat(blobs, "/jobs/", job_id, "/outputs/", info.name());
   const std::string to = PathIn(folder, info.name());
@@ -62,9 +66,11 @@ class Receiver {
   absl::Status Finish() {
     if (!info_.has_value()) return absl::OkStatus();
     if (Sha256Hex(bytes_) != info_->sha256()) {
-      return absl::DataLossError(absl::StrCat(info_->name(), " arrived damaged; run the same command again"));
+      return absl::DataLossError(
+          absl::StrCat(info_->name(), " arrived damaged; run the same command again"));
     }
-    TS_RETURN_IF_ERROR(WriteFileAtomic(PathIn(folder_, info_->name()), bytes_, IfPresent::kReplace).status());
+    TS_RETURN_IF_ERROR(
+        WriteFileAtomic(PathIn(folder_, info_->name()), bytes_, IfPresent::kReplace).status());
     ++fetched_.fetched;
     fetched_.bytes += bytes_.size();
     info_.reset();
@@ -90,23 +96,25 @@ std::vector<v1::VariantRange> Ranges(const std::vector<uint64_t>& indices) {
   return ranges;
 }
 
-// The parameters that the file name tells, in its order: what the campaign's author chose to tell pictures apart
-// by. The name itself where it tells none.
+// The parameters that the file name tells, in its order: what the campaign's author chose to tell
+// pictures apart by. The name itself where it tells none.
 std::string Label(const v1::OutputInfo& info) {
   const std::string stem = info.name().substr(0, info.name().rfind('.'));
   std::map<size_t, std::string> by_place;
   for (const auto& [name, value] : info.parameters()) {
     const size_t place = value.empty() ? std::string::npos : stem.find(value);
-    if (place != std::string::npos) by_place[place] = value.size() < 3 ? absl::StrCat(name, " ", value) : value;
+    if (place != std::string::npos)
+      by_place[place] = value.size() < 3 ? absl::StrCat(name, " ", value) : value;
   }
   if (by_place.empty()) return stem;
-  return absl::StrJoin(by_place, " · ", [](std::string* out, const auto& part) { out->append(part.second); });
+  return absl::StrJoin(by_place, " · ",
+                       [](std::string* out, const auto& part) { out->append(part.second); });
 }
 
 }  // namespace
 
-absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_id, const std::string& folder,
-                                     const std::string& local_blobs) {
+absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_id,
+                                     const std::string& folder, const std::string& local_blobs) {
   TS_RETURN_IF_ERROR(MakeFolders(folder));
   Fetched fetched;
   std::string manifest;
@@ -138,26 +146,32 @@ absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_
         [&](const std::string& data) { return receiver.Data(data); }));
     TS_RETURN_IF_ERROR(receiver.Finish());
   }
-  TS_RETURN_IF_ERROR(WriteFileAtomic(PathIn(folder, "manifest.jsonl"), manifest, IfPresent::kReplace).status());
+  TS_RETURN_IF_ERROR(
+      WriteFileAtomic(PathIn(folder, "manifest.jsonl"), manifest, IfPresent::kReplace).status());
   return fetched;
 }
 
 absl::StatusOr<std::vector<v1::OutputInfo>> ReadManifest(const std::string& folder) {
   const auto text = ReadFile(PathIn(folder, "manifest.jsonl"));
-  if (!text.ok()) return Annotate(text.status(), "no rendered job in this folder (`tiltshift get` or `render` makes one)");
+  if (!text.ok())
+    return Annotate(text.status(),
+                    "no rendered job in this folder (`tiltshift get` or `render` makes one)");
   std::vector<v1::OutputInfo> infos;
   int line_number = 0;
   for (const absl::string_view line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
     ++line_number;
-    if (!google::protobuf::util::JsonStringToMessage(std::string(line), &infos.emplace_back()).ok()) {
-      return absl::DataLossError(absl::StrCat(folder, "/manifest.jsonl:", line_number, ": damaged line; `tiltshift get` writes it anew"));
+    if (!google::protobuf::util::JsonStringToMessage(std::string(line), &infos.emplace_back())
+             .ok()) {
+      return absl::DataLossError(absl::StrCat(folder, "/manifest.jsonl:", line_number,
+                                              ": damaged line; `tiltshift get` writes it anew"));
     }
     TS_RETURN_IF_ERROR(CheckName(infos.back().name()));
   }
   return infos;
 }
 
-absl::StatusOr<std::vector<std::string>> WriteSheets(const std::string& folder, const SheetLayout& layout) {
+absl::StatusOr<std::vector<std::string>> WriteSheets(const std::string& folder,
+                                                     const SheetLayout& layout) {
   TS_ASSIGN_OR_RETURN(const auto infos, ReadManifest(folder));
   if (infos.empty()) return absl::NotFoundError(absl::StrCat(folder, " holds no pictures yet"));
   std::vector<picture::SheetCell> cells;
@@ -165,9 +179,14 @@ absl::StatusOr<std::vector<std::string>> WriteSheets(const std::string& folder, 
   std::vector<std::string> paths;
   for (size_t start = 0; start < cells.size(); start += kCellsASheet) {
     const size_t count = std::min(kCellsASheet, cells.size() - start);
-    TS_ASSIGN_OR_RETURN(const auto image, picture::DrawSheet({&cells[start], count}, {layout.columns, layout.cell_pixels, layout.title}));
-    TS_ASSIGN_OR_RETURN(const std::string png, picture::EncodePng(image.width, image.height, image.rgb));
-    paths.push_back(PathIn(folder, start == 0 ? "sheet.png" : absl::StrCat("sheet-", start / kCellsASheet + 1, ".png")));
+    TS_ASSIGN_OR_RETURN(const auto image,
+                        picture::DrawSheet({&cells[start], count},
+                                           {layout.columns, layout.cell_pixels, layout.title}));
+    TS_ASSIGN_OR_RETURN(const std::string png,
+                        picture::EncodePng(image.width, image.height, image.rgb));
+    paths.push_back(PathIn(folder, start == 0
+                                       ? "sheet.png"
+                                       : absl::StrCat("sheet-", start / kCellsASheet + 1, ".png")));
     TS_RETURN_IF_ERROR(WriteFileAtomic(paths.back(), png, IfPresent::kReplace).status());
   }
   return paths;

@@ -1,4 +1,5 @@
-// A job's pictures in a folder: fetched, checked, listed in manifest.jsonl, drawn on contact sheets.
+// A job's pictures in a folder: fetched, checked, listed in manifest.jsonl, drawn on contact
+// sheets.
 #pragma once
 
 #include <string>
@@ -15,10 +16,12 @@ struct Fetched {
   uint64_t bytes = 0;     // of the new ones
 };
 
-// Brings a job's committed pictures into `folder` and writes folder/manifest.jsonl, a line a picture by rising
-// index. What is there with the right SHA-256 is kept, so that a second call fetches only what is new. Where
-// `local_blobs` names the farm's own blob folder, files are linked instead of copied.
-absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_id, const std::string& folder,
+// Brings a job's committed pictures into `folder` and writes folder/manifest.jsonl, a line a
+// picture by rising index. What is there with the right SHA-256 is kept, so that a second call
+// fetches only what is new. Where `local_blobs` names the farm's own blob folder, files are linked
+// instead of copied.
+absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_id,
+                                     const std::string& folder,
                                      const std::string& local_blobs = "");
 
 // The lines of folder/manifest.jsonl.
@@ -30,8 +33,9 @@ struct SheetLayout {
   std::string title;  // empty: none
 };
 
-// Draws folder's pictures onto folder/sheet.png, sheet-2.png, ...; returns the paths. Labels are the parameters
-// that the file names tell.
-absl::StatusOr<std::vector<std::string>> WriteSheets(const std::string& folder, const SheetLayout& layout);
+// Draws folder's pictures onto folder/sheet.png, sheet-2.png, ...; returns the paths. Labels are
+// the parameters that the file names tell.
+absl::StatusOr<std::vector<std::string>> WriteSheets(const std::string& folder,
+                                                     const SheetLayout& layout);
 
 }  // namespace tiltshift::cli

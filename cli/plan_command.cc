@@ -1,6 +1,5 @@
-#include <nlohmann/json.hpp>
-
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "cli/commands.h"
@@ -21,20 +20,25 @@ struct PlanOptions {
 };
 
 nlohmann::json ToJson(const plan::Variant& variant) {
-  return {{"index", variant.index}, {"parameters", variant.parameters}, {"prompt", variant.prompt},
-          {"negative_prompt", variant.negative_prompt}, {"seed", variant.seed}, {"name", variant.output_name}};
+  return {{"index", variant.index},   {"parameters", variant.parameters},
+          {"prompt", variant.prompt}, {"negative_prompt", variant.negative_prompt},
+          {"seed", variant.seed},     {"name", variant.output_name}};
 }
 
 void Print(const plan::Variant& variant) {
-  std::printf("  %-10s %s\n             %s (seed %s)\n", WithCommas(variant.index).c_str(), variant.output_name.c_str(),
-              variant.prompt.c_str(), std::to_string(variant.seed).c_str());
+  std::printf("  %-10s %s\n             %s (seed %s)\n", WithCommas(variant.index).c_str(),
+              variant.output_name.c_str(), variant.prompt.c_str(),
+              std::to_string(variant.seed).c_str());
 }
 
 // The first, the last, and evenly between.
 std::vector<uint64_t> ExampleIndices(uint64_t count, int examples) {
   std::vector<uint64_t> indices;
   const uint64_t shown = std::min<uint64_t>(count, static_cast<uint64_t>(examples));
-  for (uint64_t i = 0; i < shown; ++i) indices.push_back(shown == 1 ? 0 : static_cast<uint64_t>(static_cast<long double>(count - 1) * i / (shown - 1)));
+  for (uint64_t i = 0; i < shown; ++i)
+    indices.push_back(
+        shown == 1 ? 0
+                   : static_cast<uint64_t>(static_cast<long double>(count - 1) * i / (shown - 1)));
   return indices;
 }
 
@@ -42,20 +46,27 @@ absl::StatusOr<ExitCode> RunPlan(const PlanOptions& options) {
   TS_ASSIGN_OR_RETURN(const v1::JobSpec spec, plan::LoadSpec(options.spec));
   TS_ASSIGN_OR_RETURN(const plan::Plan plan, plan::Plan::Create(spec));
   if (options.index.has_value() && *options.index >= plan.count()) {
-    return absl::InvalidArgumentError(absl::StrCat("--index: ", *options.index, " is not below ", plan.count()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--index: ", *options.index, " is not below ", plan.count()));
   }
-  const auto indices = options.index.has_value() ? std::vector<uint64_t>{*options.index} : ExampleIndices(plan.count(), options.examples);
+  const auto indices = options.index.has_value() ? std::vector<uint64_t>{*options.index}
+                                                 : ExampleIndices(plan.count(), options.examples);
   const double seconds = static_cast<double>(plan.count()) * options.seconds / options.slots;
   if (options.common.json) {
-    nlohmann::json json = {{"name", plan.spec().name()}, {"variants", plan.count()}, {"estimated_seconds", seconds}, {"examples", nlohmann::json::array()}};
+    nlohmann::json json = {{"name", plan.spec().name()},
+                           {"variants", plan.count()},
+                           {"estimated_seconds", seconds},
+                           {"examples", nlohmann::json::array()}};
     for (const uint64_t index : indices) json["examples"].push_back(ToJson(plan.At(index)));
     std::printf("%s\n", json.dump().c_str());
     return kDone;
   }
   const auto& render = plan.spec().render();
-  std::printf("%s: %s pictures of %ux%u, %u steps, with the model %s\n", plan.spec().name().c_str(), WithCommas(plan.count()).c_str(),
-              render.width(), render.height(), render.steps(), plan.spec().model().c_str());
-  std::printf("about %s on %d slots at %.2f s a picture (--seconds, --slots)\n\n", Duration(seconds).c_str(), options.slots, options.seconds);
+  std::printf("%s: %s pictures of %ux%u, %u steps, with the model %s\n", plan.spec().name().c_str(),
+              WithCommas(plan.count()).c_str(), render.width(), render.height(), render.steps(),
+              plan.spec().model().c_str());
+  std::printf("about %s on %d slots at %.2f s a picture (--seconds, --slots)\n\n",
+              Duration(seconds).c_str(), options.slots, options.seconds);
   for (const uint64_t index : indices) Print(plan.At(index));
   return kDone;
 }
@@ -64,13 +75,23 @@ absl::StatusOr<ExitCode> RunPlan(const PlanOptions& options) {
 
 void AddPlanCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<PlanOptions>();
-  CLI::App* command = app.add_subcommand("plan", "What a spec would render: how many pictures, examples, an estimate");
-  command->footer("Examples:\n  tiltshift plan campaign.yaml\n  tiltshift plan campaign.yaml --index 1234567 --json\n");
+  CLI::App* command = app.add_subcommand(
+      "plan", "What a spec would render: how many pictures, examples, an estimate");
+  command->footer(
+      "Examples:\n  tiltshift plan campaign.yaml\n  tiltshift plan campaign.yaml --index 1234567 "
+      "--json\n");
   command->add_option("spec", options->spec, "the campaign, YAML or JSON")->required();
   command->add_option("--index", options->index, "show this variant");
-  command->add_option("--examples", options->examples, "variants to show")->capture_default_str()->check(CLI::Range(0, 1000));
-  command->add_option("--seconds", options->seconds, "what a picture takes on one slot, for the estimate")->capture_default_str();
-  command->add_option("--slots", options->slots, "slots of the farm, for the estimate")->capture_default_str()->check(CLI::Range(1, 1'000'000));
+  command->add_option("--examples", options->examples, "variants to show")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1000));
+  command
+      ->add_option("--seconds", options->seconds,
+                   "what a picture takes on one slot, for the estimate")
+      ->capture_default_str();
+  command->add_option("--slots", options->slots, "slots of the farm, for the estimate")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'000'000));
   AddJsonOption(*command, options->common);
   command->callback([options, &chosen] { chosen.run = [options] { return RunPlan(*options); }; });
 }

@@ -40,37 +40,48 @@ struct RenderOptions {
 std::string DefaultModels() {
   std::error_code error;
   const fs::path self = fs::read_symlink("/proc/self/exe", error);
-  for (const fs::path& candidate : {self.parent_path() / "../../../models", self.parent_path() / "../share/tiltshift/models"}) {
+  for (const fs::path& candidate :
+       {self.parent_path() / "../../../models", self.parent_path() / "../share/tiltshift/models"}) {
     if (fs::is_directory(candidate, error)) return candidate.lexically_normal().string();
   }
   return "models";
 }
 
 absl::Status CheckModel(const RenderOptions& options, const std::string& model) {
-  if (options.render == "noop" || fs::exists(fs::path(options.models) / model / "model_index.json")) return absl::OkStatus();
+  if (options.render == "noop" || fs::exists(fs::path(options.models) / model / "model_index.json"))
+    return absl::OkStatus();
   std::vector<std::string> known;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(options.models, error)) {
-    if (fs::exists(entry.path() / "model_index.json")) known.push_back(entry.path().filename().string());
+    if (fs::exists(entry.path() / "model_index.json"))
+      known.push_back(entry.path().filename().string());
   }
   std::sort(known.begin(), known.end());
-  return absl::NotFoundError(absl::StrCat("model: there is no ", model, " in ", options.models, "; ",
-                                          known.empty() ? "no models are there at all (--models names the folder)" : absl::StrCat("known are: ", absl::StrJoin(known, ", "))));
+  return absl::NotFoundError(
+      absl::StrCat("model: there is no ", model, " in ", options.models, "; ",
+                   known.empty() ? "no models are there at all (--models names the folder)"
+                                 : absl::StrCat("known are: ", absl::StrJoin(known, ", "))));
 }
 
 // One folder holds one campaign: pictures of two would mix.
-absl::Status ClaimFolder(const std::string& farm_folder, const std::string& out, const v1::JobSpec& spec, const std::string& spec_hash) {
+absl::Status ClaimFolder(const std::string& farm_folder, const std::string& out,
+                         const v1::JobSpec& spec, const std::string& spec_hash) {
   const std::string path = farm_folder + "/spec.sha256";
-  TS_ASSIGN_OR_RETURN(const Written written, WriteFileAtomic(path, absl::StrCat(spec_hash, " ", spec.name(), "\n"), IfPresent::kKeep));
+  TS_ASSIGN_OR_RETURN(
+      const Written written,
+      WriteFileAtomic(path, absl::StrCat(spec_hash, " ", spec.name(), "\n"), IfPresent::kKeep));
   if (written == Written::kCreated) return absl::OkStatus();
   TS_ASSIGN_OR_RETURN(const std::string earlier, ReadFile(path));
   if (earlier.substr(0, spec_hash.size()) == spec_hash) return absl::OkStatus();
-  return absl::AlreadyExistsError(absl::StrCat(out, " holds the pictures of another campaign or an earlier version of this one (",
-                                               earlier.substr(spec_hash.size() + 1, earlier.size() - spec_hash.size() - 2),
-                                               "); choose another --out, or delete the folder"));
+  return absl::AlreadyExistsError(absl::StrCat(
+      out, " holds the pictures of another campaign or an earlier version of this one (",
+      earlier.substr(spec_hash.size() + 1, earlier.size() - spec_hash.size() - 2),
+      "); choose another --out, or delete the folder"));
 }
 
-absl::StatusOr<v1::SubmitResponse> SubmitWhenReady(LocalFarm& farm, FarmClient& client, const v1::JobSpec& spec, const std::string& request_id) {
+absl::StatusOr<v1::SubmitResponse> SubmitWhenReady(LocalFarm& farm, FarmClient& client,
+                                                   const v1::JobSpec& spec,
+                                                   const std::string& request_id) {
   const auto deadline = std::chrono::steady_clock::now() + kStartPatience;
   for (;;) {
     const auto submitted = client.Submit(spec, request_id);
@@ -82,12 +93,16 @@ absl::StatusOr<v1::SubmitResponse> SubmitWhenReady(LocalFarm& farm, FarmClient& 
   }
 }
 
-// Shows the job until it has ended; stops early, with the farm's trouble, where a child can't be kept alive.
-absl::StatusOr<v1::Job> Follow(LocalFarm& farm, FarmClient& client, const std::string& job_id, bool json) {
+// Shows the job until it has ended; stops early, with the farm's trouble, where a child can't be
+// kept alive.
+absl::StatusOr<v1::Job> Follow(LocalFarm& farm, FarmClient& client, const std::string& job_id,
+                               bool json) {
   v1::Job last;
   Progress progress(json);
   auto well = std::chrono::steady_clock::now();
-  const auto in_long_trouble = [&] { return std::chrono::steady_clock::now() - well > kTroublePatience; };
+  const auto in_long_trouble = [&] {
+    return std::chrono::steady_clock::now() - well > kTroublePatience;
+  };
   const absl::Status watched = client.Watch(job_id, kWatchPatienceMs, [&](const v1::Job& job) {
     if (!job.id().empty()) progress.Show(last = job);
     if (last.trouble().empty()) well = std::chrono::steady_clock::now();
@@ -99,20 +114,30 @@ absl::StatusOr<v1::Job> Follow(LocalFarm& farm, FarmClient& client, const std::s
   });
   progress.End();
   TS_RETURN_IF_ERROR(farm.status());
-  if (in_long_trouble() && !Interrupted()) return absl::InternalError(absl::StrCat("the farm can't go on: ", last.trouble()));
+  if (in_long_trouble() && !Interrupted())
+    return absl::InternalError(absl::StrCat("the farm can't go on: ", last.trouble()));
   TS_RETURN_IF_ERROR(watched);
   return last;
 }
 
-void PrintResult(const RenderOptions& options, const v1::Job& job, const Fetched& fetched, const std::vector<std::string>& sheets) {
+void PrintResult(const RenderOptions& options, const v1::Job& job, const Fetched& fetched,
+                 const std::vector<std::string>& sheets) {
   if (options.common.json) {
-    const nlohmann::json json = {{"job", job.id()}, {"state", StateName(job.state())}, {"variants", job.variants()}, {"committed", job.committed()},
-                                 {"failed", job.failed()}, {"pictures", fetched.pictures}, {"folder", options.out}, {"sheets", sheets},
-                                 {"seconds", (job.ended_unix_ms() - job.started_unix_ms()) / 1000.0}};
+    const nlohmann::json json = {
+        {"job", job.id()},
+        {"state", StateName(job.state())},
+        {"variants", job.variants()},
+        {"committed", job.committed()},
+        {"failed", job.failed()},
+        {"pictures", fetched.pictures},
+        {"folder", options.out},
+        {"sheets", sheets},
+        {"seconds", (job.ended_unix_ms() - job.started_unix_ms()) / 1000.0}};
     std::printf("%s\n", json.dump().c_str());
     return;
   }
-  std::printf("%s\n%s pictures in %s\n", Summary(job).c_str(), WithCommas(fetched.pictures).c_str(), options.out.c_str());
+  std::printf("%s\n%s pictures in %s\n", Summary(job).c_str(), WithCommas(fetched.pictures).c_str(),
+              options.out.c_str());
   for (const std::string& sheet : sheets) std::printf("contact sheet: %s\n", sheet.c_str());
 }
 
@@ -124,11 +149,15 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   const std::string spec_hash = Sha256Hex(plan.spec().SerializeAsString());
   TS_RETURN_IF_ERROR(ClaimFolder(farm_folder, options.out, spec, spec_hash));
 
-  LocalFarmOptions farm_options{farm_folder, options.models, options.slots, options.render, options.metrics};
+  LocalFarmOptions farm_options{farm_folder, options.models, options.slots, options.render,
+                                options.metrics};
   TS_ASSIGN_OR_RETURN(auto farm, LocalFarm::Start(farm_options));
   FarmClient client(farm->scheduler_address());
-  if (!options.common.json) std::fprintf(stderr, "%s: %s pictures into %s\n", spec.name().c_str(), WithCommas(plan.count()).c_str(), options.out.c_str());
-  TS_ASSIGN_OR_RETURN(const auto submitted, SubmitWhenReady(*farm, client, spec, "render-" + spec_hash.substr(0, 40)));
+  if (!options.common.json)
+    std::fprintf(stderr, "%s: %s pictures into %s\n", spec.name().c_str(),
+                 WithCommas(plan.count()).c_str(), options.out.c_str());
+  TS_ASSIGN_OR_RETURN(const auto submitted,
+                      SubmitWhenReady(*farm, client, spec, "render-" + spec_hash.substr(0, 40)));
   const auto followed = Follow(*farm, client, submitted.job_id(), options.common.json);
   // Whatever is rendered belongs to the user, also after Ctrl-C.
   const auto fetched = FetchOutputs(client, submitted.job_id(), options.out, farm->blobs());
@@ -137,8 +166,9 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
       farm->GiveUp();
       return followed.status();
     }
-    return absl::CancelledError(absl::StrCat("interrupted; ", fetched.ok() ? fetched->pictures : 0, " of ", plan.count(),
-                                             " pictures are in ", options.out, "; the same command goes on from here"));
+    return absl::CancelledError(absl::StrCat("interrupted; ", fetched.ok() ? fetched->pictures : 0,
+                                             " of ", plan.count(), " pictures are in ", options.out,
+                                             "; the same command goes on from here"));
   }
   TS_RETURN_IF_ERROR(fetched.status());
   std::vector<std::string> sheets;
@@ -155,16 +185,31 @@ void AddRenderCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<RenderOptions>();
   options->models = DefaultModels();
   options->slots = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  CLI::App* command = app.add_subcommand("render", "Render a spec on this machine: starts a whole farm, ends it afterwards");
-  command->footer("Examples:\n  tiltshift render deploy/demo/figurines.yaml --out out/demo\n"
-                  "  tiltshift render campaign.yaml --out pictures --slots 4 --json\n"
-                  "Run it again after Ctrl-C or a crash: it goes on where it stopped. One folder holds one campaign.\n");
+  CLI::App* command = app.add_subcommand(
+      "render", "Render a spec on this machine: starts a whole farm, ends it afterwards");
+  command->footer(
+      "Examples:\n  tiltshift render deploy/demo/figurines.yaml --out out/demo\n"
+      "  tiltshift render campaign.yaml --out pictures --slots 4 --json\n"
+      "Run it again after Ctrl-C or a crash: it goes on where it stopped. One folder holds one "
+      "campaign.\n");
   command->add_option("spec", options->spec, "the campaign, YAML or JSON")->required();
-  command->add_option("--out", options->out, "folder for the pictures, manifest.jsonl and sheet.png; made if missing")->required();
-  command->add_option("--models", options->models, "folder with a diffusers directory a model")->envname("TILTSHIFT_MODELS")->capture_default_str();
-  command->add_option("--slots", options->slots, "pictures rendered at once, a core each")->capture_default_str()->check(CLI::Range(1, 1024));
-  command->add_option("--render", options->render, "engine, or noop: 1x1 pictures, to try the farm without rendering")->capture_default_str()->check(CLI::IsMember({"engine", "noop"}));
-  command->add_option("--metrics", options->metrics, "host:port for the worker's /metrics while it renders");
+  command
+      ->add_option("--out", options->out,
+                   "folder for the pictures, manifest.jsonl and sheet.png; made if missing")
+      ->required();
+  command->add_option("--models", options->models, "folder with a diffusers directory a model")
+      ->envname("TILTSHIFT_MODELS")
+      ->capture_default_str();
+  command->add_option("--slots", options->slots, "pictures rendered at once, a core each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
+  command
+      ->add_option("--render", options->render,
+                   "engine, or noop: 1x1 pictures, to try the farm without rendering")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"engine", "noop"}));
+  command->add_option("--metrics", options->metrics,
+                      "host:port for the worker's /metrics while it renders");
   command->add_flag("--no-sheet", options->no_sheet, "draw no contact sheet");
   AddJsonOption(*command, options->common);
   command->callback([options, &chosen] { chosen.run = [options] { return RunRender(*options); }; });

@@ -24,7 +24,9 @@ absl::StatusOr<ExitCode> RunSubmit(const SubmitOptions& options) {
   if (options.common.json) {
     std::printf("%s\n", ToJson(submitted).c_str());
   } else {
-    std::printf("%s: %s pictures accepted; `tiltshift watch %s` follows it\n", submitted.job_id().c_str(), WithCommas(submitted.variants()).c_str(), submitted.job_id().c_str());
+    std::printf("%s: %s pictures accepted; `tiltshift watch %s` follows it\n",
+                submitted.job_id().c_str(), WithCommas(submitted.variants()).c_str(),
+                submitted.job_id().c_str());
   }
   std::fflush(stdout);
   if (!options.watch) return kDone;
@@ -41,10 +43,13 @@ struct WatchOptions {
 void AddSubmitCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<SubmitOptions>();
   CLI::App* command = app.add_subcommand("submit", "Submit a spec to a running farm");
-  command->footer("Examples:\n  tiltshift submit campaign.yaml --scheduler farm:7070 --watch\n  tiltshift submit campaign.yaml --request-id spring-7   # again is the same job\n");
+  command->footer(
+      "Examples:\n  tiltshift submit campaign.yaml --scheduler farm:7070 --watch\n  tiltshift "
+      "submit campaign.yaml --request-id spring-7   # again is the same job\n");
   command->add_option("spec", options->spec, "the campaign, YAML or JSON")->required();
   command->add_flag("--watch", options->watch, "stay until the job has ended");
-  command->add_option("--request-id", options->request_id, "the same id submits once, however often it is sent (64 characters)");
+  command->add_option("--request-id", options->request_id,
+                      "the same id submits once, however often it is sent (64 characters)");
   AddSchedulerOption(*command, options->common);
   AddJsonOption(*command, options->common);
   command->callback([options, &chosen] { chosen.run = [options] { return RunSubmit(*options); }; });
@@ -53,7 +58,9 @@ void AddSubmitCommand(CLI::App& app, Chosen& chosen) {
 void AddWatchCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<WatchOptions>();
   CLI::App* command = app.add_subcommand("watch", "Follow a job until it has ended");
-  command->footer("Examples:\n  tiltshift watch j0123456789abcde\n  tiltshift watch j0123456789abcde --json   # a line a change\n");
+  command->footer(
+      "Examples:\n  tiltshift watch j0123456789abcde\n  tiltshift watch j0123456789abcde --json   "
+      "# a line a change\n");
   command->add_option("job", options->job, "the job's id")->required();
   AddSchedulerOption(*command, options->common);
   AddJsonOption(*command, options->common);

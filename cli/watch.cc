@@ -13,9 +13,12 @@ constexpr int kPatienceMs = 60'000;  // a scheduler may restart meanwhile
 
 ExitCode ExitCodeOf(v1::JobState state) {
   switch (state) {
-    case v1::JOB_STATE_FAILED: return kJobFailed;
-    case v1::JOB_STATE_CANCELLED: return kCancelled;
-    default: return kDone;
+    case v1::JOB_STATE_FAILED:
+      return kJobFailed;
+    case v1::JOB_STATE_CANCELLED:
+      return kCancelled;
+    default:
+      return kDone;
   }
 }
 

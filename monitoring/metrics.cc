@@ -11,8 +11,8 @@
 namespace tiltshift::monitoring {
 namespace {
 
-const prometheus::Histogram::BucketBoundaries kSeconds = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2,
-                                                          0.5,   1,     2,     5,    10,   20,   50,  100};
+const prometheus::Histogram::BucketBoundaries kSeconds = {
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100};
 
 prometheus::Labels Labels(const std::string& label, const std::string& value) {
   return label.empty() ? prometheus::Labels{} : prometheus::Labels{{label, value}};
@@ -23,7 +23,9 @@ prometheus::Labels Labels(const std::string& label, const std::string& value) {
 void Counter::Add(double by) { static_cast<prometheus::Counter*>(impl)->Increment(by); }
 void Gauge::Set(double value) { static_cast<prometheus::Gauge*>(impl)->Set(value); }
 void Gauge::Add(double by) { static_cast<prometheus::Gauge*>(impl)->Increment(by); }
-void Histogram::Observe(double seconds) { static_cast<prometheus::Histogram*>(impl)->Observe(seconds); }
+void Histogram::Observe(double seconds) {
+  static_cast<prometheus::Histogram*>(impl)->Observe(seconds);
+}
 
 struct Registry::Impl {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
@@ -33,8 +35,8 @@ struct Registry::Impl {
 Registry::Registry() : impl_(std::make_unique<Impl>()) {}
 Registry::~Registry() = default;
 
-Counter Registry::AddCounter(const std::string& name, const std::string& help, const std::string& label,
-                             const std::string& value) {
+Counter Registry::AddCounter(const std::string& name, const std::string& help,
+                             const std::string& label, const std::string& value) {
   auto& family = prometheus::BuildCounter().Name(name).Help(help).Register(*impl_->registry);
   return {&family.Add(Labels(label, value))};
 }
@@ -43,8 +45,8 @@ Gauge Registry::AddGauge(const std::string& name, const std::string& help) {
   return {&prometheus::BuildGauge().Name(name).Help(help).Register(*impl_->registry).Add({})};
 }
 
-Histogram Registry::AddHistogram(const std::string& name, const std::string& help, const std::string& label,
-                                 const std::string& value) {
+Histogram Registry::AddHistogram(const std::string& name, const std::string& help,
+                                 const std::string& label, const std::string& value) {
   auto& family = prometheus::BuildHistogram().Name(name).Help(help).Register(*impl_->registry);
   return {&family.Add(Labels(label, value), kSeconds)};
 }
@@ -55,7 +57,8 @@ absl::Status Registry::Serve(const std::string& address) {
     impl_->exposer->RegisterCollectable(impl_->registry);
     return absl::OkStatus();
   } catch (const std::exception& error) {
-    return absl::UnavailableError(absl::StrCat("cannot serve metrics on ", address, ": ", error.what(),
+    return absl::UnavailableError(absl::StrCat("cannot serve metrics on ", address, ": ",
+                                               error.what(),
                                                "; choose another port with --metrics"));
   }
 }
@@ -63,27 +66,41 @@ absl::Status Registry::Serve(const std::string& address) {
 SchedulerMetrics::SchedulerMetrics(Registry& r)
     : variants_committed(r.AddCounter("tiltshift_variants_committed_total", "Variants committed")),
       variants_failed(r.AddCounter("tiltshift_variants_failed_total", "Variants failed for good")),
-      variants_retried(r.AddCounter("tiltshift_variants_retried_total", "Failed attempts that are tried again")),
+      variants_retried(
+          r.AddCounter("tiltshift_variants_retried_total", "Failed attempts that are tried again")),
       leases_granted(r.AddCounter("tiltshift_leases_granted_total", "Leases given to workers")),
-      leases_expired(r.AddCounter("tiltshift_leases_expired_total", "Leases whose worker fell silent")),
+      leases_expired(
+          r.AddCounter("tiltshift_leases_expired_total", "Leases whose worker fell silent")),
       leases_active(r.AddGauge("tiltshift_leases_active", "Leases held by workers now")),
       queue_variants(r.AddGauge("tiltshift_queue_variants", "Variants waiting for a worker")),
       workers_connected(r.AddGauge("tiltshift_workers_connected", "Workers with an open session")),
       leader(r.AddGauge("tiltshift_leader", "1 where this scheduler leads the farm")),
-      turn_seconds(r.AddHistogram("tiltshift_turn_seconds", "From a worker's turn to its acknowledgement")),
-      redis_seconds(r.AddHistogram("tiltshift_redis_seconds", "Round trips of commit groups to Redis")),
-      submit_seconds(r.AddHistogram("tiltshift_grpc_seconds", "Public calls by method", "method", "Submit")),
-      get_seconds(r.AddHistogram("tiltshift_grpc_seconds", "Public calls by method", "method", "GetJob")) {}
+      turn_seconds(
+          r.AddHistogram("tiltshift_turn_seconds", "From a worker's turn to its acknowledgement")),
+      redis_seconds(
+          r.AddHistogram("tiltshift_redis_seconds", "Round trips of commit groups to Redis")),
+      submit_seconds(
+          r.AddHistogram("tiltshift_grpc_seconds", "Public calls by method", "method", "Submit")),
+      get_seconds(
+          r.AddHistogram("tiltshift_grpc_seconds", "Public calls by method", "method", "GetJob")) {}
 
 WorkerMetrics::WorkerMetrics(Registry& r)
-    : images_rendered(r.AddCounter("tiltshift_images_rendered_total", "Images rendered and stored")),
-      render_failures(r.AddCounter("tiltshift_render_failures_total", "Variants that could not be rendered")),
+    : images_rendered(
+          r.AddCounter("tiltshift_images_rendered_total", "Images rendered and stored")),
+      render_failures(
+          r.AddCounter("tiltshift_render_failures_total", "Variants that could not be rendered")),
       slots_busy(r.AddGauge("tiltshift_slots_busy", "Slots that render now")),
-      images_per_second(r.AddGauge("tiltshift_images_per_second", "Images stored a second, over the last minute")),
-      encode_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage", "stage", "encode")),
-      denoise_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage", "stage", "denoise")),
-      decode_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage", "stage", "decode")),
-      finish_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage", "stage", "finish")),
-      store_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage", "stage", "store")) {}
+      images_per_second(r.AddGauge("tiltshift_images_per_second",
+                                   "Images stored a second, over the last minute")),
+      encode_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage",
+                                    "stage", "encode")),
+      denoise_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage",
+                                     "stage", "denoise")),
+      decode_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage",
+                                    "stage", "decode")),
+      finish_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage",
+                                    "stage", "finish")),
+      store_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage",
+                                   "stage", "store")) {}
 
 }  // namespace tiltshift::monitoring

@@ -1,5 +1,6 @@
-// Metrics behind one door: what the processes count and time, served as Prometheus text on /metrics. Names follow
-// Prometheus' conventions (base units, _total on counters); labels are few and fixed. docs/metrics.md lists them.
+// Metrics behind one door: what the processes count and time, served as Prometheus text on
+// /metrics. Names follow Prometheus' conventions (base units, _total on counters); labels are few
+// and fixed. docs/metrics.md lists them.
 #pragma once
 
 #include <memory>
@@ -32,12 +33,12 @@ class Registry {
   Registry();
   ~Registry();
 
-  Counter AddCounter(const std::string& name, const std::string& help, const std::string& label = "",
-                     const std::string& value = "");
+  Counter AddCounter(const std::string& name, const std::string& help,
+                     const std::string& label = "", const std::string& value = "");
   Gauge AddGauge(const std::string& name, const std::string& help);
   // Buckets from 1 ms to 100 s.
-  Histogram AddHistogram(const std::string& name, const std::string& help, const std::string& label = "",
-                         const std::string& value = "");
+  Histogram AddHistogram(const std::string& name, const std::string& help,
+                         const std::string& label = "", const std::string& value = "");
 
   // Serves /metrics on "host:port" until the Registry goes. Unavailable where the port is taken.
   absl::Status Serve(const std::string& address);

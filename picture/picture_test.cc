@@ -47,7 +47,8 @@ TEST(Png, HostileBytesAreErrors) {
   const std::string good = Encode(Noise(64, 64, 3));
   EXPECT_FALSE(DecodePng("").ok());
   EXPECT_FALSE(DecodePng("<svg/>").ok());
-  for (size_t size = 0; size < good.size() - 12; size += 97) EXPECT_FALSE(DecodePng(good.substr(0, size)).ok()) << size;
+  for (size_t size = 0; size < good.size() - 12; size += 97)
+    EXPECT_FALSE(DecodePng(good.substr(0, size)).ok()) << size;
   std::string huge = good;
   for (int i = 16; i < 24; ++i) huge[i] = '\x7f';  // IHDR's width and height
   EXPECT_FALSE(DecodePng(huge).ok());
@@ -58,7 +59,8 @@ TEST(Sheet, HasItsSizeItsPicturesAndInk) {
   std::vector<SheetCell> cells;
   for (unsigned i = 0; i < 5; ++i) {
     const std::string path = folder + "/cell" + std::to_string(i) + ".png";
-    ASSERT_TRUE(WriteFileAtomic(path, Encode(Noise(64, i == 4 ? 32 : 64, i)), IfPresent::kReplace).ok());
+    ASSERT_TRUE(
+        WriteFileAtomic(path, Encode(Noise(64, i == 4 ? 32 : 64, i)), IfPresent::kReplace).ok());
     cells.push_back({path, i == 3 ? std::string(300, 'w') + " <&>" : "robot · red"});
   }
   const auto sheet = DrawSheet(cells, {.columns = 3, .cell_pixels = 64, .title = "a <b> & c"});
@@ -67,19 +69,21 @@ TEST(Sheet, HasItsSizeItsPicturesAndInk) {
   auto dark = [&](int left, int top, int width, int height) {
     int count = 0;
     for (int y = top; y < top + height; ++y) {
-      for (int x = left; x < left + width; ++x) count += sheet->rgb[(static_cast<size_t>(y) * sheet->width + x) * 3] < 200;
+      for (int x = left; x < left + width; ++x)
+        count += sheet->rgb[(static_cast<size_t>(y) * sheet->width + x) * 3] < 200;
     }
     return count;
   };
-  EXPECT_GT(dark(28, 28, 192, 40), 50);              // the title
-  EXPECT_EQ(dark(28, 92, 64, 64), 64 * 64);          // the first picture
-  EXPECT_GT(dark(28, 92 + 64 + 8, 64, 46), 50);      // its label
-  EXPECT_EQ(dark(0, 0, 28, sheet->height), 0);       // the margin stays clean
+  EXPECT_GT(dark(28, 28, 192, 40), 50);          // the title
+  EXPECT_EQ(dark(28, 92, 64, 64), 64 * 64);      // the first picture
+  EXPECT_GT(dark(28, 92 + 64 + 8, 64, 46), 50);  // its label
+  EXPECT_EQ(dark(0, 0, 28, sheet->height), 0);   // the margin stays clean
 }
 
 TEST(Sheet, ErrorsNameThePicture) {
   const std::vector<SheetCell> missing = {{"/nonexistent/a.png", "a"}};
-  EXPECT_THAT(std::string(DrawSheet(missing, {}).status().message()), ::testing::HasSubstr("/nonexistent/a.png"));
+  EXPECT_THAT(std::string(DrawSheet(missing, {}).status().message()),
+              ::testing::HasSubstr("/nonexistent/a.png"));
   EXPECT_FALSE(DrawSheet({}, {}).ok());
   EXPECT_FALSE(DrawSheet(std::vector<SheetCell>(kMostCells + 1), {}).ok());
 }

@@ -15,7 +15,8 @@ constexpr std::string_view kSignature = "\x89PNG\r\n\x1a\n";
 absl::StatusOr<std::string> EncodePng(int width, int height, std::span<const uint8_t> rgb) {
   StartVips();
   TS_CHECK(width > 0 && height > 0 && rgb.size() == static_cast<size_t>(width) * height * 3);
-  OwnedImage image(vips_image_new_from_memory(rgb.data(), rgb.size(), width, height, 3, VIPS_FORMAT_UCHAR));
+  OwnedImage image(
+      vips_image_new_from_memory(rgb.data(), rgb.size(), width, height, 3, VIPS_FORMAT_UCHAR));
   if (image == nullptr) return VipsStatus("cannot wrap pixels");
   void* bytes = nullptr;
   size_t size = 0;
@@ -32,21 +33,26 @@ absl::StatusOr<Image> DecodePng(std::string_view png) {
   StartVips();
   if (png.substr(0, kSignature.size()) != kSignature) return absl::DataLossError("not a PNG");
   VipsImage* loaded = nullptr;
-  if (vips_pngload_buffer(const_cast<char*>(png.data()), png.size(), &loaded, "fail_on", VIPS_FAIL_ON_TRUNCATED, nullptr) != 0) {
+  if (vips_pngload_buffer(const_cast<char*>(png.data()), png.size(), &loaded, "fail_on",
+                          VIPS_FAIL_ON_TRUNCATED, nullptr) != 0) {
     return VipsStatus("cannot read PNG");
   }
   OwnedImage image(loaded);
   if (int64_t{loaded->Xsize} * loaded->Ysize > kMostPixels) {
-    return absl::ResourceExhaustedError(absl::StrCat("the picture has more than ", kMostPixels, " pixels"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the picture has more than ", kMostPixels, " pixels"));
   }
   VipsImage* srgb = nullptr;
-  if (vips_colourspace(image.get(), &srgb, VIPS_INTERPRETATION_sRGB, nullptr) != 0) return VipsStatus("cannot convert to RGB");
+  if (vips_colourspace(image.get(), &srgb, VIPS_INTERPRETATION_sRGB, nullptr) != 0)
+    return VipsStatus("cannot convert to RGB");
   image.reset(srgb);
   VipsImage* three = nullptr;
-  if (vips_extract_band(image.get(), &three, 0, "n", 3, nullptr) != 0) return VipsStatus("cannot take three channels");
+  if (vips_extract_band(image.get(), &three, 0, "n", 3, nullptr) != 0)
+    return VipsStatus("cannot take three channels");
   image.reset(three);
   VipsImage* bytes8 = nullptr;
-  if (vips_cast_uchar(image.get(), &bytes8, nullptr) != 0) return VipsStatus("cannot convert to 8 bits");
+  if (vips_cast_uchar(image.get(), &bytes8, nullptr) != 0)
+    return VipsStatus("cannot convert to 8 bits");
   image.reset(bytes8);
   size_t size = 0;
   void* pixels = vips_image_write_to_memory(image.get(), &size);

@@ -24,17 +24,21 @@ class Canvas {
 
   void Paste(const Image& picture, int left, int top) {
     for (int y = 0; y < picture.height; ++y) {
-      std::memcpy(At(left, top + y), &picture.rgb[static_cast<size_t>(y) * picture.width * 3], picture.width * 3);
+      std::memcpy(At(left, top + y), &picture.rgb[static_cast<size_t>(y) * picture.width * 3],
+                  picture.width * 3);
     }
   }
 
   // `mask` is 0..255 coverage, [height, width], cut to the canvas.
-  void Ink(const std::vector<uint8_t>& mask, int width, int height, int left, int top, const uint8_t color[3]) {
+  void Ink(const std::vector<uint8_t>& mask, int width, int height, int left, int top,
+           const uint8_t color[3]) {
     for (int y = 0; y < height && top + y < image_.height; ++y) {
       for (int x = 0; x < width && left + x < image_.width; ++x) {
         const int cover = mask[static_cast<size_t>(y) * width + x];
         uint8_t* pixel = At(left + x, top + y);
-        for (int c = 0; c < 3; ++c) pixel[c] = static_cast<uint8_t>((pixel[c] * (255 - cover) + color[c] * cover + 127) / 255);
+        for (int c = 0; c < 3; ++c)
+          pixel[c] =
+              static_cast<uint8_t>((pixel[c] * (255 - cover) + color[c] * cover + 127) / 255);
       }
     }
   }
@@ -59,14 +63,16 @@ struct Box {
 };
 
 // Draws what of the text fits into the box; a longer one ends in an ellipsis.
-absl::Status DrawText(Canvas& canvas, std::string text, const char* font, const Box& box, const uint8_t color[3]) {
+absl::Status DrawText(Canvas& canvas, std::string text, const char* font, const Box& box,
+                      const uint8_t color[3]) {
   if (!g_utf8_validate(text.c_str(), -1, nullptr)) text = "(not UTF-8)";
   bool cut = false;
   while (!text.empty()) {
     VipsImage* drawn = nullptr;
     const std::string markup = EscapeMarkup(cut ? text + "…" : text);
     if (vips_text(&drawn, markup.c_str(), "font", font, "width", box.width, "align",
-                  box.centered ? VIPS_ALIGN_CENTRE : VIPS_ALIGN_LOW, "wrap", VIPS_TEXT_WRAP_WORD_CHAR, "dpi", 96, nullptr) != 0) {
+                  box.centered ? VIPS_ALIGN_CENTRE : VIPS_ALIGN_LOW, "wrap",
+                  VIPS_TEXT_WRAP_WORD_CHAR, "dpi", 96, nullptr) != 0) {
       return VipsStatus("cannot draw text (is fonts-dejavu-core installed?)");
     }
     OwnedImage owned(drawn);
@@ -79,7 +85,8 @@ absl::Status DrawText(Canvas& canvas, std::string text, const char* font, const 
     size_t size = 0;
     void* mask = vips_image_write_to_memory(drawn, &size);
     if (mask == nullptr) return VipsStatus("cannot draw text");
-    const std::vector<uint8_t> cover(static_cast<uint8_t*>(mask), static_cast<uint8_t*>(mask) + size);
+    const std::vector<uint8_t> cover(static_cast<uint8_t*>(mask),
+                                     static_cast<uint8_t*>(mask) + size);
     g_free(mask);
     const int shift = box.centered ? (box.width - drawn->Xsize) / 2 : 0;
     canvas.Ink(cover, drawn->Xsize, drawn->Ysize, box.left + shift, box.top, color);
@@ -94,9 +101,12 @@ absl::StatusOr<Image> Thumbnail(const std::string& path, int pixels) {
   const auto decoded = DecodePng(png);
   if (!decoded.ok()) return Annotate(decoded.status(), path);
   if (std::max(decoded->width, decoded->height) == pixels) return *decoded;
-  OwnedImage whole(vips_image_new_from_memory(decoded->rgb.data(), decoded->rgb.size(), decoded->width, decoded->height, 3, VIPS_FORMAT_UCHAR));
+  OwnedImage whole(vips_image_new_from_memory(decoded->rgb.data(), decoded->rgb.size(),
+                                              decoded->width, decoded->height, 3,
+                                              VIPS_FORMAT_UCHAR));
   VipsImage* small = nullptr;
-  if (vips_thumbnail_image(whole.get(), &small, pixels, "height", pixels, nullptr) != 0) return VipsStatus("cannot resize");
+  if (vips_thumbnail_image(whole.get(), &small, pixels, "height", pixels, nullptr) != 0)
+    return VipsStatus("cannot resize");
   OwnedImage owned(small);
   size_t size = 0;
   void* bytes = vips_image_write_to_memory(small, &size);
@@ -112,14 +122,16 @@ absl::StatusOr<Image> Thumbnail(const std::string& path, int pixels) {
 absl::StatusOr<Image> DrawSheet(std::span<const SheetCell> cells, const SheetOptions& options) {
   StartVips();
   if (cells.empty() || cells.size() > kMostCells) {
-    return absl::InvalidArgumentError(absl::StrCat("a sheet holds 1 to ", kMostCells, " pictures, not ", cells.size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a sheet holds 1 to ", kMostCells, " pictures, not ", cells.size()));
   }
   const int cell = std::clamp(options.cell_pixels, 16, 1024);
   const int columns = std::clamp(options.columns, 1, static_cast<int>(cells.size()));
   const int rows = (static_cast<int>(cells.size()) + columns - 1) / columns;
   const int row_height = cell + kLabelGap + kLabelHeight + kGap;
   const int top = kMargin + (options.title.empty() ? 0 : kTitleHeight);
-  Canvas canvas(2 * kMargin + columns * cell + (columns - 1) * kGap, top + rows * row_height - kGap + kMargin);
+  Canvas canvas(2 * kMargin + columns * cell + (columns - 1) * kGap,
+                top + rows * row_height - kGap + kMargin);
   const Box title{kMargin, kMargin, columns * cell + (columns - 1) * kGap, kTitleHeight - 12};
   TS_RETURN_IF_ERROR(DrawText(canvas, options.title, "DejaVu Sans Bold 20", title, kInk));
   for (size_t i = 0; i < cells.size(); ++i) {

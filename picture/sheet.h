@@ -22,8 +22,8 @@ struct SheetOptions {
 
 inline constexpr size_t kMostCells = 200;
 
-// InvalidArgument for no cells or more than kMostCells: page them. A picture that can't be read is an error that
-// names it.
+// InvalidArgument for no cells or more than kMostCells: page them. A picture that can't be read is
+// an error that names it.
 absl::StatusOr<Image> DrawSheet(std::span<const SheetCell> cells, const SheetOptions& options);
 
 }  // namespace tiltshift::picture

@@ -7,8 +7,11 @@ namespace tiltshift::picture {
 void StartVips() {
   static std::once_flag once;
   std::call_once(once, [] {
-    // libvips logs warnings through glib to standard error; a damaged picture is an error here, said once.
-    g_log_set_handler("VIPS", G_LOG_LEVEL_WARNING, [](const gchar*, GLogLevelFlags, const gchar*, gpointer) {}, nullptr);
+    // libvips logs warnings through glib to standard error; a damaged picture is an error here,
+    // said once.
+    g_log_set_handler(
+        "VIPS", G_LOG_LEVEL_WARNING, [](const gchar*, GLogLevelFlags, const gchar*, gpointer) {},
+        nullptr);
     vips_init("tiltshift");
     vips_concurrency_set(1);
     vips_cache_set_max(0);

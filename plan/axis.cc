@@ -19,11 +19,14 @@ absl::Status CheckName(const std::string& name) {
     return Bad("axes", absl::StrCat("an axis' name has 1 to ", kLongestName, " characters"));
   }
   const bool first = std::isalpha(static_cast<unsigned char>(name[0])) || name[0] == '_';
-  const bool rest = std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '_'; });
+  const bool rest = std::all_of(name.begin(), name.end(),
+                                [](unsigned char c) { return std::isalnum(c) || c == '_'; });
   if (!first || !rest) {
-    return Bad(absl::StrCat("axes.", name), "a name is made of letters, digits and '_', and starts with no digit");
+    return Bad(absl::StrCat("axes.", name),
+               "a name is made of letters, digits and '_', and starts with no digit");
   }
-  if (name == "index") return Bad("axes.index", "{index} is the variant's number; give the axis another name");
+  if (name == "index")
+    return Bad("axes.index", "{index} is the variant's number; give the axis another name");
   return absl::OkStatus();
 }
 
@@ -35,7 +38,8 @@ absl::StatusOr<AxisValues> AxisValues::Create(const v1::Axis& axis) {
   AxisValues values;
   values.name_ = axis.name();
   if (axis.values_case() == v1::Axis::kRange) {
-    if (axis.range().size() > kLongestRange) return Bad(path, absl::StrCat("the range is longer than ", kLongestRange, " characters"));
+    if (axis.range().size() > kLongestRange)
+      return Bad(path, absl::StrCat("the range is longer than ", kLongestRange, " characters"));
     auto range = IntRange::Parse(axis.range());
     if (!range.ok()) return Annotate(range.status(), path);
     values.is_range_ = true;
@@ -45,14 +49,19 @@ absl::StatusOr<AxisValues> AxisValues::Create(const v1::Axis& axis) {
   const auto& list = axis.list().values();
   if (list.empty()) return Bad(path, "an axis needs at least one value");
   if (static_cast<size_t>(list.size()) > kMostListValues) {
-    return Bad(path, absl::StrCat("more than ", kMostListValues, " values; use a range or split the job"));
+    return Bad(
+        path, absl::StrCat("more than ", kMostListValues, " values; use a range or split the job"));
   }
   values.list_.assign(list.begin(), list.end());
   for (size_t i = 0; i < values.list_.size(); ++i) {
     const std::string& value = values.list_[i];
-    if (value.size() > kLongestValue) return Bad(absl::StrCat(path, "[", i, "]"), absl::StrCat("longer than ", kLongestValue, " bytes"));
+    if (value.size() > kLongestValue)
+      return Bad(absl::StrCat(path, "[", i, "]"),
+                 absl::StrCat("longer than ", kLongestValue, " bytes"));
     const auto [at, fresh] = values.position_.emplace(value, i);
-    if (!fresh) return Bad(absl::StrCat(path, "[", i, "]"), absl::StrCat("\"", value, "\" is there already, at [", at->second, "]"));
+    if (!fresh)
+      return Bad(absl::StrCat(path, "[", i, "]"),
+                 absl::StrCat("\"", value, "\" is there already, at [", at->second, "]"));
   }
   return values;
 }
@@ -64,7 +73,8 @@ std::string AxisValues::At(uint64_t position) const {
 }
 
 absl::StatusOr<uint64_t> AxisValues::IndexOf(const std::string& value) const {
-  const auto unknown = absl::NotFoundError(absl::StrCat("axis ", name_, " has no value \"", value, "\""));
+  const auto unknown =
+      absl::NotFoundError(absl::StrCat("axis ", name_, " has no value \"", value, "\""));
   if (!is_range_) {
     const auto found = position_.find(value);
     if (found == position_.end()) return unknown;
@@ -78,10 +88,12 @@ absl::StatusOr<uint64_t> AxisValues::IndexOf(const std::string& value) const {
 
 absl::Status AxisValues::AllSeeds() const {
   const std::string path = absl::StrCat("axes.", name_);
-  if (is_range_) return range_.min() < 0 ? Bad(path, "a seed is a whole number from 0 up") : absl::OkStatus();
+  if (is_range_)
+    return range_.min() < 0 ? Bad(path, "a seed is a whole number from 0 up") : absl::OkStatus();
   for (size_t i = 0; i < list_.size(); ++i) {
     if (!ParseSeed(list_[i]).ok()) {
-      return Bad(absl::StrCat(path, "[", i, "]"), absl::StrCat("\"", list_[i], "\" is no seed; a seed is a whole number from 0 up"));
+      return Bad(absl::StrCat(path, "[", i, "]"),
+                 absl::StrCat("\"", list_[i], "\" is no seed; a seed is a whole number from 0 up"));
     }
   }
   return absl::OkStatus();
@@ -109,20 +121,24 @@ absl::Status AxisValues::FileNameSafe() const {
 }
 
 size_t AxisValues::longest() const {
-  if (is_range_) return std::max(std::to_string(range_.min()).size(), std::to_string(range_.max()).size());
+  if (is_range_)
+    return std::max(std::to_string(range_.min()).size(), std::to_string(range_.max()).size());
   size_t longest = 0;
   for (const auto& value : list_) longest = std::max(longest, value.size());
   return longest;
 }
 
 bool AxisValues::AnyStartsWithDotOrIsEmpty() const {
-  return std::any_of(list_.begin(), list_.end(), [](const std::string& v) { return v.empty() || v[0] == '.'; });
+  return std::any_of(list_.begin(), list_.end(),
+                     [](const std::string& v) { return v.empty() || v[0] == '.'; });
 }
 
 absl::StatusOr<uint64_t> ParseSeed(const std::string& text) {
   uint64_t seed;
-  const bool digits = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
-  if (!digits || !absl::SimpleAtoi(text, &seed)) return absl::InvalidArgumentError("not a whole number from 0 up");
+  const bool digits = !text.empty() && std::all_of(text.begin(), text.end(),
+                                                   [](unsigned char c) { return std::isdigit(c); });
+  if (!digits || !absl::SimpleAtoi(text, &seed))
+    return absl::InvalidArgumentError("not a whole number from 0 up");
   return seed;
 }
 

@@ -22,7 +22,8 @@ class AxisValues {
   std::string At(uint64_t position) const;
   absl::StatusOr<uint64_t> IndexOf(const std::string& value) const;
 
-  // Every value is a whole number >= 0 (what a seed needs); else the path and the value that is not.
+  // Every value is a whole number >= 0 (what a seed needs); else the path and the value that is
+  // not.
   absl::Status AllSeeds() const;
   // Some value holds one of `characters`.
   bool AnyContains(std::string_view characters) const;

@@ -24,7 +24,8 @@ constexpr int kDeepest = 64;
 bool IsNameChar(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
 
 std::string KnownAxes(const std::vector<AxisSize>& axes) {
-  return absl::StrJoin(axes, ", ", [](std::string* out, const AxisSize& a) { out->append(a.name); });
+  return absl::StrJoin(axes, ", ",
+                       [](std::string* out, const AxisSize& a) { out->append(a.name); });
 }
 
 // product := element ('*' element)*      element := NAME | '(' product (',' product)* ')'
@@ -38,7 +39,8 @@ class Parser {
     if (Peek() != '\0') return Error("expected '*' or the end");
     for (size_t i = 0; i < axes_.size(); ++i) {
       if (!used_[i]) {
-        return Error(absl::StrCat("axis ", axes_[i].name, " is missing; multiply by it, or remove the axis"));
+        return Error(absl::StrCat("axis ", axes_[i].name,
+                                  " is missing; multiply by it, or remove the axis"));
       }
     }
     return root;
@@ -53,8 +55,9 @@ class Parser {
     do {
       TS_ASSIGN_OR_RETURN(auto element, Element(depth));
       if (element->count > Combination::kMostVariants / node->count) {
-        return absl::OutOfRangeError(absl::StrCat("combine: \"", std::string(text_),
-                                                  "\" makes more than 2^62 variants; shorten an axis"));
+        return absl::OutOfRangeError(
+            absl::StrCat("combine: \"", std::string(text_),
+                         "\" makes more than 2^62 variants; shorten an axis"));
       }
       node->count *= element->count;
       node->children.push_back(std::move(element));
@@ -74,8 +77,8 @@ class Parser {
     do {
       TS_ASSIGN_OR_RETURN(auto part, Product(depth + 1));
       if (!node->children.empty() && part->count != node->count) {
-        return Error(absl::StrCat("the parts of an association need equal lengths; here ", node->count,
-                                  " and ", part->count));
+        return Error(absl::StrCat("the parts of an association need equal lengths; here ",
+                                  node->count, " and ", part->count));
       }
       node->count = part->count;
       node->children.push_back(std::move(part));
@@ -100,11 +103,13 @@ class Parser {
       node->count = axes_[i].count;
       return node;
     }
-    return ErrorAt(start, absl::StrCat("unknown axis ", std::string(name), "; the axes are: ", KnownAxes(axes_)));
+    return ErrorAt(start, absl::StrCat("unknown axis ", std::string(name),
+                                       "; the axes are: ", KnownAxes(axes_)));
   }
 
   char Peek() {
-    while (position_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[position_]))) ++position_;
+    while (position_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[position_])))
+      ++position_;
     return position_ < text_.size() ? text_[position_] : '\0';
   }
   bool Take(char c) {
@@ -157,21 +162,25 @@ bool Told(const Node& node, const std::vector<bool>& known) {
   auto told = [&](const auto& child) { return Told(*child, known); };
   if (node.count == 1) return true;
   if (node.kind == Node::Kind::kAxis) return known[node.axis];
-  if (node.kind == Node::Kind::kProduct) return std::all_of(node.children.begin(), node.children.end(), told);
+  if (node.kind == Node::Kind::kProduct)
+    return std::all_of(node.children.begin(), node.children.end(), told);
   return std::any_of(node.children.begin(), node.children.end(), told);
 }
 
 }  // namespace
 
-Combination::Combination(std::unique_ptr<Node> root, size_t axes) : root_(std::move(root)), axes_(axes) {}
+Combination::Combination(std::unique_ptr<Node> root, size_t axes)
+    : root_(std::move(root)), axes_(axes) {}
 Combination::Combination(Combination&&) noexcept = default;
 Combination& Combination::operator=(Combination&&) noexcept = default;
 Combination::~Combination() = default;
 
-absl::StatusOr<Combination> Combination::Parse(std::string_view text, const std::vector<AxisSize>& axes) {
+absl::StatusOr<Combination> Combination::Parse(std::string_view text,
+                                               const std::vector<AxisSize>& axes) {
   std::string all;
   if (text.empty()) {
-    all = absl::StrJoin(axes, " * ", [](std::string* out, const AxisSize& a) { out->append(a.name); });
+    all = absl::StrJoin(axes, " * ",
+                        [](std::string* out, const AxisSize& a) { out->append(a.name); });
     text = all;
   }
   if (axes.empty()) {

@@ -4,8 +4,8 @@
 //   "(a, b)"      association: the first of a with the first of b, and so on; equal lengths
 //   "a * (b, c * d)"  and so on; each axis exactly once
 //
-// The parsed form is a mixed-radix numbering: an index becomes one position an axis, and back, in time that
-// depends on the number of axes alone.
+// The parsed form is a mixed-radix numbering: an index becomes one position an axis, and back, in
+// time that depends on the number of axes alone.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +29,10 @@ class Combination {
   // The largest space: indices and products stay exact in 64 bits.
   static constexpr uint64_t kMostVariants = uint64_t{1} << 62;
 
-  // Empty text: the product of all axes in order. InvalidArgument with the column and the known axes;
-  // OutOfRange where the space has more than kMostVariants.
-  static absl::StatusOr<Combination> Parse(std::string_view text, const std::vector<AxisSize>& axes);
+  // Empty text: the product of all axes in order. InvalidArgument with the column and the known
+  // axes; OutOfRange where the space has more than kMostVariants.
+  static absl::StatusOr<Combination> Parse(std::string_view text,
+                                           const std::vector<AxisSize>& axes);
 
   Combination(Combination&&) noexcept;
   Combination& operator=(Combination&&) noexcept;
@@ -43,8 +44,8 @@ class Combination {
   // The inverse; NotFound where an association pairs other positions.
   absl::StatusOr<uint64_t> IndexOf(const std::vector<uint64_t>& positions) const;
 
-  // Whether the positions of the axes marked in `known` tell the index: of a product every part is needed, of an
-  // association one.
+  // Whether the positions of the axes marked in `known` tell the index: of a product every part is
+  // needed, of an association one.
   bool IsToldBy(const std::vector<bool>& known) const;
 
   struct Node;

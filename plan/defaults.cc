@@ -30,7 +30,8 @@ absl::Status CheckModel(const std::string& model) {
   if (model.size() > kLongestName || model[0] == '.') return Bad("model", "is no model's name");
   for (const unsigned char c : model) {
     if (!std::isalnum(c) && c != '_' && c != '-' && c != '.') {
-      return Bad("model", absl::StrCat("\"", model, "\" is no model's name: letters, digits, '.', '_' and '-'"));
+      return Bad("model", absl::StrCat("\"", model,
+                                       "\" is no model's name: letters, digits, '.', '_' and '-'"));
     }
   }
   return absl::OkStatus();
@@ -38,7 +39,8 @@ absl::Status CheckModel(const std::string& model) {
 
 absl::Status CheckSide(const char* path, uint32_t side) {
   if (side < kSmallestSide || side > kLargestSide || side % 8 != 0) {
-    return Bad(path, absl::StrCat(side, " is not a multiple of 8 from ", kSmallestSide, " to ", kLargestSide));
+    return Bad(path, absl::StrCat(side, " is not a multiple of 8 from ", kSmallestSide, " to ",
+                                  kLargestSide));
   }
   return absl::OkStatus();
 }
@@ -50,13 +52,17 @@ absl::Status FillRender(v1::RenderSettings& render) {
   if (render.guidance_scale() == 0) render.set_guidance_scale(kDefaultGuidance);
   TS_RETURN_IF_ERROR(CheckSide("render.width", render.width()));
   TS_RETURN_IF_ERROR(CheckSide("render.height", render.height()));
-  if (render.steps() > kMostSteps) return Bad("render.steps", absl::StrCat(render.steps(), " is more than ", kMostSteps));
+  if (render.steps() > kMostSteps)
+    return Bad("render.steps", absl::StrCat(render.steps(), " is more than ", kMostSteps));
   const double guidance = render.guidance_scale();
   if (!std::isfinite(guidance) || guidance < 1 || guidance > kLargestGuidance) {
-    return Bad("render.guidance_scale", absl::StrCat(guidance, " is not from 1 (no guidance) to ", kLargestGuidance));
+    return Bad("render.guidance_scale",
+               absl::StrCat(guidance, " is not from 1 (no guidance) to ", kLargestGuidance));
   }
-  if (!v1::Sampler_IsValid(render.sampler())) return Bad("render.sampler", "is none this farm knows: ddim, euler, dpmpp_2m");
-  if (!v1::Precision_IsValid(render.precision())) return Bad("render.precision", "is none this farm knows: bf16, fp32");
+  if (!v1::Sampler_IsValid(render.sampler()))
+    return Bad("render.sampler", "is none this farm knows: ddim, euler, dpmpp_2m");
+  if (!v1::Precision_IsValid(render.precision()))
+    return Bad("render.precision", "is none this farm knows: bf16, fp32");
   return absl::OkStatus();
 }
 
@@ -64,8 +70,10 @@ absl::Status FillRender(v1::RenderSettings& render) {
 
 absl::Status FillAndCheck(v1::JobSpec& spec) {
   if (spec.kind() == v1::JOB_KIND_UNSPECIFIED) spec.set_kind(v1::JOB_KIND_CAMPAIGN);
-  if (spec.kind() != v1::JOB_KIND_CAMPAIGN) return Bad("kind", "only campaign is rendered by this version");
-  if (spec.name().empty()) return Bad("name", "is missing; name the job, for example \"summer-figurines\"");
+  if (spec.kind() != v1::JOB_KIND_CAMPAIGN)
+    return Bad("kind", "only campaign is rendered by this version");
+  if (spec.name().empty())
+    return Bad("name", "is missing; name the job, for example \"summer-figurines\"");
   TS_RETURN_IF_ERROR(CheckText("name", spec.name(), kLongestName));
   TS_RETURN_IF_ERROR(CheckModel(spec.model()));
   if (spec.prompt().empty()) return Bad("prompt", "is missing; say what to render");
@@ -73,11 +81,14 @@ absl::Status FillAndCheck(v1::JobSpec& spec) {
   TS_RETURN_IF_ERROR(CheckText("negative_prompt", spec.negative_prompt(), kLongestPrompt));
   TS_RETURN_IF_ERROR(CheckText("combine", spec.combine(), kLongestCombine));
   TS_RETURN_IF_ERROR(CheckText("output.name", spec.output().name(), kLongestPrompt));
-  if (static_cast<size_t>(spec.axes_size()) > kMostAxes) return Bad("axes", absl::StrCat("more than ", kMostAxes));
+  if (static_cast<size_t>(spec.axes_size()) > kMostAxes)
+    return Bad("axes", absl::StrCat("more than ", kMostAxes));
   TS_RETURN_IF_ERROR(FillRender(*spec.mutable_render()));
   if (spec.output().name().empty()) spec.mutable_output()->set_name("{index}");
-  if (spec.output().format() == v1::IMAGE_FORMAT_UNSPECIFIED) spec.mutable_output()->set_format(v1::IMAGE_FORMAT_PNG);
-  if (spec.output().format() != v1::IMAGE_FORMAT_PNG) return Bad("output.format", "only png is written by this version");
+  if (spec.output().format() == v1::IMAGE_FORMAT_UNSPECIFIED)
+    spec.mutable_output()->set_format(v1::IMAGE_FORMAT_PNG);
+  if (spec.output().format() != v1::IMAGE_FORMAT_PNG)
+    return Bad("output.format", "only png is written by this version");
   return absl::OkStatus();
 }
 

@@ -1,4 +1,5 @@
-// Fills what a spec left out and checks every single field; what fields say together is Plan::Create's.
+// Fills what a spec left out and checks every single field; what fields say together is
+// Plan::Create's.
 #pragma once
 
 #include "base/status.h"

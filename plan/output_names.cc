@@ -16,7 +16,9 @@ const AxisValues* Find(const std::vector<AxisValues>& axes, const std::string& n
   return nullptr;
 }
 
-absl::Status Bad(const std::string& what) { return absl::InvalidArgumentError("output.name: " + what); }
+absl::Status Bad(const std::string& what) {
+  return absl::InvalidArgumentError("output.name: " + what);
+}
 
 absl::Status CheckSafe(const Template& name, const std::vector<AxisValues>& axes) {
   if (name.parts().empty()) return Bad("is empty");
@@ -25,7 +27,8 @@ absl::Status CheckSafe(const Template& name, const std::vector<AxisValues>& axes
     if (!part.is_field) {
       longest += part.text.size();
       for (const unsigned char c : part.text) {
-        if (c < 0x20 || c == 0x7f || c == '/' || c == '\\') return Bad("holds '/', '\\' or a control character");
+        if (c < 0x20 || c == 0x7f || c == '/' || c == '\\')
+          return Bad("holds '/', '\\' or a control character");
       }
       continue;
     }
@@ -34,17 +37,20 @@ absl::Status CheckSafe(const Template& name, const std::vector<AxisValues>& axes
     if (axis != nullptr) TS_RETURN_IF_ERROR(axis->FileNameSafe());
   }
   if (longest > kLongestOutputName) {
-    return Bad(absl::StrCat("could be ", longest, " bytes long; the limit is ", kLongestOutputName, ", so use fewer axes or {index}"));
+    return Bad(absl::StrCat("could be ", longest, " bytes long; the limit is ", kLongestOutputName,
+                            ", so use fewer axes or {index}"));
   }
   const auto& first = name.parts().front();
   const AxisValues* axis = first.is_field ? Find(axes, first.text) : nullptr;
-  if ((!first.is_field && first.text[0] == '.') || (axis != nullptr && axis->AnyStartsWithDotOrIsEmpty())) {
+  if ((!first.is_field && first.text[0] == '.') ||
+      (axis != nullptr && axis->AnyStartsWithDotOrIsEmpty())) {
     return Bad("would make a hidden or empty file name; start with a letter");
   }
   return absl::OkStatus();
 }
 
-bool TakesApart(const Template& name, const std::vector<AxisValues>& axes, const Combination& combination) {
+bool TakesApart(const Template& name, const std::vector<AxisValues>& axes,
+                const Combination& combination) {
   std::vector<std::string> mentioned;
   const auto& parts = name.parts();
   for (size_t i = 0; i < parts.size(); ++i) {
@@ -54,7 +60,8 @@ bool TakesApart(const Template& name, const std::vector<AxisValues>& axes, const
     if (parts[i + 1].is_field) return false;
     const std::string_view next = std::string_view(parts[i + 1].text).substr(0, 1);
     const AxisValues* axis = Find(axes, parts[i].text);
-    if (axis != nullptr ? axis->AnyContains(next) : next.find_first_of("0123456789") != next.npos) return false;
+    if (axis != nullptr ? axis->AnyContains(next) : next.find_first_of("0123456789") != next.npos)
+      return false;
   }
   auto has = [&](const std::string& field) {
     return std::find(mentioned.begin(), mentioned.end(), field) != mentioned.end();
@@ -75,9 +82,11 @@ std::vector<std::string> KnownFields(const std::vector<AxisValues>& axes) {
   return known;
 }
 
-absl::StatusOr<std::string> UniqueNameTemplate(const std::string& name, const std::vector<AxisValues>& axes,
-                                                const Combination& combination) {
-  TS_ASSIGN_OR_RETURN(const Template parsed, Template::Parse(name, KnownFields(axes), "output.name"));
+absl::StatusOr<std::string> UniqueNameTemplate(const std::string& name,
+                                               const std::vector<AxisValues>& axes,
+                                               const Combination& combination) {
+  TS_ASSIGN_OR_RETURN(const Template parsed,
+                      Template::Parse(name, KnownFields(axes), "output.name"));
   TS_RETURN_IF_ERROR(CheckSafe(parsed, axes));
   return TakesApart(parsed, axes, combination) ? name : name + "-{index}";
 }

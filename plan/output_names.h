@@ -1,9 +1,12 @@
-// Output names must differ for any two variants of a job, and that must be sure without expanding the job.
+// Output names must differ for any two variants of a job, and that must be sure without expanding
+// the job.
 //
-// The rule: a name template is unique by itself if the axes it mentions tell the index (every axis of a product,
-// one of an association), and every mentioned axis is followed by a literal (or the end) whose first character stands in none of that axis' values: then the name
-// can be taken apart again from left to right. "{subject}-{color}-{seed}" is unique as long as no subject or
-// color holds a '-'. Where the rule does not hold, "-{index}" is put behind the name: the digits after the last
+// The rule: a name template is unique by itself if the axes it mentions tell the index (every axis
+// of a product, one of an association), and every mentioned axis is followed by a literal (or the
+// end) whose first character stands in none of that axis' values: then the name can be taken apart
+// again from left to right. "{subject}-{color}-{seed}" is unique as long as no subject or color
+// holds a '-'. Where the rule does not hold, "-{index}" is put behind the name: the digits after
+// the last
 // '-' are then the index.
 #pragma once
 
@@ -17,10 +20,11 @@
 
 namespace tiltshift::plan {
 
-// The template to use: `name`, or `name` with "-{index}". InvalidArgument where a name could be empty, hidden,
-// too long or hold a character that file names must not.
-absl::StatusOr<std::string> UniqueNameTemplate(const std::string& name, const std::vector<AxisValues>& axes,
-                                                const Combination& combination);
+// The template to use: `name`, or `name` with "-{index}". InvalidArgument where a name could be
+// empty, hidden, too long or hold a character that file names must not.
+absl::StatusOr<std::string> UniqueNameTemplate(const std::string& name,
+                                               const std::vector<AxisValues>& axes,
+                                               const Combination& combination);
 
 // The names a template may hold: the axes', index and seed.
 std::vector<std::string> KnownFields(const std::vector<AxisValues>& axes);

@@ -27,7 +27,8 @@ absl::StatusOr<std::vector<AxisValues>> CreateAxes(const v1::JobSpec& spec) {
   for (const v1::Axis& axis : spec.axes()) {
     TS_ASSIGN_OR_RETURN(AxisValues values, AxisValues::Create(axis));
     if (!names.insert(axis.name()).second) {
-      return absl::InvalidArgumentError(absl::StrCat("axes.", axis.name(), ": there are two axes of this name"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("axes.", axis.name(), ": there are two axes of this name"));
     }
     if (axis.name() == "seed") TS_RETURN_IF_ERROR(values.AllSeeds());
     axes.push_back(std::move(values));
@@ -54,8 +55,10 @@ absl::StatusOr<Plan> Plan::Create(const v1::JobSpec& spec) {
 
   const auto known = KnownFields(impl->axes);
   TS_ASSIGN_OR_RETURN(impl->prompt, Template::Parse(impl->spec.prompt(), known, "prompt"));
-  TS_ASSIGN_OR_RETURN(impl->negative_prompt, Template::Parse(impl->spec.negative_prompt(), known, "negative_prompt"));
-  TS_ASSIGN_OR_RETURN(const std::string name, UniqueNameTemplate(impl->spec.output().name(), impl->axes, *impl->combination));
+  TS_ASSIGN_OR_RETURN(impl->negative_prompt,
+                      Template::Parse(impl->spec.negative_prompt(), known, "negative_prompt"));
+  TS_ASSIGN_OR_RETURN(const std::string name, UniqueNameTemplate(impl->spec.output().name(),
+                                                                 impl->axes, *impl->combination));
   TS_ASSIGN_OR_RETURN(impl->output_name, Template::Parse(name, known, "output.name"));
   return Plan(std::move(impl));
 }
@@ -96,7 +99,8 @@ absl::StatusOr<uint64_t> Plan::IndexOf(const std::map<std::string, std::string>&
     TS_ASSIGN_OR_RETURN(const uint64_t position, axis.IndexOf(found->second));
     positions.push_back(position);
   }
-  if (parameters.size() != positions.size()) return absl::InvalidArgumentError("a value was given for an axis the job has not");
+  if (parameters.size() != positions.size())
+    return absl::InvalidArgumentError("a value was given for an axis the job has not");
   return impl_->combination->IndexOf(positions);
 }
 

@@ -1,5 +1,5 @@
-// The plan of a job: a bijection between variant numbers 0..N-1 and parameters, never expanded. Built from
-// a JobSpec in time and memory that depend on the axes, not on N.
+// The plan of a job: a bijection between variant numbers 0..N-1 and parameters, never expanded.
+// Built from a JobSpec in time and memory that depend on the axes, not on N.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ struct Variant {
 
 class Plan {
  public:
-  // Checks the whole spec (templates, ranges, combination, bounds) and fails with the field's path, what is
-  // wrong and what is known: InvalidArgument. `spec` is kept by value.
+  // Checks the whole spec (templates, ranges, combination, bounds) and fails with the field's path,
+  // what is wrong and what is known: InvalidArgument. `spec` is kept by value.
   static absl::StatusOr<Plan> Create(const v1::JobSpec& spec);
 
   Plan(Plan&&) noexcept;

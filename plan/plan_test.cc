@@ -81,14 +81,18 @@ TEST(Plan, AssociationPairs) {
 TEST(Plan, ErrorsSayWhereWhatAndWhatIsKnown) {
   v1::JobSpec spec = Figurines();
   spec.set_prompt("a {colour} cat");
-  EXPECT_EQ(Error(spec), "prompt, column 3: unknown name {colour}; known are: {subject}, {color}, {seed}, {index}");
+  EXPECT_EQ(
+      Error(spec),
+      "prompt, column 3: unknown name {colour}; known are: {subject}, {color}, {seed}, {index}");
   spec = Figurines();
   spec.set_combine("(subject, seed) * color");
   EXPECT_EQ(Error(spec),
-            "combine: \"(subject, seed) * color\", column 15: the parts of an association need equal lengths; here 2 and 50");
+            "combine: \"(subject, seed) * color\", column 15: the parts of an association need "
+            "equal lengths; here 2 and 50");
   spec.set_combine("subject * size * color * seed");
   EXPECT_EQ(Error(spec),
-            "combine: \"subject * size * color * seed\", column 11: unknown axis size; the axes are: subject, color, seed");
+            "combine: \"subject * size * color * seed\", column 11: unknown axis size; the axes "
+            "are: subject, color, seed");
   spec.set_combine("subject * color");
   EXPECT_THAT(Error(spec), HasSubstr("axis seed is missing; multiply by it, or remove the axis"));
   spec = Figurines();
@@ -158,7 +162,9 @@ struct RandomSpace {
 
 // Axes of random sizes, some tied together by an association of equal lengths, up to 2^62 variants.
 RandomSpace MakeSpace(std::mt19937_64& random) {
-  auto pick = [&](uint64_t low, uint64_t high) { return std::uniform_int_distribution<uint64_t>(low, high)(random); };
+  auto pick = [&](uint64_t low, uint64_t high) {
+    return std::uniform_int_distribution<uint64_t>(low, high)(random);
+  };
   RandomSpace space;
   space.spec = Spec();
   space.spec.set_prompt("x");
@@ -173,7 +179,9 @@ RandomSpace MakeSpace(std::mt19937_64& random) {
     for (int m = 0; m < members; ++m) {
       const std::string name = "a" + std::to_string(g) + std::to_string(m);
       const int64_t first = static_cast<int64_t>(pick(0, 1000)) - 500;
-      AddRange(space.spec, name, std::to_string(first) + "-" + std::to_string(first + static_cast<int64_t>(size) - 1));
+      AddRange(
+          space.spec, name,
+          std::to_string(first) + "-" + std::to_string(first + static_cast<int64_t>(size) - 1));
       group += (m ? ", " : "") + name;
     }
     combine += (g ? " * " : "") + std::string("(") + group + ")";
@@ -219,7 +227,8 @@ TEST(PlanProperty, SmallSpacesHaveDistinctParametersAndNames) {
     std::set<std::string> names;
     std::set<std::map<std::string, std::string>> parameters;
     for (uint64_t i = 0; i < plan->count(); ++i) {
-      ASSERT_TRUE(names.insert(plan->At(i).output_name).second) << name << " " << plan->At(i).output_name;
+      ASSERT_TRUE(names.insert(plan->At(i).output_name).second)
+          << name << " " << plan->At(i).output_name;
       ASSERT_TRUE(parameters.insert(plan->At(i).parameters).second);
     }
   }

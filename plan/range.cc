@@ -47,7 +47,8 @@ class Cursor {
 
  private:
   void SkipSpace() {
-    while (position_ < text_.size() && (text_[position_] == ' ' || text_[position_] == '\t')) ++position_;
+    while (position_ < text_.size() && (text_[position_] == ' ' || text_[position_] == '\t'))
+      ++position_;
   }
   std::string_view text_;
   size_t position_ = 0;
@@ -103,7 +104,8 @@ absl::StatusOr<IntRange> IntRange::Parse(std::string_view text) {
       if (cursor.Take(':')) {
         TS_ASSIGN_OR_RETURN(interval.step, cursor.Integer());
         if (interval.step == 0) return cursor.Error("a step of 0 never ends");
-        if (std::abs(interval.step) > int64_t{1} << 31) return cursor.Error("the step is too large");
+        if (std::abs(interval.step) > int64_t{1} << 31)
+          return cursor.Error("the step is too large");
       }
       if ((last - first) * (interval.step > 0 ? 1 : -1) < 0) {
         return cursor.Error(absl::StrCat("from ", first, " to ", last, " goes against the step of ",
@@ -134,7 +136,8 @@ int64_t IntRange::At(uint64_t i) const {
 absl::StatusOr<uint64_t> IntRange::IndexOf(int64_t value) const {
   uint64_t before = 0;
   for (const Interval& interval : intervals_) {
-    if (value >= interval.low() && value <= interval.high() && (value - interval.first) % interval.step == 0) {
+    if (value >= interval.low() && value <= interval.high() &&
+        (value - interval.first) % interval.step == 0) {
       return before + static_cast<uint64_t>((value - interval.first) / interval.step);
     }
     before += interval.count;

@@ -3,8 +3,8 @@
 //   "1-10"        1, 2, ... 10            "1-10:2,20"   1, 3, 5, 7, 9, 20
 //   "10-1:-3"     10, 7, 4, 1             "-5--1"       -5, -4, -3, -2, -1
 //
-// Kept as intervals, never expanded: a range of 10^15 values costs what one of two does. Values come in the
-// written order; a value that appears twice is an error.
+// Kept as intervals, never expanded: a range of 10^15 values costs what one of two does. Values
+// come in the written order; a value that appears twice is an error.
 #pragma once
 
 #include <cstdint>

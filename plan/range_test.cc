@@ -20,7 +20,9 @@ std::vector<int64_t> All(const std::string& text) {
   return values;
 }
 
-std::string Error(const std::string& text) { return std::string(IntRange::Parse(text).status().message()); }
+std::string Error(const std::string& text) {
+  return std::string(IntRange::Parse(text).status().message());
+}
 
 TEST(IntRange, Forms) {
   EXPECT_THAT(All("7"), ElementsAre(7));
@@ -39,7 +41,9 @@ TEST(IntRange, IsNeverExpanded) {
 }
 
 TEST(IntRange, ErrorsNameTheColumn) {
-  EXPECT_EQ(Error("1-"), "range \"1-\", column 3: expected a whole number (a range looks like 1-10 or 1-10:2,20)");
+  EXPECT_EQ(
+      Error("1-"),
+      "range \"1-\", column 3: expected a whole number (a range looks like 1-10 or 1-10:2,20)");
   EXPECT_THAT(Error("5-1"), HasSubstr("from 5 to 1 goes against the step of 1"));
   EXPECT_THAT(Error("1-5:0"), HasSubstr("a step of 0 never ends"));
   EXPECT_THAT(Error("1-5,3"), HasSubstr("a value appears twice"));
@@ -51,7 +55,9 @@ TEST(IntRange, ErrorsNameTheColumn) {
 // Overlap is decided by arithmetic; here against sets, for random pairs of intervals.
 TEST(IntRange, OverlapAgreesWithSets) {
   std::mt19937 random(5);
-  auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  auto pick = [&](int low, int high) {
+    return std::uniform_int_distribution<int>(low, high)(random);
+  };
   int overlaps = 0;
   for (int trial = 0; trial < 20000; ++trial) {
     std::set<int64_t> seen;
@@ -59,9 +65,12 @@ TEST(IntRange, OverlapAgreesWithSets) {
     std::string text;
     for (int part = 0; part < 2; ++part) {
       const int step = pick(1, 9) * (pick(0, 1) ? 1 : -1);
-      const int first = pick(-30, 30), last = first + step * pick(0, 6) + (step > 0 ? 1 : -1) * pick(0, 2);
-      for (int v = first; step > 0 ? v <= last : v >= last; v += step) twice |= !seen.insert(v).second;
-      text += (part ? "," : "") + std::to_string(first) + "-" + std::to_string(last) + ":" + std::to_string(step);
+      const int first = pick(-30, 30),
+                last = first + step * pick(0, 6) + (step > 0 ? 1 : -1) * pick(0, 2);
+      for (int v = first; step > 0 ? v <= last : v >= last; v += step)
+        twice |= !seen.insert(v).second;
+      text += (part ? "," : "") + std::to_string(first) + "-" + std::to_string(last) + ":" +
+              std::to_string(step);
     }
     overlaps += twice;
     ASSERT_EQ(IntRange::Parse(text).ok(), !twice) << text;

@@ -35,7 +35,8 @@ size_t EditDistance(const std::string& a, const std::string& b) {
 std::string Suggest(const std::string& word, const std::vector<std::string>& known) {
   if (word.size() <= kLongestName) {
     for (const auto& candidate : known) {
-      if (EditDistance(word, candidate) <= 2) return absl::StrCat("; did you mean ", candidate, "?");
+      if (EditDistance(word, candidate) <= 2)
+        return absl::StrCat("; did you mean ", candidate, "?");
     }
   }
   return absl::StrCat("; known are: ", absl::StrJoin(known, ", "));
@@ -43,7 +44,8 @@ std::string Suggest(const std::string& word, const std::vector<std::string>& kno
 
 class SpecReader {
  public:
-  SpecReader(std::string name, std::string folder) : name_(std::move(name)), folder_(std::move(folder)) {}
+  SpecReader(std::string name, std::string folder)
+      : name_(std::move(name)), folder_(std::move(folder)) {}
 
   absl::StatusOr<v1::JobSpec> Read(const YamlNode& root) {
     v1::JobSpec spec;
@@ -55,26 +57,34 @@ class SpecReader {
         {"steps", Number<uint32_t>([&](uint32_t v) { render.set_steps(v); })},
         {"seed", Number<uint64_t>([&](uint64_t v) { render.set_seed(v); }, /*zero_is_fine=*/true)},
         {"guidance_scale", Guidance(render)},
-        {"sampler", Word<v1::Sampler>({{"ddim", v1::SAMPLER_DDIM}, {"euler", v1::SAMPLER_EULER}, {"dpmpp_2m", v1::SAMPLER_DPMPP_2M}},
+        {"sampler", Word<v1::Sampler>({{"ddim", v1::SAMPLER_DDIM},
+                                       {"euler", v1::SAMPLER_EULER},
+                                       {"dpmpp_2m", v1::SAMPLER_DPMPP_2M}},
                                       [&](v1::Sampler v) { render.set_sampler(v); })},
-        {"precision", Word<v1::Precision>({{"bf16", v1::PRECISION_BF16}, {"fp32", v1::PRECISION_FP32}},
-                                          [&](v1::Precision v) { render.set_precision(v); })},
+        {"precision",
+         Word<v1::Precision>({{"bf16", v1::PRECISION_BF16}, {"fp32", v1::PRECISION_FP32}},
+                             [&](v1::Precision v) { render.set_precision(v); })},
     };
     const Fields output_fields = {
-        {"format", Word<v1::ImageFormat>({{"png", v1::IMAGE_FORMAT_PNG}}, [&](v1::ImageFormat v) { output.set_format(v); })},
+        {"format", Word<v1::ImageFormat>({{"png", v1::IMAGE_FORMAT_PNG}},
+                                         [&](v1::ImageFormat v) { output.set_format(v); })},
         {"name", Text([&](const std::string& v) { output.set_name(v); })},
     };
     const Fields fields = {
-        {"kind", Word<v1::JobKind>({{"campaign", v1::JOB_KIND_CAMPAIGN}, {"contest", v1::JOB_KIND_CONTEST}},
-                                   [&](v1::JobKind v) { spec.set_kind(v); })},
+        {"kind",
+         Word<v1::JobKind>({{"campaign", v1::JOB_KIND_CAMPAIGN}, {"contest", v1::JOB_KIND_CONTEST}},
+                           [&](v1::JobKind v) { spec.set_kind(v); })},
         {"name", Text([&](const std::string& v) { spec.set_name(v); })},
         {"model", Text([&](const std::string& v) { spec.set_model(v); })},
         {"prompt", Text([&](const std::string& v) { spec.set_prompt(v); })},
         {"negative_prompt", Text([&](const std::string& v) { spec.set_negative_prompt(v); })},
         {"combine", Text([&](const std::string& v) { spec.set_combine(v); })},
-        {"axes", [&](const YamlNode& node, const std::string& path) { return ReadAxes(node, path, spec); }},
-        {"render", [&](const YamlNode& node, const std::string& path) { return ReadMap(node, path, render_fields); }},
-        {"output", [&](const YamlNode& node, const std::string& path) { return ReadMap(node, path, output_fields); }},
+        {"axes",
+         [&](const YamlNode& node, const std::string& path) { return ReadAxes(node, path, spec); }},
+        {"render", [&](const YamlNode& node,
+                       const std::string& path) { return ReadMap(node, path, render_fields); }},
+        {"output", [&](const YamlNode& node,
+                       const std::string& path) { return ReadMap(node, path, output_fields); }},
     };
     TS_RETURN_IF_ERROR(ReadMap(root, "", fields));
     return spec;
@@ -119,15 +129,18 @@ class SpecReader {
 
   template <typename Int>
   Reader Number(std::function<void(Int)> set, bool zero_is_fine = false) const {
-    return [this, set, zero_is_fine](const YamlNode& node, const std::string& path) -> absl::Status {
-      TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
-      Int value;
-      if (!absl::SimpleAtoi(text, &value) || (value == 0 && !zero_is_fine)) {
-        return Error(node, path, absl::StrCat("\"", text, "\" is not a whole number", zero_is_fine ? " from 0 up" : " above 0"));
-      }
-      set(value);
-      return absl::OkStatus();
-    };
+    return
+        [this, set, zero_is_fine](const YamlNode& node, const std::string& path) -> absl::Status {
+          TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
+          Int value;
+          if (!absl::SimpleAtoi(text, &value) || (value == 0 && !zero_is_fine)) {
+            return Error(node, path,
+                         absl::StrCat("\"", text, "\" is not a whole number",
+                                      zero_is_fine ? " from 0 up" : " above 0"));
+          }
+          set(value);
+          return absl::OkStatus();
+        };
   }
 
   Reader Guidance(v1::RenderSettings& render) const {
@@ -135,7 +148,9 @@ class SpecReader {
       TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
       double value;
       if (!absl::SimpleAtod(text, &value) || !(value >= 1 && value <= kLargestGuidance)) {
-        return Error(node, path, absl::StrCat("\"", text, "\" is not a number from 1 (no guidance) to ", kLargestGuidance));
+        return Error(node, path,
+                     absl::StrCat("\"", text, "\" is not a number from 1 (no guidance) to ",
+                                  kLargestGuidance));
       }
       render.set_guidance_scale(value);
       return absl::OkStatus();
@@ -150,7 +165,8 @@ class SpecReader {
       if (found == words.end()) {
         std::vector<std::string> known;
         for (const auto& [word, value] : words) known.push_back(word);
-        return Error(node, path, absl::StrCat("unknown value \"", text, "\"", Suggest(text, known)));
+        return Error(node, path,
+                     absl::StrCat("unknown value \"", text, "\"", Suggest(text, known)));
       }
       set(found->second);
       return absl::OkStatus();
@@ -158,7 +174,8 @@ class SpecReader {
   }
 
   absl::Status ReadAxes(const YamlNode& node, const std::string& path, v1::JobSpec& spec) const {
-    if (node.kind != YamlNode::Kind::kMap) return Error(node, path, "expected axes, each with its values: color: [red, blue]");
+    if (node.kind != YamlNode::Kind::kMap)
+      return Error(node, path, "expected axes, each with its values: color: [red, blue]");
     for (const auto& [name, values] : node.fields) {
       v1::Axis& axis = *spec.add_axes();
       axis.set_name(name);
@@ -170,7 +187,8 @@ class SpecReader {
   absl::Status ReadAxis(const YamlNode& node, const std::string& path, v1::Axis& axis) const {
     if (node.kind == YamlNode::Kind::kList) {
       for (size_t i = 0; i < node.items.size(); ++i) {
-        TS_ASSIGN_OR_RETURN(const std::string value, Scalar(node.items[i], absl::StrCat(path, "[", i, "]")));
+        TS_ASSIGN_OR_RETURN(const std::string value,
+                            Scalar(node.items[i], absl::StrCat(path, "[", i, "]")));
         axis.mutable_list()->add_values(value);
       }
       if (node.items.empty()) return Error(node, path, "an axis needs at least one value");
@@ -181,7 +199,9 @@ class SpecReader {
     }
     return ReadMap(node, path,
                    {{"range", Text([&](const std::string& range) { axis.set_range(range); })},
-                    {"file", [&](const YamlNode& file, const std::string& at) { return ReadValuesFile(file, at, axis); }}});
+                    {"file", [&](const YamlNode& file, const std::string& at) {
+                       return ReadValuesFile(file, at, axis);
+                     }}});
   }
 
   absl::Status ReadValuesFile(const YamlNode& node, const std::string& path, v1::Axis& axis) const {
@@ -195,7 +215,8 @@ class SpecReader {
       if (!line.empty()) axis.mutable_list()->add_values(line);
       start = end + 1;
     }
-    if (axis.list().values().empty()) return Error(node, path, absl::StrCat(file, " holds no values; write one a line"));
+    if (axis.list().values().empty())
+      return Error(node, path, absl::StrCat(file, " holds no values; write one a line"));
     return absl::OkStatus();
   }
 
@@ -205,9 +226,11 @@ class SpecReader {
 
 }  // namespace
 
-absl::StatusOr<v1::JobSpec> ParseSpec(std::string_view text, const std::string& name, const std::string& folder) {
+absl::StatusOr<v1::JobSpec> ParseSpec(std::string_view text, const std::string& name,
+                                      const std::string& folder) {
   if (text.size() > kLargestSpecBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": larger than ", kLargestSpecBytes, " bytes; put long axes into files"));
+    return absl::InvalidArgumentError(absl::StrCat(name, ": larger than ", kLargestSpecBytes,
+                                                   " bytes; put long axes into files"));
   }
   TS_ASSIGN_OR_RETURN(const YamlNode root, ParseYaml(text, name));
   return SpecReader(name, folder).Read(root);

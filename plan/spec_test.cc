@@ -26,7 +26,8 @@ axes: {color: [red, 'blue'], seed: {range: 1-3}}
 combine: "color * seed"
 render: {width: 128, steps: 4, guidance_scale: 2.5, sampler: euler, precision: fp32}
 output: {format: png, name: "{color}-{seed}"}
-)", "spec.yaml", ".");
+)",
+                              "spec.yaml", ".");
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->name(), "summer");
   EXPECT_THAT(spec->axes(0).list().values(), ElementsAre("red", "blue"));
@@ -37,32 +38,45 @@ output: {format: png, name: "{color}-{seed}"}
 }
 
 TEST(Spec, JsonIsTheSame) {
-  const auto spec = ParseSpec(R"({"name": "j", "model": "diorama", "prompt": "x", "axes": {"n": [1, 2]}})", "s.json", ".");
+  const auto spec = ParseSpec(
+      R"({"name": "j", "model": "diorama", "prompt": "x", "axes": {"n": [1, 2]}})", "s.json", ".");
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_THAT(spec->axes(0).list().values(), ElementsAre("1", "2"));
 }
 
 TEST(Spec, ErrorsNameLineAndPath) {
-  EXPECT_EQ(Error("name: x\nrendr: {}\n"), "spec.yaml:2: rendr: unknown field; did you mean render?");
-  EXPECT_EQ(Error("name: x\nrender:\n  stepz: 3\n"), "spec.yaml:3: render.stepz: unknown field; did you mean steps?");
-  EXPECT_EQ(Error("render: {steps: many}"), "spec.yaml:1: render.steps: \"many\" is not a whole number above 0");
-  EXPECT_EQ(Error("render: {steps: -1}"), "spec.yaml:1: render.steps: \"-1\" is not a whole number above 0");
-  EXPECT_EQ(Error("render: {sampler: eular}"), "spec.yaml:1: render.sampler: unknown value \"eular\"; did you mean euler?");
+  EXPECT_EQ(Error("name: x\nrendr: {}\n"),
+            "spec.yaml:2: rendr: unknown field; did you mean render?");
+  EXPECT_EQ(Error("name: x\nrender:\n  stepz: 3\n"),
+            "spec.yaml:3: render.stepz: unknown field; did you mean steps?");
+  EXPECT_EQ(Error("render: {steps: many}"),
+            "spec.yaml:1: render.steps: \"many\" is not a whole number above 0");
+  EXPECT_EQ(Error("render: {steps: -1}"),
+            "spec.yaml:1: render.steps: \"-1\" is not a whole number above 0");
+  EXPECT_EQ(Error("render: {sampler: eular}"),
+            "spec.yaml:1: render.sampler: unknown value \"eular\"; did you mean euler?");
   EXPECT_EQ(Error("name: [a]\n"), "spec.yaml:1: name: expected a single value");
-  EXPECT_EQ(Error("axes:\n  color: red\n"), "spec.yaml:2: axes.color: expected a list of values, {range: 1-10} or {file: values.txt}");
-  EXPECT_EQ(Error("axes:\n  color: []\n"), "spec.yaml:2: axes.color: an axis needs at least one value");
+  EXPECT_EQ(
+      Error("axes:\n  color: red\n"),
+      "spec.yaml:2: axes.color: expected a list of values, {range: 1-10} or {file: values.txt}");
+  EXPECT_EQ(Error("axes:\n  color: []\n"),
+            "spec.yaml:2: axes.color: an axis needs at least one value");
   EXPECT_EQ(Error("name: a\nname: b\n"), "spec.yaml:2: \"name\" is there twice");
-  EXPECT_EQ(Error("name: &n a\nprompt: *n\n"), "spec.yaml:1: anchors (&name) are not used in specs; write the value out");
+  EXPECT_EQ(Error("name: &n a\nprompt: *n\n"),
+            "spec.yaml:1: anchors (&name) are not used in specs; write the value out");
   EXPECT_EQ(Error("name: a\n---\nname: b\n"), "spec.yaml:3: a second document starts here");
   EXPECT_EQ(Error(""), "spec.yaml:1: is empty");
   EXPECT_THAT(Error("name: [x\n"), HasSubstr("spec.yaml:"));
   EXPECT_THAT(Error(std::string(100, '[')), HasSubstr("spec.yaml:1: "));
-  EXPECT_THAT(Error("axes:\n  c: {file: none.txt}\n"), HasSubstr("spec.yaml:2: axes.c.file: cannot open ./none.txt"));
+  EXPECT_THAT(Error("axes:\n  c: {file: none.txt}\n"),
+              HasSubstr("spec.yaml:2: axes.c.file: cannot open ./none.txt"));
 }
 
 TEST(Spec, FileAxisHasAValueALine) {
   const std::string folder = ::testing::TempDir();
-  ASSERT_TRUE(WriteFileAtomic(folder + "/values.txt", "on a desk\r\nin the snow\n\n", IfPresent::kReplace).ok());
+  ASSERT_TRUE(
+      WriteFileAtomic(folder + "/values.txt", "on a desk\r\nin the snow\n\n", IfPresent::kReplace)
+          .ok());
   const auto spec = ParseSpec("axes: {where: {file: values.txt}}", "s", folder);
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_THAT(spec->axes(0).list().values(), ElementsAre("on a desk", "in the snow"));

@@ -13,7 +13,8 @@ absl::Status At(const std::string& where, size_t column, const std::string& what
 
 }  // namespace
 
-absl::StatusOr<Template> Template::Parse(std::string_view text, const std::vector<std::string>& known,
+absl::StatusOr<Template> Template::Parse(std::string_view text,
+                                         const std::vector<std::string>& known,
                                          const std::string& where) {
   Template result;
   std::string literal;
@@ -33,10 +34,13 @@ absl::StatusOr<Template> Template::Parse(std::string_view text, const std::vecto
       ++i;
     } else {
       const size_t end = text.find('}', i);
-      if (end == std::string_view::npos) return At(where, i, "'{' is never closed; write {{ for the character itself");
+      if (end == std::string_view::npos)
+        return At(where, i, "'{' is never closed; write {{ for the character itself");
       const std::string name(text.substr(i + 1, end - i - 1));
       if (std::find(known.begin(), known.end(), name) == known.end()) {
-        return At(where, i, absl::StrCat("unknown name {", name, "}; known are: {", absl::StrJoin(known, "}, {"), "}"));
+        return At(where, i,
+                  absl::StrCat("unknown name {", name, "}; known are: {",
+                               absl::StrJoin(known, "}, {"), "}"));
       }
       flush();
       result.parts_.push_back({true, name});

@@ -1,4 +1,5 @@
-// Text with {names} in it: "a miniature {color} {subject}". "{{" and "}}" stand for the braces themselves.
+// Text with {names} in it: "a miniature {color} {subject}". "{{" and "}}" stand for the braces
+// themselves.
 #pragma once
 
 #include <functional>
@@ -18,9 +19,10 @@ class Template {
     std::string text;
   };
 
-  // `known` are the names that may stand in braces; another one is InvalidArgument that lists them, after
-  // `where` (the field's path in the spec).
-  static absl::StatusOr<Template> Parse(std::string_view text, const std::vector<std::string>& known,
+  // `known` are the names that may stand in braces; another one is InvalidArgument that lists them,
+  // after `where` (the field's path in the spec).
+  static absl::StatusOr<Template> Parse(std::string_view text,
+                                        const std::vector<std::string>& known,
                                         const std::string& where);
 
   std::string Expand(const std::function<std::string(const std::string& field)>& value) const;

@@ -55,8 +55,10 @@ class TreeBuilder : public YAML::EventHandler {
     awaiting_value_.back() = true;
   }
 
-  YamlNode* Add(const YAML::Mark& mark, YAML::anchor_t anchor, YamlNode::Kind kind, const std::string& scalar) {
-    if (anchor != 0) throw Refused{mark.line + 1, "anchors (&name) are not used in specs; write the value out"};
+  YamlNode* Add(const YAML::Mark& mark, YAML::anchor_t anchor, YamlNode::Kind kind,
+                const std::string& scalar) {
+    if (anchor != 0)
+      throw Refused{mark.line + 1, "anchors (&name) are not used in specs; write the value out"};
     YamlNode* node = Place(mark);
     node->kind = kind;
     node->line = mark.line + 1;
@@ -107,7 +109,8 @@ absl::StatusOr<YamlNode> ParseYaml(std::string_view text, const std::string& nam
     TreeBuilder builder;
     if (!parser.HandleNextDocument(builder)) return YamlError(name, 1, "is empty");
     TreeBuilder second;
-    if (parser.HandleNextDocument(second)) return YamlError(name, second.root.line, "a second document starts here");
+    if (parser.HandleNextDocument(second))
+      return YamlError(name, second.root.line, "a second document starts here");
     return std::move(builder.root);
   } catch (const Refused& refused) {
     return YamlError(name, refused.line, refused.what);

@@ -1,5 +1,6 @@
-// A YAML or JSON text as a plain tree with line numbers, from yaml-cpp's events. Stricter than YAML: one
-// document, no anchors and aliases (no bombs), no repeated keys, keys are scalars, bounded depth.
+// A YAML or JSON text as a plain tree with line numbers, from yaml-cpp's events. Stricter than
+// YAML: one document, no anchors and aliases (no bombs), no repeated keys, keys are scalars,
+// bounded depth.
 #pragma once
 
 #include <string>
@@ -16,8 +17,8 @@ struct YamlNode {
   Kind kind = Kind::kNull;
   int line = 1;
   std::string scalar;
-  std::vector<YamlNode> items;                              // of a list
-  std::vector<std::pair<std::string, YamlNode>> fields;     // of a map, in order
+  std::vector<YamlNode> items;                           // of a list
+  std::vector<std::pair<std::string, YamlNode>> fields;  // of a map, in order
 
   // The field called `name`, or null.
   const YamlNode* Find(std::string_view name) const;

@@ -49,7 +49,8 @@ v1::VariantRange ToProto(const Range& range) {
 
 }  // namespace
 
-void Farm::AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t variants, int64_t now_ms) {
+void Farm::AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t variants,
+                  int64_t now_ms) {
   if (jobs_.count(id) != 0) return;
   JobState& job = jobs_[id];
   job.spec = spec;
@@ -99,7 +100,8 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
   }
 }
 
-bool Farm::CancelJob(const std::string& id, int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages) {
+bool Farm::CancelJob(const std::string& id, int64_t now_ms, Batch& batch,
+                     std::vector<Outgoing>& messages) {
   const auto found = jobs_.find(id);
   if (found == jobs_.end()) return false;
   JobState& job = found->second;
@@ -156,8 +158,8 @@ void Farm::Drain(const std::string& worker_id) {
   if (worker != workers_.end()) worker->second.draining = true;
 }
 
-std::vector<uint64_t> Farm::TakeOutcomes(const std::string& worker_id, const v1::Turn& turn, int64_t now_ms,
-                                         Batch& batch) {
+std::vector<uint64_t> Farm::TakeOutcomes(const std::string& worker_id, const v1::Turn& turn,
+                                         int64_t now_ms, Batch& batch) {
   std::vector<uint64_t> stale;
   const auto worker = workers_.find(worker_id);
   if (worker == workers_.end()) return stale;
@@ -175,7 +177,8 @@ std::vector<uint64_t> Farm::TakeOutcomes(const std::string& worker_id, const v1:
   return stale;
 }
 
-void Farm::TakeOutcome(const v1::Outcome& outcome, WorkerState& worker, int64_t now_ms, Batch& batch) {
+void Farm::TakeOutcome(const v1::Outcome& outcome, WorkerState& worker, int64_t now_ms,
+                       Batch& batch) {
   LeaseState& lease = leases_.at(outcome.token());
   JobState& job = jobs_.at(lease.job_id);
   lease.deadline_ms = now_ms + options_.lease_ttl_ms;
@@ -198,23 +201,27 @@ void Farm::TakeOutcome(const v1::Outcome& outcome, WorkerState& worker, int64_t 
   if (variants > 0 && outcome.render_seconds() > 0) {
     const uint32_t slots = std::max(1u, worker.hello.slots());
     const double measured = outcome.render_seconds() / static_cast<double>(variants) / slots;
-    worker.seconds_per_variant = worker.seconds_per_variant == 0
-                                     ? measured
-                                     : kRateMemory * worker.seconds_per_variant + (1 - kRateMemory) * measured;
+    worker.seconds_per_variant =
+        worker.seconds_per_variant == 0
+            ? measured
+            : kRateMemory * worker.seconds_per_variant + (1 - kRateMemory) * measured;
   }
   changed_.insert(lease.job_id);
-  if (!stored.committed.empty() || !stored.failed.empty()) batch.commits[lease.job_id].push_back(std::move(stored));
-  if (outcome.released() || lease.remaining.empty()) EndLease(outcome.token(), now_ms, lease.lost, batch);
+  if (!stored.committed.empty() || !stored.failed.empty())
+    batch.commits[lease.job_id].push_back(std::move(stored));
+  if (outcome.released() || lease.remaining.empty())
+    EndLease(outcome.token(), now_ms, lease.lost, batch);
 }
 
-void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed, int64_t now_ms,
-                       store::StoredOutcome& stored) {
+void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed,
+                       int64_t now_ms, store::StoredOutcome& stored) {
   const uint32_t attempts = ++job.attempts[failed.index()];
   const bool is_final = attempts >= options_.failed_attempts;
   stored.failed.push_back({failed.index(), is_final, attempts, failed.reason()});
   if (!is_final) {
     ++retried_;
-    const int64_t wait = std::min(kLongestBackoffMs, options_.backoff_ms << std::min(attempts - 1, 20u));
+    const int64_t wait =
+        std::min(kLongestBackoffMs, options_.backoff_ms << std::min(attempts - 1, 20u));
     job.pending.Add({{failed.index(), 1}, 0, now_ms + wait});
     return;
   }
@@ -248,7 +255,8 @@ void Farm::GiveUp(uint64_t token, Batch& batch) {
   JobState& job = jobs_.at(lease.job_id);
   const uint64_t index = lease.remaining[0].first;
   const uint32_t lost = lease.lost + 1;
-  const std::string reason = absl::StrCat("its worker was lost ", lost, " times while rendering it");
+  const std::string reason =
+      absl::StrCat("its worker was lost ", lost, " times while rendering it");
   store::StoredOutcome stored{token, {}, {{index, true, lost, reason}}};
   v1::FailedVariant& shown = job.failures[index];
   shown.set_index(index);
@@ -283,7 +291,8 @@ void Farm::Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages)
     const uint32_t lost = lease.lost + 1;
     const bool alone = Total(lease.remaining) == 1 && lost >= options_.lost_alone;
     if (alone) GiveUp(token, batch);
-    const int64_t wait = std::min(kLongestBackoffMs, options_.backoff_ms << std::min(lost - 1, 20u));
+    const int64_t wait =
+        std::min(kLongestBackoffMs, options_.backoff_ms << std::min(lost - 1, 20u));
     EndLease(token, now_ms + wait, lost, batch);
   }
 }
@@ -294,10 +303,12 @@ uint64_t Farm::LeaseSize(const JobState& job, const WorkerState& worker) const {
   const uint64_t left = job.pending.count();
   const uint64_t tail = std::max<uint64_t>(1, left / (2 * std::max<uint64_t>(1, connected)));
   if (worker.seconds_per_variant <= 0) {
-    return std::min<uint64_t>(tail, std::max(1u, worker.hello.slots()));  // a first lease to measure
+    return std::min<uint64_t>(tail,
+                              std::max(1u, worker.hello.slots()));  // a first lease to measure
   }
   const double target = options_.target_lease_ms / 1000.0 / worker.seconds_per_variant;
-  return std::clamp<uint64_t>(static_cast<uint64_t>(std::min(target, 1e9)), 1, std::min(tail, kLargestLease));
+  return std::clamp<uint64_t>(static_cast<uint64_t>(std::min(target, 1e9)), 1,
+                              std::min(tail, kLargestLease));
 }
 
 bool Farm::GrantOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
@@ -309,12 +320,14 @@ bool Farm::GrantOne(const std::string& worker_id, WorkerState& worker, int64_t n
     if (!taken.has_value()) continue;
     const uint64_t token = ++last_token_;
     ++granted_;
-    leases_[token] = {job_id, worker_id, {taken->range}, taken->lost, now_ms + options_.lease_ttl_ms};
+    leases_[token] = {
+        job_id, worker_id, {taken->range}, taken->lost, now_ms + options_.lease_ttl_ms};
     worker.tokens.insert(token);
     job.leased += taken->range.count;
     if (job.started_ms == 0) job.started_ms = now_ms;
     changed_.insert(job_id);
-    batch.grants.push_back({token, job_id, taken->range.first, taken->range.count, taken->lost, worker_id});
+    batch.grants.push_back(
+        {token, job_id, taken->range.first, taken->range.count, taken->lost, worker_id});
     Outgoing& message = messages.emplace_back();
     message.worker_id = worker_id;
     v1::Lease& lease = *message.message.mutable_lease();
@@ -341,12 +354,14 @@ void Farm::Assign(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages)
   }
 }
 
-void Farm::ApplyTotals(const std::string& job_id, uint64_t committed, uint64_t failed, int64_t now_ms) {
+void Farm::ApplyTotals(const std::string& job_id, uint64_t committed, uint64_t failed,
+                       int64_t now_ms) {
   JobState& job = jobs_.at(job_id);
   job.committed = committed;
   job.failed = failed;
   job.recent.emplace_back(now_ms, committed);
-  while (job.recent.size() > 2 && job.recent[1].first < now_ms - kRateWindowMs) job.recent.pop_front();
+  while (job.recent.size() > 2 && job.recent[1].first < now_ms - kRateWindowMs)
+    job.recent.pop_front();
   if (!job.ended() && committed + failed >= job.variants) {
     job.ended_ms = now_ms;
     active_.erase(job_id);
@@ -370,14 +385,15 @@ std::unique_ptr<v1::Job> Farm::View(const std::string& id, int64_t now_ms, bool 
   view->set_started_unix_ms(job.started_ms);
   view->set_ended_unix_ms(job.ended_ms);
   if (job.cancelled) view->set_cancelled(job.variants - job.committed - job.failed);
-  view->set_state(job.cancelled      ? v1::JOB_STATE_CANCELLED
-                  : job.ended()      ? (job.failed > 0 ? v1::JOB_STATE_FAILED : v1::JOB_STATE_DONE)
-                  : job.started_ms   ? v1::JOB_STATE_RUNNING
-                                     : v1::JOB_STATE_QUEUED);
+  view->set_state(job.cancelled    ? v1::JOB_STATE_CANCELLED
+                  : job.ended()    ? (job.failed > 0 ? v1::JOB_STATE_FAILED : v1::JOB_STATE_DONE)
+                  : job.started_ms ? v1::JOB_STATE_RUNNING
+                                   : v1::JOB_STATE_QUEUED);
   if (job.recent.size() >= 2) {
     const auto& [from_ms, from] = job.recent.front();
     const auto& [to_ms, to] = job.recent.back();
-    if (to_ms > from_ms && to > from) view->set_images_per_second(1000.0 * (to - from) / (to_ms - from_ms));
+    if (to_ms > from_ms && to > from)
+      view->set_images_per_second(1000.0 * (to - from) / (to_ms - from_ms));
   }
   for (const auto& [index, failure] : job.failures) *view->add_failures() = failure;
   return view;

@@ -1,9 +1,9 @@
-// The scheduler's decisions, pure: events and the time go in, leases and writes come out. No I/O, no clock, no
-// threads, so that tests can turn every wheel by hand.
+// The scheduler's decisions, pure: events and the time go in, leases and writes come out. No I/O,
+// no clock, no threads, so that tests can turn every wheel by hand.
 //
-// Invariants: a variant of a job that has not ended is in exactly one place: committed, failed, pending, or in
-// the remainder of one lease. Tokens only rise. A lease dies by being finished, released, expired or revoked,
-// and its remainder then goes back to pending.
+// Invariants: a variant of a job that has not ended is in exactly one place: committed, failed,
+// pending, or in the remainder of one lease. Tokens only rise. A lease dies by being finished,
+// released, expired or revoked, and its remainder then goes back to pending.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "proto/worker.pb.h"
 #include "proto/farm.pb.h"
+#include "proto/worker.pb.h"
 #include "scheduler/pending.h"
 #include "store/farm_store.h"
 
@@ -47,14 +47,16 @@ class Farm {
  public:
   Farm(FarmOptions options, uint64_t epoch) : options_(options), epoch_(epoch) {}
 
-  // Takes up where an earlier leader stopped: live leases keep their tokens and get a fresh deadline.
+  // Takes up where an earlier leader stopped: live leases keep their tokens and get a fresh
+  // deadline.
   void Restore(const store::StoredFarm& stored, int64_t now_ms);
 
   // A job that is durable already.
   void AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t variants, int64_t now_ms);
 
   // False where there is none. Revokes its leases.
-  bool CancelJob(const std::string& id, int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages);
+  bool CancelJob(const std::string& id, int64_t now_ms, Batch& batch,
+                 std::vector<Outgoing>& messages);
 
   // A worker's stream began or ended. Returns the tokens of `hello` that are not its own any more.
   std::vector<uint64_t> Connect(const v1::Hello& hello, int64_t now_ms);
@@ -62,7 +64,8 @@ class Farm {
   void Drain(const std::string& worker_id);
 
   // Takes outcomes in; those under stale tokens are refused and returned.
-  std::vector<uint64_t> TakeOutcomes(const std::string& worker_id, const v1::Turn& turn, int64_t now_ms, Batch& batch);
+  std::vector<uint64_t> TakeOutcomes(const std::string& worker_id, const v1::Turn& turn,
+                                     int64_t now_ms, Batch& batch);
   void Heartbeat(const std::string& worker_id, const v1::Heartbeat& heartbeat, int64_t now_ms);
 
   // Expires leases, then gives every worker that wants leases what there is.
@@ -118,8 +121,8 @@ class Farm {
   };
 
   void TakeOutcome(const v1::Outcome& outcome, WorkerState& worker, int64_t now_ms, Batch& batch);
-  void TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed, int64_t now_ms,
-                   store::StoredOutcome& stored);
+  void TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed,
+                   int64_t now_ms, store::StoredOutcome& stored);
   void EndLease(uint64_t token, int64_t ready_ms, uint32_t lost, Batch& batch);
   void GiveUp(uint64_t token, Batch& batch);
   void Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages);
@@ -131,7 +134,7 @@ class Farm {
   const uint64_t epoch_;
   uint64_t last_token_ = 0;
   std::map<std::string, JobState> jobs_;
-  std::vector<std::string> order_;             // jobs by submission
+  std::vector<std::string> order_;  // jobs by submission
   std::set<std::string> active_;
   std::map<uint64_t, LeaseState> leases_;
   std::map<std::string, WorkerState> workers_;

@@ -58,7 +58,8 @@ absl::Status FarmLoop::Start(const std::function<bool()>& stop) {
   lead_renewed_ms_ = now_ms;
   farm_ = std::make_unique<Farm>(options_.farm, epoch);
   farm_->Restore(stored, now_ms);
-  spdlog::info("leading: epoch {}, {} jobs, {} leases", epoch, stored.jobs.size(), stored.leases.size());
+  spdlog::info("leading: epoch {}, {} jobs, {} leases", epoch, stored.jobs.size(),
+               stored.leases.size());
   metrics_.leader.Set(1);
   Publish(now_ms);
   {
@@ -105,8 +106,9 @@ void FarmLoop::Run() {
   }
 }
 
-// Contract: reads and extends the leader key in Redis. Returns false only where the lead is lost; while Redis is
-// away the lead stays ours until another takes it, because every write is fenced by the epoch anyway.
+// Contract: reads and extends the leader key in Redis. Returns false only where the lead is lost;
+// while Redis is away the lead stays ours until another takes it, because every write is fenced by
+// the epoch anyway.
 bool FarmLoop::KeepLead() {
   const int64_t now_ms = clock_.UnixMs();
   if (now_ms - lead_renewed_ms_ < options_.leader_ttl_ms / 3) return true;
@@ -132,8 +134,9 @@ bool FarmLoop::RunRound(std::deque<Event> events) {
   return true;
 }
 
-// Contract: sends the round's writes, commits first, releases after them, until Redis has answered all; the same
-// group again after a lost connection. Returns false where the lead is lost or the process is stopping.
+// Contract: sends the round's writes, commits first, releases after them, until Redis has answered
+// all; the same group again after a lost connection. Returns false where the lead is lost or the
+// process is stopping.
 bool FarmLoop::WriteRound(Round& round) {
   const uint64_t epoch = farm_->epoch();
   std::vector<store::Write> writes;
@@ -143,8 +146,10 @@ bool FarmLoop::WriteRound(Round& round) {
     jobs.push_back(job_id);
   }
   for (auto& write : round.first) writes.push_back(std::move(write));
-  for (const auto& lease : round.batch.grants) writes.push_back(store::FarmStore::Grant(epoch, lease, round.now_ms));
-  if (!round.batch.releases.empty()) writes.push_back(store::FarmStore::Release(epoch, round.batch.releases));
+  for (const auto& lease : round.batch.grants)
+    writes.push_back(store::FarmStore::Grant(epoch, lease, round.now_ms));
+  if (!round.batch.releases.empty())
+    writes.push_back(store::FarmStore::Release(epoch, round.batch.releases));
   if (writes.empty()) return true;
 
   for (bool warned = false;;) {
@@ -158,10 +163,12 @@ bool FarmLoop::WriteRound(Round& round) {
       }
       for (size_t i = 0; i < jobs.size(); ++i) {
         const auto& totals = (*replies)[i].items;
-        if (totals.size() >= 2) farm_->ApplyTotals(jobs[i], totals[0].integer, totals[1].integer, round.now_ms);
+        if (totals.size() >= 2)
+          farm_->ApplyTotals(jobs[i], totals[0].integer, totals[1].integer, round.now_ms);
       }
       CountCommits(round.batch);
-      for (size_t i = 0; i < round.first_done.size(); ++i) round.first_done[i]((*replies)[jobs.size() + i]);
+      for (size_t i = 0; i < round.first_done.size(); ++i)
+        round.first_done[i]((*replies)[jobs.size() + i]);
       std::lock_guard lock(mutex_);
       health_ = absl::OkStatus();
       return true;
@@ -211,7 +218,8 @@ void FarmLoop::Publish(int64_t now_ms) {
 void FarmLoop::TellWatchers(int64_t now_ms) {
   if (now_ms - told_ms_ < kTellEveryMs) return;
   told_ms_ = now_ms;
-  const bool all = now_ms - told_all_ms_ >= kTellAllEveryMs;  // both sides then know that the other lives
+  const bool all =
+      now_ms - told_all_ms_ >= kTellAllEveryMs;  // both sides then know that the other lives
   if (all) told_all_ms_ = now_ms;
   for (auto watcher = watchers_.begin(); watcher != watchers_.end();) {
     const bool due = all || to_watch_.count(watcher->first) != 0;
@@ -222,7 +230,8 @@ void FarmLoop::TellWatchers(int64_t now_ms) {
   to_watch_.clear();
 }
 
-// While Redis is away nothing new is durable; what can be said is why. Gone with the next view of each job.
+// While Redis is away nothing new is durable; what can be said is why. Gone with the next view of
+// each job.
 void FarmLoop::ShowTrouble(const absl::Status& trouble) {
   const auto in_trouble = [&](const v1::Job& job) {
     auto view = std::make_shared<v1::Job>(job);
@@ -233,16 +242,19 @@ void FarmLoop::ShowTrouble(const absl::Status& trouble) {
     std::lock_guard lock(mutex_);
     health_ = trouble;
     for (auto& [id, view] : views_) {
-      if (view->ended_unix_ms() == 0 && view->trouble() != Message(trouble)) view = in_trouble(*view);
+      if (view->ended_unix_ms() == 0 && view->trouble() != Message(trouble))
+        view = in_trouble(*view);
     }
   }
   TellWatchers(clock_.UnixMs());
 }
 
 void FarmLoop::Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
-                      const std::string& request_id, std::function<void(absl::StatusOr<std::string>)> done) {
+                      const std::string& request_id,
+                      std::function<void(absl::StatusOr<std::string>)> done) {
   Post([=, this](Round& round) {
-    round.first.push_back(store::FarmStore::Submit(farm_->epoch(), job_id, spec, variants, round.now_ms, request_id));
+    round.first.push_back(
+        store::FarmStore::Submit(farm_->epoch(), job_id, spec, variants, round.now_ms, request_id));
     round.first_done.push_back([=, this, &round](const store::RedisReply& reply) {
       if (reply.text == job_id) farm_->AddJob(job_id, spec, variants, clock_.UnixMs());
       round.when_durable.push_back([done, id = reply.text] { done(id); });
@@ -287,17 +299,20 @@ void FarmLoop::Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& he
   });
 }
 
-void FarmLoop::Receive(std::shared_ptr<WorkerStream> stream, const std::string& worker_id, v1::WorkerMessage message) {
+void FarmLoop::Receive(std::shared_ptr<WorkerStream> stream, const std::string& worker_id,
+                       v1::WorkerMessage message) {
   const int64_t received_ms = clock_.SteadyMs();
   Post([=, this, message = std::move(message)](Round& round) {
     const auto current = streams_.find(worker_id);
-    if (current == streams_.end() || current->second != stream) return;  // an older stream of this worker
+    if (current == streams_.end() || current->second != stream)
+      return;  // an older stream of this worker
     if (message.has_heartbeat()) farm_->Heartbeat(worker_id, message.heartbeat(), round.now_ms);
     if (message.has_draining()) farm_->Drain(worker_id);
     if (!message.has_turn()) return;
     v1::SchedulerMessage ack;
     ack.mutable_turn_ack()->set_turn(message.turn().turn());
-    for (const uint64_t token : farm_->TakeOutcomes(worker_id, message.turn(), round.now_ms, round.batch)) {
+    for (const uint64_t token :
+         farm_->TakeOutcomes(worker_id, message.turn(), round.now_ms, round.batch)) {
       ack.mutable_turn_ack()->add_stale_tokens(token);
     }
     round.when_durable.push_back([=, this] {
@@ -326,7 +341,8 @@ std::shared_ptr<const v1::Job> FarmLoop::Job(const std::string& id) const {
 std::vector<std::shared_ptr<const v1::Job>> FarmLoop::NewestJobs(size_t limit) const {
   std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<const v1::Job>> jobs;
-  for (auto id = view_order_.rbegin(); id != view_order_.rend() && jobs.size() < limit; ++id) jobs.push_back(views_.at(*id));
+  for (auto id = view_order_.rbegin(); id != view_order_.rend() && jobs.size() < limit; ++id)
+    jobs.push_back(views_.at(*id));
   return jobs;
 }
 

@@ -1,6 +1,7 @@
-// The one thread that owns the Farm. Everything that happens is posted to it; it takes all that has come, lets
-// the Farm decide, writes the batch to Redis in one round trip, and only then tells anyone (I2). While Redis is
-// away it keeps the batch and tries again; what it holds is lost with the process, and was promised to no one.
+// The one thread that owns the Farm. Everything that happens is posted to it; it takes all that has
+// come, lets the Farm decide, writes the batch to Redis in one round trip, and only then tells
+// anyone (I2). While Redis is away it keeps the batch and tries again; what it holds is lost with
+// the process, and was promised to no one.
 #pragma once
 
 #include <atomic>
@@ -29,13 +30,13 @@ class WorkerStream {
   virtual void Send(const v1::SchedulerMessage& message) = 0;
 };
 
-// A client that watches a job. Called on the loop's thread: after a change, at most every 100 ms, and at least
-// every 500 ms; after an ended job never again.
+// A client that watches a job. Called on the loop's thread: after a change, at most every 100 ms,
+// and at least every 500 ms; after an ended job never again.
 using JobWatcher = std::function<bool(const v1::Job& job)>;  // false: gone
 
 struct LoopOptions {
   FarmOptions farm;
-  std::string name;             // of this scheduler, unlike any other's
+  std::string name;  // of this scheduler, unlike any other's
   int leader_ttl_ms = 3'000;
   uint32_t heartbeat_ms = 3'000;
 };
@@ -54,15 +55,17 @@ class FarmLoop {
   bool lost_lead() const { return lost_lead_.load(); }
 
   using Done = std::function<void(absl::Status)>;
-  // `done` is called when the job is durable, with its id (an earlier one's where the request was seen before).
-  void Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants, const std::string& request_id,
-              std::function<void(absl::StatusOr<std::string>)> done);
+  // `done` is called when the job is durable, with its id (an earlier one's where the request was
+  // seen before).
+  void Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
+              const std::string& request_id, std::function<void(absl::StatusOr<std::string>)> done);
   void Cancel(const std::string& job_id, Done done);
   void Watch(const std::string& job_id, JobWatcher watcher, Done not_found);
 
   // A stream that says hello again under the same id takes the older one's place.
   void Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& hello);
-  void Receive(std::shared_ptr<WorkerStream> stream, const std::string& worker_id, v1::WorkerMessage message);
+  void Receive(std::shared_ptr<WorkerStream> stream, const std::string& worker_id,
+               v1::WorkerMessage message);
   void Disconnect(const WorkerStream* stream, const std::string& worker_id);
 
   // What was durable at the last round; any thread. Null where there is no such job.

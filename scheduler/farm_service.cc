@@ -1,6 +1,5 @@
 #include "scheduler/farm_service.h"
 
-
 #include "base/hash.h"
 #include "plan/plan.h"
 #include "scheduler/output_reader.h"
@@ -19,17 +18,20 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const abs
 }
 
 absl::Status NoJob(const std::string& id) {
-  return absl::NotFoundError(absl::StrCat("there is no job \"", id, "\"; `tiltshift list` shows the jobs"));
+  return absl::NotFoundError(
+      absl::StrCat("there is no job \"", id, "\"; `tiltshift list` shows the jobs"));
 }
 
-// Where a request id is given the job's id follows from it, so that a repeat finds the same submission.
+// Where a request id is given the job's id follows from it, so that a repeat finds the same
+// submission.
 std::string NewJobId(const std::string& request_id) {
   if (!request_id.empty()) return "j" + Sha256Hex("request " + request_id).substr(0, 15);
   return "j" + RandomHex(8).substr(0, 15);
 }
 
 // A repeat must be the same request: the spec that is stored under the id is the one it asks for.
-absl::Status StoreSubmission(store::BlobStore& blobs, const std::string& job_id, const v1::JobSpec& spec) {
+absl::Status StoreSubmission(store::BlobStore& blobs, const std::string& job_id,
+                             const v1::JobSpec& spec) {
   const std::string key = absl::StrCat("jobs/", job_id, "/spec.binpb");
   const std::string bytes = spec.SerializeAsString();
   TS_ASSIGN_OR_RETURN(const bool created, blobs.PutIfAbsent(key, bytes));
@@ -45,34 +47,38 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
 }
 
-grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* context, const v1::SubmitRequest* request,
+grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* context,
+                                              const v1::SubmitRequest* request,
                                               v1::SubmitResponse* response) {
   const auto start = std::chrono::steady_clock::now();
   if (const absl::Status health = loop_.Health(); !health.ok()) {
     return Answer(context, Annotate(health, "nothing was accepted, try again soon"));
   }
   if (request->request_id().size() > kLongestRequestId) {
-    return Answer(context, absl::InvalidArgumentError(absl::StrCat("request_id: longer than ", kLongestRequestId)));
+    return Answer(context, absl::InvalidArgumentError(
+                               absl::StrCat("request_id: longer than ", kLongestRequestId)));
   }
   const auto plan = plan::Plan::Create(request->spec());
   if (!plan.ok()) return Answer(context, plan.status());
   const std::string job_id = NewJobId(request->request_id());
-  if (const auto stored = StoreSubmission(blobs_, job_id, plan->spec()); !stored.ok()) return Answer(context, stored);
+  if (const auto stored = StoreSubmission(blobs_, job_id, plan->spec()); !stored.ok())
+    return Answer(context, stored);
 
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   response->set_variants(plan->count());
   loop_.Submit(job_id, plan->spec(), plan->count(), request->request_id(),
                [this, reactor, response, start](absl::StatusOr<std::string> id) {
                  if (id.ok()) response->set_job_id(*id);
-                 const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+                 const std::chrono::duration<double> taken =
+                     std::chrono::steady_clock::now() - start;
                  metrics_.submit_seconds.Observe(taken.count());
                  reactor->Finish(ToGrpc(id.status()));
                });
   return reactor;
 }
 
-grpc::ServerUnaryReactor* FarmService::GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
-                                              v1::Job* response) {
+grpc::ServerUnaryReactor* FarmService::GetJob(grpc::CallbackServerContext* context,
+                                              const v1::GetJobRequest* request, v1::Job* response) {
   const auto start = std::chrono::steady_clock::now();
   const auto job = loop_.Job(request->job_id());
   if (job == nullptr) return Answer(context, NoJob(request->job_id()));
@@ -82,10 +88,13 @@ grpc::ServerUnaryReactor* FarmService::GetJob(grpc::CallbackServerContext* conte
   return Answer(context, absl::OkStatus());
 }
 
-grpc::ServerUnaryReactor* FarmService::ListJobs(grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
+grpc::ServerUnaryReactor* FarmService::ListJobs(grpc::CallbackServerContext* context,
+                                                const v1::ListJobsRequest* request,
                                                 v1::ListJobsResponse* response) {
   const uint32_t limit = request->limit() == 0 ? 100 : request->limit();
-  if (limit > kMostListed) return Answer(context, absl::InvalidArgumentError(absl::StrCat("limit: more than ", kMostListed)));
+  if (limit > kMostListed)
+    return Answer(context,
+                  absl::InvalidArgumentError(absl::StrCat("limit: more than ", kMostListed)));
   for (const auto& job : loop_.NewestJobs(limit)) {
     v1::Job& listed = *response->add_jobs();
     listed = *job;
@@ -95,28 +104,33 @@ grpc::ServerUnaryReactor* FarmService::ListJobs(grpc::CallbackServerContext* con
   return Answer(context, absl::OkStatus());
 }
 
-grpc::ServerWriteReactor<v1::Job>* FarmService::WatchJob(grpc::CallbackServerContext*, const v1::GetJobRequest* request) {
+grpc::ServerWriteReactor<v1::Job>* FarmService::WatchJob(grpc::CallbackServerContext*,
+                                                         const v1::GetJobRequest* request) {
   return WatchReactor::Start(loop_, request->job_id());
 }
 
 grpc::ServerUnaryReactor* FarmService::CancelJob(grpc::CallbackServerContext* context,
-                                                 const v1::CancelJobRequest* request, v1::Job* response) {
+                                                 const v1::CancelJobRequest* request,
+                                                 v1::Job* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  loop_.Cancel(request->job_id(), [this, reactor, response, id = request->job_id()](absl::Status status) {
-    const auto job = loop_.Job(id);
-    if (status.ok() && job != nullptr) *response = *job;
-    reactor->Finish(ToGrpc(status));
-  });
+  loop_.Cancel(request->job_id(),
+               [this, reactor, response, id = request->job_id()](absl::Status status) {
+                 const auto job = loop_.Job(id);
+                 if (status.ok() && job != nullptr) *response = *job;
+                 reactor->Finish(ToGrpc(status));
+               });
   return reactor;
 }
 
-grpc::ServerWriteReactor<v1::OutputPiece>* FarmService::ReadOutputs(grpc::CallbackServerContext*,
-                                                                    const v1::ReadOutputsRequest* request) {
+grpc::ServerWriteReactor<v1::OutputPiece>* FarmService::ReadOutputs(
+    grpc::CallbackServerContext*, const v1::ReadOutputsRequest* request) {
   const auto job = loop_.Job(request->job_id());
-  return new OutputReader(blobs_, *request, job == nullptr ? NoJob(request->job_id()) : absl::OkStatus());
+  return new OutputReader(blobs_, *request,
+                          job == nullptr ? NoJob(request->job_id()) : absl::OkStatus());
 }
 
-grpc::ServerUnaryReactor* FarmService::ListWorkers(grpc::CallbackServerContext* context, const v1::ListWorkersRequest*,
+grpc::ServerUnaryReactor* FarmService::ListWorkers(grpc::CallbackServerContext* context,
+                                                   const v1::ListWorkersRequest*,
                                                    v1::ListWorkersResponse* response) {
   for (auto& worker : loop_.Workers()) *response->add_workers() = std::move(worker);
   return Answer(context, absl::OkStatus());

@@ -11,8 +11,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// Turns the wheels of a Farm by hand, with a Redis that is a set of committed indices a job: it refuses nothing
-// twice and counts every commit.
+// Turns the wheels of a Farm by hand, with a Redis that is a set of committed indices a job: it
+// refuses nothing twice and counts every commit.
 class Wheel {
  public:
   explicit Wheel(FarmOptions options = {}) : options_(options), farm_(options, 1) {}
@@ -25,7 +25,8 @@ class Wheel {
   }
 
   // A turn: what is done under `token`, and how many leases are wanted. The leases that come of it.
-  std::vector<v1::Lease> Turn(const std::string& worker, uint32_t want, const std::vector<v1::Outcome>& outcomes = {}) {
+  std::vector<v1::Lease> Turn(const std::string& worker, uint32_t want,
+                              const std::vector<v1::Outcome>& outcomes = {}) {
     v1::Turn turn;
     turn.set_want_leases(want);
     for (const auto& outcome : outcomes) *turn.add_outcomes() = outcome;
@@ -36,7 +37,8 @@ class Wheel {
     Apply(batch);
     std::vector<v1::Lease> leases;
     for (const auto& message : messages) {
-      if (message.worker_id == worker && message.message.has_lease()) leases.push_back(message.message.lease());
+      if (message.worker_id == worker && message.message.has_lease())
+        leases.push_back(message.message.lease());
       if (message.message.has_revoke()) revoked.push_back(message.message.revoke().token());
     }
     return leases;
@@ -164,7 +166,8 @@ TEST(Farm, HeartbeatsKeepALease) {
   EXPECT_THAT(wheel.revoked, IsEmpty());
   v1::Heartbeat foreign;
   foreign.add_held_tokens(lease.token());
-  wheel.farm_.Heartbeat("other", foreign, wheel.now_ms + 100'000);  // nobody keeps another's lease alive
+  wheel.farm_.Heartbeat("other", foreign,
+                        wheel.now_ms + 100'000);  // nobody keeps another's lease alive
   wheel.now_ms += wheel.options_.lease_ttl_ms;
   wheel.Turn("w", 1);
   EXPECT_THAT(wheel.revoked, ElementsAre(lease.token()));
@@ -269,26 +272,30 @@ TEST(Farm, RestoreKeepsLeasesAndProgress) {
   EXPECT_EQ(next[0].token(), 42u);
 }
 
-// Safety first (Apply checks that nothing commits twice), then, when the faults stop, liveness: every job ends.
+// Safety first (Apply checks that nothing commits twice), then, when the faults stop, liveness:
+// every job ends.
 TEST(FarmChaos, AnySeedEndsEveryJobOnce) {
   for (unsigned seed = 1; seed <= 60; ++seed) {
     std::mt19937 random(seed);
     auto chance = [&](int percent) { return static_cast<int>(random() % 100) < percent; };
     Wheel wheel;
-    for (const char* job : {"a", "b", "c"}) wheel.farm_.AddJob(job, {}, 1 + random() % 200, wheel.now_ms);
+    for (const char* job : {"a", "b", "c"})
+      wheel.farm_.AddJob(job, {}, 1 + random() % 200, wheel.now_ms);
     std::map<std::string, std::vector<v1::Lease>> held;
     std::vector<v1::Outcome> late;
     int generation = 0;
     for (int turn = 0; turn < 3000; ++turn) {
       const bool calm = turn > 1500;
-      const std::string worker = "w" + std::to_string(random() % 4) + (calm ? "" : "-" + std::to_string(generation));
+      const std::string worker =
+          "w" + std::to_string(random() % 4) + (calm ? "" : "-" + std::to_string(generation));
       if (!calm && chance(3)) ++generation;  // all workers die and come back under new names
       wheel.Connect(worker, 1 + random() % 3);
       std::vector<v1::Outcome> outcomes;
       for (const auto& lease : held[worker]) {
-        if (!calm && chance(15)) continue;                                     // lost
-        if (!calm && chance(10)) late.push_back(Done(lease));                  // and delivered again, much later
-        outcomes.push_back(!calm && chance(5) ? Failed(lease, lease.range().first()) : Done(lease, 0.01));
+        if (!calm && chance(15)) continue;                     // lost
+        if (!calm && chance(10)) late.push_back(Done(lease));  // and delivered again, much later
+        outcomes.push_back(!calm && chance(5) ? Failed(lease, lease.range().first())
+                                              : Done(lease, 0.01));
         if (outcomes.back().failed_size() > 0) outcomes.back().set_released(true);
       }
       if (!late.empty() && chance(20)) {
@@ -301,7 +308,8 @@ TEST(FarmChaos, AnySeedEndsEveryJobOnce) {
     for (const char* job : {"a", "b", "c"}) {
       const v1::Job view = wheel.View(job);
       ASSERT_NE(view.ended_unix_ms(), 0) << "seed " << seed << ": job " << job << " never ended";
-      ASSERT_EQ(wheel.committed[job].size() + wheel.failed[job].size(), view.variants()) << "seed " << seed;
+      ASSERT_EQ(wheel.committed[job].size() + wheel.failed[job].size(), view.variants())
+          << "seed " << seed;
     }
   }
 }

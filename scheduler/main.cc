@@ -30,19 +30,39 @@ struct Options {
 constexpr char kExamples[] =
     "Examples:\n"
     "  tiltshift-scheduler --blobs /srv/tiltshift\n"
-    "  tiltshift-scheduler --listen unix:/run/farm.sock --redis unix:/run/redis.sock --blobs blobs --metrics 127.0.0.1:9100\n";
+    "  tiltshift-scheduler --listen unix:/run/farm.sock --redis unix:/run/redis.sock --blobs blobs "
+    "--metrics 127.0.0.1:9100\n";
 
 void AddOptions(CLI::App& app, Options& options) {
   app.footer(kExamples);
-  app.add_option("--listen", options.listen, "host:port or unix:PATH to serve on; loopback only, there is no authentication yet")->capture_default_str();
-  app.add_option("--redis", options.redis, "host:port or unix:PATH of a Redis 7 or newer")->capture_default_str();
-  app.add_option("--blobs", options.blobs, "folder of the blob store: submissions, outputs, manifests")->required();
+  app.add_option(
+         "--listen", options.listen,
+         "host:port or unix:PATH to serve on; loopback only, there is no authentication yet")
+      ->capture_default_str();
+  app.add_option("--redis", options.redis, "host:port or unix:PATH of a Redis 7 or newer")
+      ->capture_default_str();
+  app.add_option("--blobs", options.blobs,
+                 "folder of the blob store: submissions, outputs, manifests")
+      ->required();
   app.add_option("--metrics", options.metrics, "host:port for Prometheus' /metrics; empty: none");
-  app.add_option("--lease-ttl-ms", options.loop.farm.lease_ttl_ms, "a lease that no heartbeat names for so long is given to another worker")->capture_default_str()->check(CLI::Range(100, 3'600'000));
-  app.add_option("--heartbeat-ms", options.loop.heartbeat_ms, "how often workers say that they live")->capture_default_str()->check(CLI::Range(10, 600'000));
-  app.add_option("--leader-ttl-ms", options.loop.leader_ttl_ms, "another scheduler may lead when this one was silent for so long")->capture_default_str()->check(CLI::Range(100, 600'000));
-  app.add_option("--lease-seconds", options.loop.farm.target_lease_ms, "work that a lease should hold")->capture_default_str()->transform([](const std::string& s) { return s + "000"; });
-  app.add_option("--log-level", options.log_level, "debug, info, warn, error")->capture_default_str();
+  app.add_option("--lease-ttl-ms", options.loop.farm.lease_ttl_ms,
+                 "a lease that no heartbeat names for so long is given to another worker")
+      ->capture_default_str()
+      ->check(CLI::Range(100, 3'600'000));
+  app.add_option("--heartbeat-ms", options.loop.heartbeat_ms,
+                 "how often workers say that they live")
+      ->capture_default_str()
+      ->check(CLI::Range(10, 600'000));
+  app.add_option("--leader-ttl-ms", options.loop.leader_ttl_ms,
+                 "another scheduler may lead when this one was silent for so long")
+      ->capture_default_str()
+      ->check(CLI::Range(100, 600'000));
+  app.add_option("--lease-seconds", options.loop.farm.target_lease_ms,
+                 "work that a lease should hold")
+      ->capture_default_str()
+      ->transform([](const std::string& s) { return s + "000"; });
+  app.add_option("--log-level", options.log_level, "debug, info, warn, error")
+      ->capture_default_str();
 }
 
 // I7: without authentication nobody beyond this machine may ask for anything.
@@ -55,8 +75,10 @@ bool IsLoopback(const std::string& address) {
 
 absl::Status Serve(const Options& options) {
   if (!IsLoopback(options.listen) || !(options.metrics.empty() || IsLoopback(options.metrics))) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "this version has no authentication, so it serves loopback addresses only: 127.0.0.1:PORT or unix:PATH, not ", options.listen, " ", options.metrics));
+    return absl::InvalidArgumentError(
+        absl::StrCat("this version has no authentication, so it serves loopback addresses only: "
+                     "127.0.0.1:PORT or unix:PATH, not ",
+                     options.listen, " ", options.metrics));
   }
   TS_ASSIGN_OR_RETURN(auto blobs, store::OpenFileBlobStore(options.blobs));
   monitoring::Registry registry;
@@ -65,7 +87,8 @@ absl::Status Serve(const Options& options) {
 
   LoopOptions loop_options = options.loop;
   loop_options.name = absl::StrCat("scheduler-", getpid(), "-", RandomHex(4));
-  FarmLoop loop(loop_options, std::make_unique<store::FarmStore>(options.redis), RealClock(), metrics);
+  FarmLoop loop(loop_options, std::make_unique<store::FarmStore>(options.redis), RealClock(),
+                metrics);
   const absl::Status started = loop.Start([] { return g_stop != 0; });
   if (absl::IsCancelled(started)) return absl::OkStatus();
   TS_RETURN_IF_ERROR(started);
@@ -80,7 +103,8 @@ absl::Status Serve(const Options& options) {
   builder.RegisterService(&worker_service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen, "; is another scheduler there?"));
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options.listen, "; is another scheduler there?"));
   }
   spdlog::info("serving on {}", options.listen);
   while (g_stop == 0 && !loop.lost_lead()) usleep(50'000);
@@ -97,7 +121,8 @@ absl::Status Serve(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace tiltshift::scheduler;
-  CLI::App app{"Plans jobs, leases them to workers, keeps their progress in Redis.", "tiltshift-scheduler"};
+  CLI::App app{"Plans jobs, leases them to workers, keeps their progress in Redis.",
+               "tiltshift-scheduler"};
   Options options;
   AddOptions(app, options);
   CLI11_PARSE(app, argc, argv);

@@ -15,7 +15,8 @@ constexpr size_t kPieceBytes = 1 << 20;  // below gRPC's limit of 4 MB a message
 
 }  // namespace
 
-OutputReader::OutputReader(store::BlobStore& blobs, v1::ReadOutputsRequest request, const absl::Status& job)
+OutputReader::OutputReader(store::BlobStore& blobs, v1::ReadOutputsRequest request,
+                           const absl::Status& job)
     : blobs_(blobs), request_(std::move(request)) {
   absl::Status status = job;
   if (status.ok()) status = ReadManifest();
@@ -26,11 +27,13 @@ OutputReader::OutputReader(store::BlobStore& blobs, v1::ReadOutputsRequest reque
   }
 }
 
-// Attempts may have left several lines for a variant: their bytes are the same (I4), so the first will do.
+// Attempts may have left several lines for a variant: their bytes are the same (I4), so the first
+// will do.
 absl::Status OutputReader::ReadManifest() {
   const uint64_t first = request_.range().first();
   const uint64_t count = request_.range().count();
-  TS_ASSIGN_OR_RETURN(const auto keys, blobs_.List(absl::StrCat("jobs/", request_.job_id(), "/manifest/")));
+  TS_ASSIGN_OR_RETURN(const auto keys,
+                      blobs_.List(absl::StrCat("jobs/", request_.job_id(), "/manifest/")));
   std::map<uint64_t, v1::OutputInfo> by_index;
   for (const std::string& key : keys) {
     TS_ASSIGN_OR_RETURN(const std::string part, blobs_.Get(key));
@@ -40,7 +43,8 @@ absl::Status OutputReader::ReadManifest() {
         return absl::DataLossError(absl::StrCat("manifest part ", key, " holds a damaged line"));
       }
       const uint64_t index = info.index();
-      if (index >= first && (count == 0 || index - first < count)) by_index.emplace(index, std::move(info));
+      if (index >= first && (count == 0 || index - first < count))
+        by_index.emplace(index, std::move(info));
     }
   }
   for (auto& [index, info] : by_index) infos_.push_back(std::move(info));
@@ -60,7 +64,8 @@ absl::Status OutputReader::Next() {
   bytes_.clear();
   sent_ = 0;
   if (request_.info_only()) return absl::OkStatus();
-  TS_ASSIGN_OR_RETURN(bytes_, blobs_.Get(absl::StrCat("jobs/", request_.job_id(), "/outputs/", piece_.info().name())));
+  TS_ASSIGN_OR_RETURN(bytes_, blobs_.Get(absl::StrCat("jobs/", request_.job_id(), "/outputs/",
+                                                      piece_.info().name())));
   return absl::OkStatus();
 }
 

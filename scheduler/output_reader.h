@@ -1,5 +1,5 @@
-// One ReadOutputs call: the job's committed outputs by rising index, an `info` and then the bytes in pieces.
-// Reads the manifest parts once, a picture at a time after that.
+// One ReadOutputs call: the job's committed outputs by rising index, an `info` and then the bytes
+// in pieces. Reads the manifest parts once, a picture at a time after that.
 #pragma once
 
 #include <deque>
@@ -26,7 +26,7 @@ class OutputReader : public grpc::ServerWriteReactor<v1::OutputPiece> {
   store::BlobStore& blobs_;
   const v1::ReadOutputsRequest request_;
   std::deque<v1::OutputInfo> infos_;
-  std::string bytes_;   // of the picture being sent
+  std::string bytes_;  // of the picture being sent
   size_t sent_ = 0;
   v1::OutputPiece piece_;
 };

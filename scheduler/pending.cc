@@ -59,7 +59,8 @@ std::vector<Range> Pending::TakeWithin(const Range& within) {
 }
 
 bool Pending::AnyReady(int64_t now_ms) const {
-  return std::any_of(ranges_.begin(), ranges_.end(), [&](const auto& r) { return r.second.ready_ms <= now_ms; });
+  return std::any_of(ranges_.begin(), ranges_.end(),
+                     [&](const auto& r) { return r.second.ready_ms <= now_ms; });
 }
 
 void Pending::Clear() {
@@ -67,11 +68,13 @@ void Pending::Clear() {
   count_ = 0;
 }
 
-void AddMissing(uint64_t variants, std::string_view done_bits, std::string_view failed_bits, Pending& pending) {
+void AddMissing(uint64_t variants, std::string_view done_bits, std::string_view failed_bits,
+                Pending& pending) {
   auto byte = [](std::string_view bits, uint64_t at) {
     return at < bits.size() ? static_cast<unsigned char>(bits[at]) : 0u;
   };
-  const uint64_t known = std::max(done_bits.size(), failed_bits.size()) * 8;  // beyond: nothing is set
+  const uint64_t known =
+      std::max(done_bits.size(), failed_bits.size()) * 8;  // beyond: nothing is set
   Range open{0, 0};
   auto close = [&] {
     pending.Add({open, 0, 0});

@@ -1,5 +1,5 @@
-// The variants of a job that wait for a worker: contiguous ranges, each with how often a worker was lost over it
-// and when it may be tried again. Costs its ranges, not its variants.
+// The variants of a job that wait for a worker: contiguous ranges, each with how often a worker was
+// lost over it and when it may be tried again. Costs its ranges, not its variants.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,12 @@ class Pending {
  public:
   void Add(const PendingRange& range);
 
-  // The lowest variants that are ready: at most `most` of them, as one range; what lost workers before comes in
-  // ever smaller pieces (halved each time), so that one bad variant is found.
+  // The lowest variants that are ready: at most `most` of them, as one range; what lost workers
+  // before comes in ever smaller pieces (halved each time), so that one bad variant is found.
   std::optional<PendingRange> Take(uint64_t most, int64_t now_ms);
 
-  // What of `within` is waiting, taken out: of a lease that a restarted scheduler finds in the store.
+  // What of `within` is waiting, taken out: of a lease that a restarted scheduler finds in the
+  // store.
   std::vector<Range> TakeWithin(const Range& within);
 
   uint64_t count() const { return count_; }
@@ -41,7 +42,9 @@ class Pending {
   uint64_t count_ = 0;
 };
 
-// 0 .. variants - 1 without the bits set in either bitmap (bit i is bit 7 - i % 8 of byte i / 8, as Redis has it).
-void AddMissing(uint64_t variants, std::string_view done_bits, std::string_view failed_bits, Pending& pending);
+// 0 .. variants - 1 without the bits set in either bitmap (bit i is bit 7 - i % 8 of byte i / 8, as
+// Redis has it).
+void AddMissing(uint64_t variants, std::string_view done_bits, std::string_view failed_bits,
+                Pending& pending);
 
 }  // namespace tiltshift::scheduler

@@ -1,5 +1,5 @@
-// One WatchJob call: the newest view of the job, sent when the last one is through; the client's slowness costs
-// no memory, it only sees fewer of them.
+// One WatchJob call: the newest view of the job, sent when the last one is through; the client's
+// slowness costs no memory, it only sees fewer of them.
 #pragma once
 
 #include <memory>

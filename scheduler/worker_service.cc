@@ -10,8 +10,8 @@ constexpr size_t kMostQueued = 10'000;  // messages a worker may be behind
 constexpr size_t kLongestWorkerId = 128;
 constexpr uint32_t kProtocol = 1;
 
-// gRPC owns the reactor until OnDone; the loop holds the stream. The stream outlives the reactor and then drops
-// what is sent.
+// gRPC owns the reactor until OnDone; the loop holds the stream. The stream outlives the reactor
+// and then drops what is sent.
 class SessionReactor;
 
 class SessionStream : public WorkerStream {
@@ -30,7 +30,8 @@ class SessionStream : public WorkerStream {
 
 class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::SchedulerMessage> {
  public:
-  explicit SessionReactor(FarmLoop& loop) : loop_(loop), stream_(std::make_shared<SessionStream>(this)) {
+  explicit SessionReactor(FarmLoop& loop)
+      : loop_(loop), stream_(std::make_shared<SessionStream>(this)) {
     StartRead(&incoming_);
   }
 
@@ -79,11 +80,17 @@ class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Sch
   bool Greet() {
     const v1::Hello& hello = incoming_.hello();
     std::string wrong;
-    if (!incoming_.has_hello()) wrong = "the first message must be hello";
-    else if (hello.protocol() != kProtocol) wrong = absl::StrCat("protocol ", hello.protocol(), " is not ", kProtocol, "; use a worker of this scheduler's version");
-    else if (hello.worker_id().empty() || hello.worker_id().size() > kLongestWorkerId) wrong = absl::StrCat("worker_id: 1 to ", kLongestWorkerId, " characters");
-    else if (hello.worker_id().find_first_of(" \t\r\n") != std::string::npos) wrong = "worker_id: holds white space";
-    else if (hello.slots() == 0) wrong = "slots: a worker needs at least one";
+    if (!incoming_.has_hello())
+      wrong = "the first message must be hello";
+    else if (hello.protocol() != kProtocol)
+      wrong = absl::StrCat("protocol ", hello.protocol(), " is not ", kProtocol,
+                           "; use a worker of this scheduler's version");
+    else if (hello.worker_id().empty() || hello.worker_id().size() > kLongestWorkerId)
+      wrong = absl::StrCat("worker_id: 1 to ", kLongestWorkerId, " characters");
+    else if (hello.worker_id().find_first_of(" \t\r\n") != std::string::npos)
+      wrong = "worker_id: holds white space";
+    else if (hello.slots() == 0)
+      wrong = "slots: a worker needs at least one";
     if (!wrong.empty()) {
       End({grpc::StatusCode::INVALID_ARGUMENT, wrong});
       return false;
@@ -116,7 +123,8 @@ void SessionStream::Send(const v1::SchedulerMessage& message) {
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::WorkerMessage, v1::SchedulerMessage>* WorkerService::Session(grpc::CallbackServerContext*) {
+grpc::ServerBidiReactor<v1::WorkerMessage, v1::SchedulerMessage>* WorkerService::Session(
+    grpc::CallbackServerContext*) {
   return new SessionReactor(loop_);
 }
 

@@ -14,7 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Output names may hold any character a file name may; what must not happen is a way out of the root.
+// Output names may hold any character a file name may; what must not happen is a way out of the
+// root.
 absl::Status CheckKey(const std::string& key) {
   const auto bad = absl::InvalidArgumentError(absl::StrCat("\"", key, "\" is no blob key"));
   if (key.empty() || key.size() > 1024 || key[0] == '/') return bad;
@@ -46,21 +47,24 @@ class FileBlobStore : public BlobStore {
     TS_RETURN_IF_ERROR(CheckKey(prefix));
     std::vector<std::string> keys;
     std::error_code error;
-    for (fs::recursive_directory_iterator it(Path(prefix), error), end; it != end; it.increment(error)) {
+    for (fs::recursive_directory_iterator it(Path(prefix), error), end; it != end;
+         it.increment(error)) {
       const std::string name = it->path().filename().string();
       if (it->is_regular_file() && name.find(".tmp-") == std::string::npos) {
         keys.push_back(it->path().lexically_relative(root_).string());
       }
       if (error) break;
     }
-    if (error && error.value() != ENOENT) return ErrnoStatus(error.value(), "cannot list", Path(prefix));
+    if (error && error.value() != ENOENT)
+      return ErrnoStatus(error.value(), "cannot list", Path(prefix));
     std::sort(keys.begin(), keys.end());
     return keys;
   }
 
   absl::Status Delete(const std::string& key) override {
     TS_RETURN_IF_ERROR(CheckKey(key));
-    if (unlink(Path(key).c_str()) != 0 && errno != ENOENT) return ErrnoStatus(errno, "cannot delete", Path(key));
+    if (unlink(Path(key).c_str()) != 0 && errno != ENOENT)
+      return ErrnoStatus(errno, "cannot delete", Path(key));
     return absl::OkStatus();
   }
 

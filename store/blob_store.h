@@ -1,5 +1,5 @@
-// Where everything big lives: outputs, manifests, submissions. Keys are relative paths of [A-Za-z0-9._-]
-// parts and '/'. Written whole or not at all; the first writer of a key wins.
+// Where everything big lives: outputs, manifests, submissions. Keys are relative paths of
+// [A-Za-z0-9._-] parts and '/'. Written whole or not at all; the first writer of a key wins.
 //
 // Layout:  jobs/<job id>/spec.binpb                                    the submission
 //          jobs/<job id>/outputs/<output name>                         a picture
@@ -21,7 +21,8 @@ class BlobStore {
   virtual ~BlobStore() = default;
 
   // true: written. false: the key was there and is kept. Durable when it returns.
-  // ResourceExhausted (full), PermissionDenied (read-only): say so to a person; Unavailable: try again.
+  // ResourceExhausted (full), PermissionDenied (read-only): say so to a person; Unavailable: try
+  // again.
   virtual absl::StatusOr<bool> PutIfAbsent(const std::string& key, std::string_view bytes) = 0;
   virtual absl::StatusOr<std::string> Get(const std::string& key) = 0;
   // Keys that start with `prefix` (a folder, ending in '/'), sorted.

@@ -17,7 +17,8 @@ TEST(FileBlobStore, FirstWriterWinsAndListsAreSorted) {
   EXPECT_FALSE(*(*store)->PutIfAbsent("jobs/j/outputs/b c.png", "2"));
   EXPECT_EQ(*(*store)->Get("jobs/j/outputs/b c.png"), "1");
   EXPECT_TRUE(*(*store)->PutIfAbsent("jobs/j/outputs/a.png", "3"));
-  EXPECT_THAT(*(*store)->List("jobs/j/outputs/"), ElementsAre("jobs/j/outputs/a.png", "jobs/j/outputs/b c.png"));
+  EXPECT_THAT(*(*store)->List("jobs/j/outputs/"),
+              ElementsAre("jobs/j/outputs/a.png", "jobs/j/outputs/b c.png"));
   EXPECT_THAT(*(*store)->List("jobs/none/"), ElementsAre());
   EXPECT_TRUE((*store)->Delete("jobs/j/outputs/a.png").ok());
   EXPECT_TRUE((*store)->Delete("jobs/j/outputs/a.png").ok());
@@ -28,7 +29,8 @@ TEST(FileBlobStore, KeysStayInside) {
   auto store = OpenFileBlobStore(tests::FreshFolder());
   ASSERT_TRUE(store.ok()) << store.status();
   for (const char* key : {"", "/etc/passwd", "../x", "a/../../x", "a/./b", "a\\b", "a\nb"}) {
-    EXPECT_EQ((*store)->PutIfAbsent(key, "x").status().code(), absl::StatusCode::kInvalidArgument) << key;
+    EXPECT_EQ((*store)->PutIfAbsent(key, "x").status().code(), absl::StatusCode::kInvalidArgument)
+        << key;
     EXPECT_EQ((*store)->Get(key).status().code(), absl::StatusCode::kInvalidArgument) << key;
   }
 }

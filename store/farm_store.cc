@@ -32,7 +32,8 @@ RedisCommand Call(const char* function, const std::vector<std::string>& keys,
 
 std::map<std::string, std::string> AsMap(const RedisReply& reply) {
   std::map<std::string, std::string> fields;
-  for (size_t i = 0; i + 1 < reply.items.size(); i += 2) fields[reply.items[i].text] = reply.items[i + 1].text;
+  for (size_t i = 0; i + 1 < reply.items.size(); i += 2)
+    fields[reply.items[i].text] = reply.items[i + 1].text;
   return fields;
 }
 
@@ -44,7 +45,8 @@ Int Number(const std::string& text) {
 
 // "job first count lost worker"
 std::string LeaseRecord(const StoredLease& lease) {
-  return absl::StrCat(lease.job_id, " ", lease.first, " ", lease.count, " ", lease.lost, " ", lease.worker_id);
+  return absl::StrCat(lease.job_id, " ", lease.first, " ", lease.count, " ", lease.lost, " ",
+                      lease.worker_id);
 }
 
 StoredLease ParseLease(const std::string& token, const std::string& record) {
@@ -67,9 +69,12 @@ FarmStore::FarmStore(std::string redis_address) : client_(std::move(redis_addres
 absl::Status FarmStore::Prepare() {
   TS_ASSIGN_OR_RETURN(const RedisReply info, client_.Run({"INFO", "server"}));
   const size_t at = info.text.find("redis_version:");
-  const int major = at == std::string::npos ? 0 : Number<int>(info.text.substr(at + 14, info.text.find('.', at) - at - 14));
+  const int major = at == std::string::npos
+                        ? 0
+                        : Number<int>(info.text.substr(at + 14, info.text.find('.', at) - at - 14));
   if (major < 7) {
-    return absl::FailedPreconditionError(absl::StrCat("Redis at ", client_.address(), " is version ", major,
+    return absl::FailedPreconditionError(absl::StrCat("Redis at ", client_.address(),
+                                                      " is version ", major,
                                                       ".x; the farm's functions need 7 or newer"));
   }
   return client_.Run({"FUNCTION", "LOAD", "REPLACE", kFarmFunctions}).status();
@@ -77,10 +82,12 @@ absl::Status FarmStore::Prepare() {
 
 absl::StatusOr<uint64_t> FarmStore::Lead(const std::string& name, int ttl_ms, uint64_t epoch) {
   TS_ASSIGN_OR_RETURN(const RedisReply reply,
-                      client_.Run(Call("ts_lead", {kEpoch, kLeader}, {name, std::to_string(ttl_ms), std::to_string(epoch)})));
+                      client_.Run(Call("ts_lead", {kEpoch, kLeader},
+                                       {name, std::to_string(ttl_ms), std::to_string(epoch)})));
   if (reply.items.size() != 2) return absl::InternalError("ts_lead answered something else");
   if (reply.items[0].integer == 0) {
-    return absl::FailedPreconditionError(absl::StrCat("another scheduler leads: ", reply.items[1].text));
+    return absl::FailedPreconditionError(
+        absl::StrCat("another scheduler leads: ", reply.items[1].text));
   }
   return static_cast<uint64_t>(reply.items[0].integer);
 }
@@ -113,7 +120,8 @@ absl::StatusOr<StoredJob> FarmStore::LoadJob(const std::string& id) {
     if (job.failures.size() < kMostFailuresShown) job.failures[Number<uint64_t>(index)] = reason;
   }
   if (job.ended_ms != 0) return job;
-  for (const auto& [index, attempts] : AsMap(replies[1])) job.attempts[Number<uint64_t>(index)] = Number<uint32_t>(attempts);
+  for (const auto& [index, attempts] : AsMap(replies[1]))
+    job.attempts[Number<uint64_t>(index)] = Number<uint32_t>(attempts);
   TS_ASSIGN_OR_RETURN(const RedisReply done, client_.Run({"GET", JobKey(id) + ":done"}));
   TS_ASSIGN_OR_RETURN(const RedisReply failed, client_.Run({"GET", JobKey(id) + ":failed"}));
   job.done_bits = done.text;
@@ -129,23 +137,27 @@ absl::StatusOr<StoredFarm> FarmStore::Load() {
     farm.jobs.push_back(std::move(job));
   }
   TS_ASSIGN_OR_RETURN(const RedisReply leases, client_.Run({"HGETALL", kLeases}));
-  for (const auto& [token, record] : AsMap(leases)) farm.leases.push_back(ParseLease(token, record));
+  for (const auto& [token, record] : AsMap(leases))
+    farm.leases.push_back(ParseLease(token, record));
   TS_ASSIGN_OR_RETURN(const RedisReply token, client_.Run({"GET", kToken}));
   farm.last_token = Number<uint64_t>(token.text);
   return farm;
 }
 
-Write FarmStore::Submit(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
-                        int64_t now_ms, const std::string& request_id) {
+Write FarmStore::Submit(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec,
+                        uint64_t variants, int64_t now_ms, const std::string& request_id) {
   const bool has_request = !request_id.empty();
-  return {Call("ts_submit", {kEpoch, kJobs, JobKey(job_id), has_request ? "ts:request:" + request_id : JobKey(job_id)},
-               {std::to_string(epoch), job_id, std::to_string(now_ms), std::to_string(variants),
-                spec.SerializeAsString(), has_request ? "1" : "0"})};
+  return {Call(
+      "ts_submit",
+      {kEpoch, kJobs, JobKey(job_id), has_request ? "ts:request:" + request_id : JobKey(job_id)},
+      {std::to_string(epoch), job_id, std::to_string(now_ms), std::to_string(variants),
+       spec.SerializeAsString(), has_request ? "1" : "0"})};
 }
 
 Write FarmStore::Grant(uint64_t epoch, const StoredLease& lease, int64_t now_ms) {
   return {Call("ts_lease", {kEpoch, kLeases, kToken, JobKey(lease.job_id)},
-               {std::to_string(epoch), std::to_string(lease.token), LeaseRecord(lease), std::to_string(now_ms)})};
+               {std::to_string(epoch), std::to_string(lease.token), LeaseRecord(lease),
+                std::to_string(now_ms)})};
 }
 
 Write FarmStore::Release(uint64_t epoch, const std::vector<uint64_t>& tokens) {
@@ -154,8 +166,8 @@ Write FarmStore::Release(uint64_t epoch, const std::vector<uint64_t>& tokens) {
   return {Call("ts_release", {kEpoch, kLeases}, arguments)};
 }
 
-Write FarmStore::Commit(uint64_t epoch, const std::string& job_id, const std::vector<StoredOutcome>& outcomes,
-                        int64_t now_ms) {
+Write FarmStore::Commit(uint64_t epoch, const std::string& job_id,
+                        const std::vector<StoredOutcome>& outcomes, int64_t now_ms) {
   std::vector<std::string> arguments = {std::to_string(epoch), std::to_string(now_ms), job_id};
   for (const StoredOutcome& outcome : outcomes) {
     arguments.push_back(std::to_string(outcome.token));
@@ -173,12 +185,15 @@ Write FarmStore::Commit(uint64_t epoch, const std::string& job_id, const std::ve
     }
   }
   const std::string key = JobKey(job_id);
-  return {Call("ts_commit", {kEpoch, kLeases, key, key + ":done", key + ":failed", key + ":failures", key + ":attempts"},
-               arguments)};
+  return {Call(
+      "ts_commit",
+      {kEpoch, kLeases, key, key + ":done", key + ":failed", key + ":failures", key + ":attempts"},
+      arguments)};
 }
 
 Write FarmStore::Cancel(uint64_t epoch, const std::string& job_id, int64_t now_ms) {
-  return {Call("ts_cancel", {kEpoch, JobKey(job_id)}, {std::to_string(epoch), std::to_string(now_ms)})};
+  return {
+      Call("ts_cancel", {kEpoch, JobKey(job_id)}, {std::to_string(epoch), std::to_string(now_ms)})};
 }
 
 absl::StatusOr<std::vector<RedisReply>> FarmStore::WriteAll(const std::vector<Write>& writes) {
@@ -187,7 +202,8 @@ absl::StatusOr<std::vector<RedisReply>> FarmStore::WriteAll(const std::vector<Wr
   TS_ASSIGN_OR_RETURN(auto replies, client_.RunAll(commands));
   for (const RedisReply& reply : replies) {
     if (reply.kind != RedisReply::Kind::kError) continue;
-    // A server that lost its functions (an empty one in the old one's place) gets them again at the next try.
+    // A server that lost its functions (an empty one in the old one's place) gets them again at the
+    // next try.
     if (absl::StrContains(reply.text, "Function not found")) {
       TS_RETURN_IF_ERROR(Prepare());
       return absl::UnavailableError("the farm's functions were loaded again");

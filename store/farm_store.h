@@ -1,6 +1,7 @@
-// The farm's durable truth in Redis: jobs, progress bitmaps, leases, the leader's epoch. Every write is a Redis
-// Function (farm_functions.lua) that checks the epoch first, and a commit its lease's token as well (I3).
-// Writes are idempotent: sending one again after a lost connection changes nothing more (I1).
+// The farm's durable truth in Redis: jobs, progress bitmaps, leases, the leader's epoch. Every
+// write is a Redis Function (farm_functions.lua) that checks the epoch first, and a commit its
+// lease's token as well (I3). Writes are idempotent: sending one again after a lost connection
+// changes nothing more (I1).
 //
 // Keys, sizes and who writes them: docs/redis.md.
 #pragma once
@@ -21,7 +22,7 @@ struct StoredLease {
   std::string job_id;
   uint64_t first = 0;
   uint64_t count = 0;
-  uint32_t lost = 0;       // how many workers died over this range before
+  uint32_t lost = 0;  // how many workers died over this range before
   std::string worker_id;
 };
 
@@ -31,9 +32,9 @@ struct StoredJob {
   uint64_t variants = 0, committed = 0, failed = 0;
   int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;
   bool cancelled = false;
-  std::string done_bits, failed_bits;              // only of jobs that have not ended
-  std::map<uint64_t, uint32_t> attempts;           // failed attempts by variant, likewise
-  std::map<uint64_t, std::string> failures;        // reasons, at most 20
+  std::string done_bits, failed_bits;        // only of jobs that have not ended
+  std::map<uint64_t, uint32_t> attempts;     // failed attempts by variant, likewise
+  std::map<uint64_t, std::string> failures;  // reasons, at most 20
 };
 
 struct StoredFarm {
@@ -67,24 +68,24 @@ class FarmStore {
   // Checks the server's version and loads the functions. FailedPrecondition below Redis 7.
   absl::Status Prepare();
 
-  // Takes the lead, or keeps it where `epoch` is the one held. The epoch; or FailedPrecondition that names who
-  // leads.
+  // Takes the lead, or keeps it where `epoch` is the one held. The epoch; or FailedPrecondition
+  // that names who leads.
   absl::StatusOr<uint64_t> Lead(const std::string& name, int ttl_ms, uint64_t epoch);
   absl::Status Resign(const std::string& name, uint64_t epoch);
 
   // Everything a new leader needs.
   absl::StatusOr<StoredFarm> Load();
 
-  static Write Submit(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
-                      int64_t now_ms, const std::string& request_id);
+  static Write Submit(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec,
+                      uint64_t variants, int64_t now_ms, const std::string& request_id);
   static Write Grant(uint64_t epoch, const StoredLease& lease, int64_t now_ms);
   static Write Release(uint64_t epoch, const std::vector<uint64_t>& tokens);
-  static Write Commit(uint64_t epoch, const std::string& job_id, const std::vector<StoredOutcome>& outcomes,
-                      int64_t now_ms);
+  static Write Commit(uint64_t epoch, const std::string& job_id,
+                      const std::vector<StoredOutcome>& outcomes, int64_t now_ms);
   static Write Cancel(uint64_t epoch, const std::string& job_id, int64_t now_ms);
 
-  // One round trip. The replies in order. Unavailable: send the same group again; FailedPrecondition: the epoch
-  // is stale, this scheduler must stop.
+  // One round trip. The replies in order. Unavailable: send the same group again;
+  // FailedPrecondition: the epoch is stale, this scheduler must stop.
   absl::StatusOr<std::vector<RedisReply>> WriteAll(const std::vector<Write>& writes);
 
   RedisClient& client() { return client_; }

@@ -31,10 +31,13 @@ class FarmStoreTest : public ::testing::Test {
   void SubmitJob(const std::string& id, uint64_t variants, const std::string& request = "") {
     v1::JobSpec spec;
     spec.set_name(id);
-    ASSERT_TRUE(store_->WriteAll({FarmStore::Submit(epoch_, id, spec, variants, 1000, request)}).ok());
+    ASSERT_TRUE(
+        store_->WriteAll({FarmStore::Submit(epoch_, id, spec, variants, 1000, request)}).ok());
   }
   void Grant(uint64_t token, const std::string& job, uint64_t first, uint64_t count) {
-    ASSERT_TRUE(store_->WriteAll({FarmStore::Grant(epoch_, {token, job, first, count, 0, "w"}, 2000)}).ok());
+    ASSERT_TRUE(
+        store_->WriteAll({FarmStore::Grant(epoch_, {token, job, first, count, 0, "w"}, 2000)})
+            .ok());
   }
   std::vector<RedisReply> Commit(const std::string& job, const StoredOutcome& outcome) {
     const auto replies = store_->WriteAll({FarmStore::Commit(epoch_, job, {outcome}, 3000)});
@@ -71,9 +74,10 @@ TEST_F(FarmStoreTest, AStaleEpochWritesNothing) {
   ASSERT_TRUE(store_->Resign("me", epoch_).ok());
   ASSERT_TRUE(store_->Lead("other", 60'000, 0).ok());
   v1::JobSpec spec;
-  for (const Write& write : {FarmStore::Submit(epoch_, "k", spec, 1, 0, ""), FarmStore::Grant(epoch_, {2, "j", 0, 1, 0, "w"}, 0),
-                             FarmStore::Commit(epoch_, "j", {{1, {Range(0, 10)}, {}}}, 0), FarmStore::Cancel(epoch_, "j", 1),
-                             FarmStore::Release(epoch_, {1})}) {
+  for (const Write& write : {FarmStore::Submit(epoch_, "k", spec, 1, 0, ""),
+                             FarmStore::Grant(epoch_, {2, "j", 0, 1, 0, "w"}, 0),
+                             FarmStore::Commit(epoch_, "j", {{1, {Range(0, 10)}, {}}}, 0),
+                             FarmStore::Cancel(epoch_, "j", 1), FarmStore::Release(epoch_, {1})}) {
     EXPECT_EQ(store_->WriteAll({write}).status().code(), absl::StatusCode::kFailedPrecondition);
   }
   const StoredJob job = Load("j");
@@ -99,7 +103,9 @@ TEST_F(FarmStoreTest, ABitCountsOnce) {
 TEST_F(FarmStoreTest, AFailedVariantNeverCommitsNorTheOtherWay) {
   SubmitJob("j", 16);
   Grant(1, "j", 0, 16);
-  Commit("j", {1, {Range(5, 1)}, {{2, true, 3, "broken"}, {5, true, 3, "too late"}, {6, false, 1, "again"}}});
+  Commit("j", {1,
+               {Range(5, 1)},
+               {{2, true, 3, "broken"}, {5, true, 3, "too late"}, {6, false, 1, "again"}}});
   const auto totals = Commit("j", {1, {Range(0, 8)}, {}});
   EXPECT_EQ(totals[0].integer, 7);
   EXPECT_EQ(totals[1].integer, 1);
@@ -151,7 +157,8 @@ TEST_F(FarmStoreTest, AcknowledgedWritesSurviveKillMinus9) {
   EXPECT_EQ(Commit("j", {7, {Range(33, 7)}, {}})[0].integer, 40);
 }
 
-// I5: ten million variants cost a few hundred bytes until they run, and a bitmap of 1.25 MB when they have.
+// I5: ten million variants cost a few hundred bytes until they run, and a bitmap of 1.25 MB when
+// they have.
 TEST_F(FarmStoreTest, TenMillionVariantsAreSmall) {
   auto used = [&] {
     const auto info = store_->client().Run({"INFO", "memory"});

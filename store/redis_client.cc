@@ -60,15 +60,16 @@ struct RedisClient::Connection {
 
 RedisClient::RedisClient(std::string address, int timeout_ms)
     : address_(std::move(address)), timeout_ms_(timeout_ms) {
-  // hiredis writes without MSG_NOSIGNAL: a server that died must be an error, not this process' end.
+  // hiredis writes without MSG_NOSIGNAL: a server that died must be an error, not this process'
+  // end.
   std::signal(SIGPIPE, SIG_IGN);
 }
 RedisClient::~RedisClient() = default;
 
 absl::Status RedisClient::Broken(const std::string& what) {
   connection_.reset();
-  return absl::UnavailableError(absl::StrCat("Redis at ", address_, ": ", what,
-                                             "; is redis-server running, and is the address right?"));
+  return absl::UnavailableError(absl::StrCat(
+      "Redis at ", address_, ": ", what, "; is redis-server running, and is the address right?"));
 }
 
 absl::Status RedisClient::EnsureConnected() {
@@ -81,7 +82,8 @@ absl::Status RedisClient::EnsureConnected() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(const std::vector<RedisCommand>& commands) {
+absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(
+    const std::vector<RedisCommand>& commands) {
   TS_RETURN_IF_ERROR(EnsureConnected());
   redisContext* context = connection_->context;
   for (const RedisCommand& command : commands) {
@@ -91,7 +93,8 @@ absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(const std::vector<Re
       words.push_back(word.data());
       lengths.push_back(word.size());
     }
-    if (redisAppendCommandArgv(context, static_cast<int>(words.size()), words.data(), lengths.data()) != REDIS_OK) {
+    if (redisAppendCommandArgv(context, static_cast<int>(words.size()), words.data(),
+                               lengths.data()) != REDIS_OK) {
       return Broken(context->errstr);
     }
   }
@@ -99,7 +102,8 @@ absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(const std::vector<Re
   replies.reserve(commands.size());
   for (size_t i = 0; i < commands.size(); ++i) {
     void* reply = nullptr;
-    if (redisGetReply(context, &reply) != REDIS_OK || reply == nullptr) return Broken(context->errstr);
+    if (redisGetReply(context, &reply) != REDIS_OK || reply == nullptr)
+      return Broken(context->errstr);
     replies.push_back(Convert(*static_cast<redisReply*>(reply)));
     freeReplyObject(reply);
   }
@@ -108,15 +112,18 @@ absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(const std::vector<Re
 
 absl::StatusOr<RedisReply> RedisClient::Run(const RedisCommand& command) {
   TS_ASSIGN_OR_RETURN(auto replies, RunAll({command}));
-  if (replies[0].kind == RedisReply::Kind::kError) return Annotate(ErrorOf(replies[0]), "Redis at " + address_);
+  if (replies[0].kind == RedisReply::Kind::kError)
+    return Annotate(ErrorOf(replies[0]), "Redis at " + address_);
   return std::move(replies[0]);
 }
 
 absl::Status ErrorOf(const RedisReply& reply) {
-  for (const char* passing : {"LOADING", "BUSY", "MISCONF", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN"}) {
+  for (const char* passing :
+       {"LOADING", "BUSY", "MISCONF", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN"}) {
     if (absl::StartsWith(reply.text, passing)) return absl::UnavailableError(reply.text);
   }
-  if (absl::StrContains(reply.text, "STALE_EPOCH")) return absl::FailedPreconditionError(reply.text);
+  if (absl::StrContains(reply.text, "STALE_EPOCH"))
+    return absl::FailedPreconditionError(reply.text);
   return absl::InternalError(reply.text);
 }
 

@@ -1,7 +1,7 @@
 // One connection to Redis, with pipelining. The only door to hiredis.
 //
-// Not thread-safe: each thread has its own. After a broken connection every call is Unavailable until a call
-// finds the server again: each call tries once to connect.
+// Not thread-safe: each thread has its own. After a broken connection every call is Unavailable
+// until a call finds the server again: each call tries once to connect.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ class RedisClient {
   explicit RedisClient(std::string address, int timeout_ms = 5000);
   ~RedisClient();
 
-  // The reply; an error that Redis itself reports is Internal with its text, except those that mean "come back
-  // later" (LOADING, BUSY, MISCONF, OOM, READONLY), which are Unavailable.
+  // The reply; an error that Redis itself reports is Internal with its text, except those that mean
+  // "come back later" (LOADING, BUSY, MISCONF, OOM, READONLY), which are Unavailable.
   absl::StatusOr<RedisReply> Run(const RedisCommand& command);
 
   // Sends all, then reads all: one round trip. Replies in order; kError replies stay in the list.

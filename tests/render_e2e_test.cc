@@ -1,5 +1,5 @@
-// `tiltshift render` as its user runs it: real redis-server, scheduler, worker and the built-in model, killed,
-// interrupted, and given what it can't use.
+// `tiltshift render` as its user runs it: real redis-server, scheduler, worker and the built-in
+// model, killed, interrupted, and given what it can't use.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -27,7 +27,9 @@ constexpr int kLongMs = 240'000;
 // 64x64 in two steps: the whole engine, in little time.
 std::string SmallCampaign(int seeds) {
   return "name: small\nmodel: diorama\nprompt: \"a miniature {color} {subject}\"\n"
-         "axes:\n  subject: [robot, cat]\n  color: [red, blue]\n  seed: {range: 1-" + std::to_string(seeds) + "}\n"
+         "axes:\n  subject: [robot, cat]\n  color: [red, blue]\n  seed: {range: 1-" +
+         std::to_string(seeds) +
+         "}\n"
          "render: {width: 64, height: 64, steps: 2, guidance_scale: 2}\n"
          "output: {name: \"{subject}-{color}-{seed}\"}\n";
 }
@@ -44,13 +46,22 @@ class RenderE2e : public ::testing::Test {
     EXPECT_TRUE(WriteFileAtomic(path, text, IfPresent::kReplace).ok());
     return path;
   }
-  std::vector<std::string> Render(const std::string& spec, const std::string& out, std::vector<std::string> more = {}) {
-    std::vector<std::string> arguments = {Program("tiltshift"), "render", spec, "--out", out, "--models", std::string(TILTSHIFT_SOURCE_DIR) + "/models", "--no-sheet"};
+  std::vector<std::string> Render(const std::string& spec, const std::string& out,
+                                  std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments = {Program("tiltshift"),
+                                          "render",
+                                          spec,
+                                          "--out",
+                                          out,
+                                          "--models",
+                                          std::string(TILTSHIFT_SOURCE_DIR) + "/models",
+                                          "--no-sheet"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }
   // Runs to the end; the exit code.
-  int Run(const std::vector<std::string>& arguments, std::string* errors = nullptr, std::string* output = nullptr) {
+  int Run(const std::vector<std::string>& arguments, std::string* errors = nullptr,
+          std::string* output = nullptr) {
     Process process(arguments, folder_);
     const int code = process.Wait(kLongMs);
     if (errors != nullptr) *errors = process.Errors();
@@ -61,7 +72,8 @@ class RenderE2e : public ::testing::Test {
   static std::map<std::string, std::string> Hashes(const std::string& out) {
     std::map<std::string, std::string> hashes;
     for (const auto& entry : fs::directory_iterator(out)) {
-      if (entry.path().extension() == ".png") hashes[entry.path().filename()] = Sha256Hex(*ReadFile(entry.path()));
+      if (entry.path().extension() == ".png")
+        hashes[entry.path().filename()] = Sha256Hex(*ReadFile(entry.path()));
     }
     return hashes;
   }
@@ -74,7 +86,9 @@ class RenderE2e : public ::testing::Test {
   static size_t Stored(const std::string& out) {
     size_t count = 0;
     std::error_code error;
-    for (fs::recursive_directory_iterator it(out + "/.tiltshift/blobs", error), end; it != end; it.increment(error)) count += it->path().extension() == ".png";
+    for (fs::recursive_directory_iterator it(out + "/.tiltshift/blobs", error), end; it != end;
+         it.increment(error))
+      count += it->path().extension() == ".png";
     return count;
   }
 
@@ -101,12 +115,15 @@ TEST_F(RenderE2e, PicturesManifestAndSheet) {
 
 // I1, I2, I4: every process of the farm killed once in the middle of a job.
 TEST_F(RenderE2e, KilledProcessesChangeNothing) {
-  const std::string spec = WriteSpec(SmallCampaign(50)), calm = folder_ + "/calm", killed = folder_ + "/killed";
+  const std::string spec = WriteSpec(SmallCampaign(50)), calm = folder_ + "/calm",
+                    killed = folder_ + "/killed";
   ASSERT_EQ(Run(Render(spec, calm)), 0);
   Process render(Render(spec, killed), folder_);
   size_t threshold = 20;
   for (const char* victim : {"tiltshift-worke", "tiltshift-sched", "redis-server"}) {
-    ASSERT_TRUE(WaitFor([&] { return Stored(killed) >= threshold && render.ChildCalled(victim) != 0; }, kLongMs)) << render.Errors();
+    ASSERT_TRUE(WaitFor(
+        [&] { return Stored(killed) >= threshold && render.ChildCalled(victim) != 0; }, kLongMs))
+        << render.Errors();
     ASSERT_EQ(kill(render.ChildCalled(victim), SIGKILL), 0);
     threshold = Stored(killed) + 30;
   }
@@ -119,7 +136,8 @@ TEST_F(RenderE2e, KilledProcessesChangeNothing) {
   for (const auto& [name, hash] : hashes) different.insert(hash);
   EXPECT_EQ(different.size(), 200u);
   std::set<std::string> indices;
-  for (const auto& line : Manifest(killed)) EXPECT_TRUE(indices.insert(line["index"]).second) << line;
+  for (const auto& line : Manifest(killed))
+    EXPECT_TRUE(indices.insert(line["index"]).second) << line;
   EXPECT_EQ(indices.size(), 200u);
   EXPECT_THAT(render.Output(), HasSubstr("done: 200 of 200 pictures"));
 }
@@ -137,7 +155,8 @@ TEST_F(RenderE2e, InterruptedGoesOnAndLeavesNoProcess) {
     EXPECT_EQ(render.Wait(kLongMs), 4);
     EXPECT_THAT(render.Errors(), HasSubstr("the same command goes on from here"));
   }
-  for (const pid_t pid : {redis, scheduler, worker}) EXPECT_NE(kill(pid, 0), 0) << "process " << pid << " is still there";
+  for (const pid_t pid : {redis, scheduler, worker})
+    EXPECT_NE(kill(pid, 0), 0) << "process " << pid << " is still there";
   const size_t before = Stored(out);
   EXPECT_LT(before, 200u);
   std::string output;
@@ -168,11 +187,18 @@ TEST_F(RenderE2e, KilledParentTakesItsChildrenAlong) {
 TEST_F(RenderE2e, BadSpecs) {
   std::string errors;
   EXPECT_EQ(Run(Render(WriteSpec("name: x\nrendr: {}\n"), folder_ + "/o"), &errors), 2);
-  EXPECT_EQ(errors, "tiltshift: " + folder_ + "/spec.yaml:2: rendr: unknown field; did you mean render?\n");
-  EXPECT_EQ(Run(Render(WriteSpec("name: x\nmodel: diorama\nprompt: \"{x}\"\n"), folder_ + "/o"), &errors), 2);
+  EXPECT_EQ(errors,
+            "tiltshift: " + folder_ + "/spec.yaml:2: rendr: unknown field; did you mean render?\n");
+  EXPECT_EQ(
+      Run(Render(WriteSpec("name: x\nmodel: diorama\nprompt: \"{x}\"\n"), folder_ + "/o"), &errors),
+      2);
   EXPECT_EQ(errors, "tiltshift: prompt, column 1: unknown name {x}; known are: {seed}, {index}\n");
-  EXPECT_EQ(Run(Render(WriteSpec("name: x\nmodel: diorama\nprompt: y\naxes: {n: {range: 5-1}}\n"), folder_ + "/o"), &errors), 2);
-  EXPECT_THAT(errors, HasSubstr("axes.n: range \"5-1\", column 4: from 5 to 1 goes against the step of 1"));
+  EXPECT_EQ(Run(Render(WriteSpec("name: x\nmodel: diorama\nprompt: y\naxes: {n: {range: 5-1}}\n"),
+                       folder_ + "/o"),
+                &errors),
+            2);
+  EXPECT_THAT(errors,
+              HasSubstr("axes.n: range \"5-1\", column 4: from 5 to 1 goes against the step of 1"));
   EXPECT_EQ(Run(Render(folder_ + "/none.yaml", folder_ + "/o"), &errors), 2);
   EXPECT_THAT(errors, HasSubstr("cannot open " + folder_ + "/none.yaml"));
   EXPECT_FALSE(fs::exists(folder_ + "/o"));
@@ -180,7 +206,8 @@ TEST_F(RenderE2e, BadSpecs) {
 
 TEST_F(RenderE2e, UnknownModelNamesTheKnownOnes) {
   std::string errors;
-  EXPECT_EQ(Run(Render(WriteSpec("name: x\nmodel: nothere\nprompt: y\n"), folder_ + "/o"), &errors), 2);
+  EXPECT_EQ(Run(Render(WriteSpec("name: x\nmodel: nothere\nprompt: y\n"), folder_ + "/o"), &errors),
+            2);
   EXPECT_THAT(errors, HasSubstr("model: there is no nothere in "));
   EXPECT_THAT(errors, HasSubstr("known are: diorama"));
 }
@@ -196,7 +223,8 @@ TEST_F(RenderE2e, AnotherCampaignInTheFolderIsRefused) {
 TEST_F(RenderE2e, FullDiskFailsWithAReason) {
   const std::string out = folder_ + "/tiny";
   fs::create_directories(out);
-  if (mount("tmpfs", out.c_str(), "tmpfs", 0, "size=2m") != 0) GTEST_SKIP() << "needs the right to mount a tmpfs";
+  if (mount("tmpfs", out.c_str(), "tmpfs", 0, "size=2m") != 0)
+    GTEST_SKIP() << "needs the right to mount a tmpfs";
   std::string errors;
   const int code = Run(Render(WriteSpec(SmallCampaign(5000)), out, {"--render", "noop"}), &errors);
   umount2(out.c_str(), MNT_DETACH);
@@ -207,7 +235,8 @@ TEST_F(RenderE2e, FullDiskFailsWithAReason) {
 TEST_F(RenderE2e, ReadOnlyFolder) {
   const std::string out = folder_ + "/readonly";
   fs::create_directories(out);
-  if (mount("tmpfs", out.c_str(), "tmpfs", MS_RDONLY, "size=1m") != 0) GTEST_SKIP() << "needs the right to mount a tmpfs";
+  if (mount("tmpfs", out.c_str(), "tmpfs", MS_RDONLY, "size=1m") != 0)
+    GTEST_SKIP() << "needs the right to mount a tmpfs";
   std::string errors;
   const int code = Run(Render(WriteSpec(SmallCampaign(1)), out), &errors);
   umount2(out.c_str(), MNT_DETACH);
@@ -218,8 +247,16 @@ TEST_F(RenderE2e, ReadOnlyFolder) {
 // ---- the servers on their own
 
 TEST_F(RenderE2e, SchedulerSaysThatRedisIsAway) {
-  Process scheduler({Program("tiltshift-scheduler"), "--listen", "unix:" + folder_ + "/s", "--redis", "unix:" + folder_ + "/none", "--blobs", folder_ + "/blobs"}, folder_);
-  EXPECT_TRUE(WaitFor([&] { return scheduler.Output().find("waiting: Redis at unix:" + folder_ + "/none") != std::string::npos; }, 10'000)) << scheduler.Output();
+  Process scheduler({Program("tiltshift-scheduler"), "--listen", "unix:" + folder_ + "/s",
+                     "--redis", "unix:" + folder_ + "/none", "--blobs", folder_ + "/blobs"},
+                    folder_);
+  EXPECT_TRUE(WaitFor(
+      [&] {
+        return scheduler.Output().find("waiting: Redis at unix:" + folder_ + "/none") !=
+               std::string::npos;
+      },
+      10'000))
+      << scheduler.Output();
   EXPECT_THAT(scheduler.Output(), HasSubstr("is redis-server running, and is the address right?"));
   scheduler.Signal(SIGTERM);
   EXPECT_EQ(scheduler.Wait(10'000), 0);
@@ -227,14 +264,18 @@ TEST_F(RenderE2e, SchedulerSaysThatRedisIsAway) {
 
 // I7
 TEST_F(RenderE2e, SchedulerRefusesToListenBeyondLoopback) {
-  Process scheduler({Program("tiltshift-scheduler"), "--listen", "0.0.0.0:7070", "--blobs", folder_ + "/blobs"}, folder_);
+  Process scheduler(
+      {Program("tiltshift-scheduler"), "--listen", "0.0.0.0:7070", "--blobs", folder_ + "/blobs"},
+      folder_);
   EXPECT_EQ(scheduler.Wait(10'000), 1);
-  EXPECT_THAT(scheduler.Output(), HasSubstr("no authentication, so it serves loopback addresses only"));
+  EXPECT_THAT(scheduler.Output(),
+              HasSubstr("no authentication, so it serves loopback addresses only"));
 }
 
 TEST_F(RenderE2e, ClientSaysThatNoSchedulerAnswers) {
   std::string errors;
-  EXPECT_EQ(Run({Program("tiltshift"), "list", "--scheduler", "unix:" + folder_ + "/none"}, &errors), 3);
+  EXPECT_EQ(
+      Run({Program("tiltshift"), "list", "--scheduler", "unix:" + folder_ + "/none"}, &errors), 3);
   EXPECT_THAT(errors, HasSubstr("does not answer"));
   EXPECT_THAT(errors, HasSubstr("is --scheduler right?"));
 }

@@ -57,7 +57,8 @@ void CheckLibraries(const RoomRules& rules, const std::string& path, const std::
     if (!StartsWith(include, prefix)) continue;
     bool allowed = false;
     for (const auto& place : places) allowed = allowed || StartsWith(path, place);
-    if (!allowed) violations.push_back(path + " includes " + include + ", which belongs in " + places[0]);
+    if (!allowed)
+      violations.push_back(path + " includes " + include + ", which belongs in " + places[0]);
   }
 }
 
@@ -92,11 +93,14 @@ std::vector<std::string> TargetViolations(const std::string& room, const std::st
   static const std::regex target(R"(tiltshift_room\(\s*([A-Za-z0-9_]+))");
   std::vector<std::string> violations;
   int targets = 0;
-  for (std::sregex_iterator it(cmake.begin(), cmake.end(), target), end; it != end; ++it, ++targets) {
-    if ((*it)[1] != room) violations.push_back(room + "/CMakeLists.txt makes the room " + (*it)[1].str());
+  for (std::sregex_iterator it(cmake.begin(), cmake.end(), target), end; it != end;
+       ++it, ++targets) {
+    if ((*it)[1] != room)
+      violations.push_back(room + "/CMakeLists.txt makes the room " + (*it)[1].str());
   }
   if (targets != 1) {
-    violations.push_back(room + "/CMakeLists.txt makes " + std::to_string(targets) + " rooms, not one");
+    violations.push_back(room + "/CMakeLists.txt makes " + std::to_string(targets) +
+                         " rooms, not one");
   }
   return violations;
 }

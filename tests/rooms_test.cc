@@ -82,8 +82,9 @@ TEST(RoomRule, TestSupportIsForTests) {
 }
 
 TEST(RoomRule, TwoTargetsInAFolder) {
-  EXPECT_THAT(TargetViolations("plan", "tiltshift_room(plan SOURCES a.cc)\ntiltshift_room(spec)").size(),
-              2u);
+  EXPECT_THAT(
+      TargetViolations("plan", "tiltshift_room(plan SOURCES a.cc)\ntiltshift_room(spec)").size(),
+      2u);
   EXPECT_THAT(TargetViolations("plan", "add_library(plan a.cc)").size(), 1u);
 }
 

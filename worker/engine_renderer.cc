@@ -13,12 +13,14 @@ namespace {
 
 using ModelKey = std::pair<std::string, engine::Precision>;
 
-// The models of a process. A model that failed to load is tried again at the next variant that asks for it.
+// The models of a process. A model that failed to load is tried again at the next variant that asks
+// for it.
 class ModelCache {
  public:
   explicit ModelCache(EngineOptions options) : options_(std::move(options)) {}
 
-  absl::StatusOr<std::shared_ptr<const engine::Model>> Get(const std::string& name, engine::Precision precision) {
+  absl::StatusOr<std::shared_ptr<const engine::Model>> Get(const std::string& name,
+                                                           engine::Precision precision) {
     if (options_.force_fp32) precision = engine::Precision::kFp32;
     std::lock_guard lock(mutex_);
     auto& model = models_[{name, precision}];
@@ -39,18 +41,25 @@ class ModelCache {
 
 engine::Precision ToEngine(v1::Precision precision) {
   switch (precision) {
-    case v1::PRECISION_BF16: return engine::Precision::kBf16;
-    case v1::PRECISION_FP32: return engine::Precision::kFp32;
-    default: return engine::Precision::kAuto;
+    case v1::PRECISION_BF16:
+      return engine::Precision::kBf16;
+    case v1::PRECISION_FP32:
+      return engine::Precision::kFp32;
+    default:
+      return engine::Precision::kAuto;
   }
 }
 
 engine::SamplerKind ToEngine(v1::Sampler sampler) {
   switch (sampler) {
-    case v1::SAMPLER_DDIM: return engine::SamplerKind::kDdim;
-    case v1::SAMPLER_EULER: return engine::SamplerKind::kEuler;
-    case v1::SAMPLER_DPMPP_2M: return engine::SamplerKind::kDpmpp2m;
-    default: return engine::SamplerKind::kModelDefault;
+    case v1::SAMPLER_DDIM:
+      return engine::SamplerKind::kDdim;
+    case v1::SAMPLER_EULER:
+      return engine::SamplerKind::kEuler;
+    case v1::SAMPLER_DPMPP_2M:
+      return engine::SamplerKind::kDpmpp2m;
+    default:
+      return engine::SamplerKind::kModelDefault;
   }
 }
 
@@ -75,15 +84,18 @@ class EngineRenderer : public VariantRenderer {
                                          const std::function<bool()>& keep_going) override {
     omp_set_num_threads(1);  // of this slot's thread
     const v1::JobSpec& spec = plan.spec();
-    TS_ASSIGN_OR_RETURN(const auto model, models_->Get(spec.model(), ToEngine(spec.render().precision())));
+    TS_ASSIGN_OR_RETURN(const auto model,
+                        models_->Get(spec.model(), ToEngine(spec.render().precision())));
     if (model != model_) {
       model_ = model;
       renderer_ = std::make_unique<engine::Renderer>(model);
     }
-    TS_ASSIGN_OR_RETURN(const engine::Picture picture, renderer_->Render(ToRequest(spec.render(), variant), keep_going));
+    TS_ASSIGN_OR_RETURN(const engine::Picture picture,
+                        renderer_->Render(ToRequest(spec.render(), variant), keep_going));
     const auto start = std::chrono::steady_clock::now();
     RenderedVariant rendered;
-    TS_ASSIGN_OR_RETURN(rendered.png, picture::EncodePng(picture.width, picture.height, picture.rgb));
+    TS_ASSIGN_OR_RETURN(rendered.png,
+                        picture::EncodePng(picture.width, picture.height, picture.rgb));
     const std::chrono::duration<double> finish = std::chrono::steady_clock::now() - start;
     rendered.render_class = model->render_class();
     rendered.encode_seconds = picture.seconds.encode;

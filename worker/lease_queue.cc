@@ -28,9 +28,12 @@ absl::Status LeaseQueue::Add(const v1::Lease& lease) {
     plans_[lease.job_id()] = std::make_shared<const plan::Plan>(*std::move(plan));
   }
   const auto plan = plans_.find(lease.job_id());
-  if (plan == plans_.end()) return absl::InvalidArgumentError(absl::StrCat("job ", lease.job_id(), " came without its spec"));
+  if (plan == plans_.end())
+    return absl::InvalidArgumentError(
+        absl::StrCat("job ", lease.job_id(), " came without its spec"));
   const uint64_t end = lease.range().first() + lease.range().count();
-  if (end > plan->second->count()) return absl::InvalidArgumentError("the lease reaches beyond its job");
+  if (end > plan->second->count())
+    return absl::InvalidArgumentError("the lease reaches beyond its job");
   LeaseState& state = leases_[lease.token()];
   state.job_id = lease.job_id();
   state.plan = plan->second;
@@ -71,7 +74,8 @@ void LeaseQueue::AddNews(const Work& work, LeaseState& lease) {
 void LeaseQueue::Finish(const Work& work, double seconds) {
   std::lock_guard lock(mutex_);
   const auto lease = leases_.find(work.token);
-  if (lease == leases_.end()) return;  // revoked meanwhile; the output is in the blob store, another commits it
+  if (lease == leases_.end())
+    return;  // revoked meanwhile; the output is in the blob store, another commits it
   AddRange(lease->second.outcome, work.index);
   lease->second.outcome.set_render_seconds(lease->second.outcome.render_seconds() + seconds);
   AddNews(work, lease->second);
@@ -116,8 +120,9 @@ v1::Turn LeaseQueue::NextTurn(uint64_t turn_number, int wait_ms, bool& something
   std::unique_lock lock(mutex_);
   auto news = [&] {
     return woken_ || std::any_of(leases_.begin(), leases_.end(), [&](const auto& lease) {
-      return lease.second.has_news || (closed_ && Over(lease.second) && !lease.second.released);
-    });
+             return lease.second.has_news ||
+                    (closed_ && Over(lease.second) && !lease.second.released);
+           });
   };
   something = news_ready_.wait_for(lock, std::chrono::milliseconds(wait_ms), news);
   woken_ = false;
@@ -145,7 +150,8 @@ void LeaseQueue::Acknowledge(const v1::TurnAck& ack) {
   if (sent == sent_.end()) return;
   for (const v1::Outcome& outcome : sent->second) {
     const auto lease = leases_.find(outcome.token());
-    if (lease != leases_.end() && Over(lease->second) && !lease->second.has_news) leases_.erase(lease);
+    if (lease != leases_.end() && Over(lease->second) && !lease->second.has_news)
+      leases_.erase(lease);
   }
   sent_.erase(sent);
 }

@@ -1,8 +1,8 @@
-// The leases a worker holds, cut into variants for its slots, and what the slots made of them. Between the
-// session's threads and the slots' threads; all calls are safe from any.
+// The leases a worker holds, cut into variants for its slots, and what the slots made of them.
+// Between the session's threads and the slots' threads; all calls are safe from any.
 //
-// A variant is taken by one slot once. Its outcome waits here until the scheduler has acknowledged the turn that
-// carried it; after a lost stream it goes out again.
+// A variant is taken by one slot once. Its outcome waits here until the scheduler has acknowledged
+// the turn that carried it; after a lost stream it goes out again.
 #pragma once
 
 #include <condition_variable>
@@ -32,7 +32,8 @@ class LeaseQueue {
  public:
   // A lease from the scheduler. InvalidArgument where its spec is missing or is no plan.
   absl::Status Add(const v1::Lease& lease);
-  // The lease is not ours any more: what of it no slot has begun is dropped, and outcomes are forgotten.
+  // The lease is not ours any more: what of it no slot has begun is dropped, and outcomes are
+  // forgotten.
   void Drop(uint64_t token);
 
   // Blocks for the next variant; nullopt after Close.
@@ -48,8 +49,8 @@ class LeaseQueue {
 
   std::vector<uint64_t> HeldTokens() const;
 
-  // Blocks until there is something to tell, `wait_ms` passed, or a wake; then all that is new, as one turn
-  // numbered `turn`. A closed queue releases its leases when their slots are done.
+  // Blocks until there is something to tell, `wait_ms` passed, or a wake; then all that is new, as
+  // one turn numbered `turn`. A closed queue releases its leases when their slots are done.
   v1::Turn NextTurn(uint64_t turn, int wait_ms, bool& something);
   void Acknowledge(const v1::TurnAck& ack);
   // After a reconnect: what was sent and not acknowledged is new again.
@@ -61,9 +62,9 @@ class LeaseQueue {
     std::string job_id;
     std::shared_ptr<const plan::Plan> plan;
     uint64_t next = 0, end = 0, rendering = 0;
-    v1::Outcome outcome;       // not sent yet
+    v1::Outcome outcome;  // not sent yet
     bool has_news = false;
-    bool released = false;     // said so in a turn
+    bool released = false;  // said so in a turn
   };
   bool Over(const LeaseState& lease) const;
   void AddNews(const Work& work, LeaseState& lease);

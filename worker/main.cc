@@ -1,4 +1,5 @@
-// tiltshift-worker: takes leases from a scheduler, renders their variants, puts the pictures into the blob store.
+// tiltshift-worker: takes leases from a scheduler, renders their variants, puts the pictures into
+// the blob store.
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -30,19 +31,31 @@ struct Options {
 constexpr char kExamples[] =
     "Examples:\n"
     "  tiltshift-worker --blobs /srv/tiltshift --models models\n"
-    "  tiltshift-worker --scheduler farm-a:7070,farm-b:7070 --blobs /mnt/blobs --slots 8 --metrics 127.0.0.1:9101\n";
+    "  tiltshift-worker --scheduler farm-a:7070,farm-b:7070 --blobs /mnt/blobs --slots 8 --metrics "
+    "127.0.0.1:9101\n";
 
 void AddOptions(CLI::App& app, Options& options) {
   app.footer(kExamples);
-  app.add_option("--scheduler", options.schedulers, "host:port or unix:PATH; several, with commas, are tried in turn")->capture_default_str();
+  app.add_option("--scheduler", options.schedulers,
+                 "host:port or unix:PATH; several, with commas, are tried in turn")
+      ->capture_default_str();
   app.add_option("--blobs", options.blobs, "folder of the blob store, the scheduler's")->required();
-  app.add_option("--models", options.models, "folder with a diffusers directory a model")->capture_default_str();
-  app.add_option("--slots", options.slots, "variants rendered at once, a thread each")->capture_default_str()->check(CLI::Range(1, 1024));
-  app.add_option("--precision", options.precision, "auto (what the job says) or fp32 (always)")->capture_default_str()->check(CLI::IsMember({"auto", "fp32"}));
+  app.add_option("--models", options.models, "folder with a diffusers directory a model")
+      ->capture_default_str();
+  app.add_option("--slots", options.slots, "variants rendered at once, a thread each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--precision", options.precision, "auto (what the job says) or fp32 (always)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "fp32"}));
   app.add_option("--metrics", options.metrics, "host:port for Prometheus' /metrics; empty: none");
   app.add_option("--name", options.name, "what this worker is called; default: the host's name");
-  app.add_option("--render", options.render, "engine, or noop: a 1x1 picture a variant, to test a farm without rendering")->capture_default_str()->check(CLI::IsMember({"engine", "noop"}));
-  app.add_option("--log-level", options.log_level, "debug, info, warn, error")->capture_default_str();
+  app.add_option("--render", options.render,
+                 "engine, or noop: a 1x1 picture a variant, to test a farm without rendering")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"engine", "noop"}));
+  app.add_option("--log-level", options.log_level, "debug, info, warn, error")
+      ->capture_default_str();
 }
 
 std::string WorkerName(const Options& options) {
@@ -59,19 +72,21 @@ absl::Status Serve(const Options& options) {
 
   SessionOptions session_options;
   session_options.schedulers = absl::StrSplit(options.schedulers, ',', absl::SkipEmpty());
-  if (session_options.schedulers.empty()) return absl::InvalidArgumentError("--scheduler: no address");
+  if (session_options.schedulers.empty())
+    return absl::InvalidArgumentError("--scheduler: no address");
   session_options.want_leases = static_cast<uint32_t>(options.slots) + 1;
   v1::Hello& hello = session_options.hello;
   hello.set_worker_id(WorkerName(options));
-  hello.set_device(absl::StrCat("cpu, ", options.slots, " slots", options.render == "noop" ? ", renders nothing" : ""));
+  hello.set_device(absl::StrCat("cpu, ", options.slots, " slots",
+                                options.render == "noop" ? ", renders nothing" : ""));
   hello.set_slots(static_cast<uint32_t>(options.slots));
   hello.set_protocol(1);
 
   LeaseQueue queue;
   Session session(session_options, queue);
-  const RendererFactory factory = options.render == "noop"
-                                      ? MakeNoopFactory()
-                                      : MakeEngineFactory({options.models, options.precision == "fp32"});
+  const RendererFactory factory =
+      options.render == "noop" ? MakeNoopFactory()
+                               : MakeEngineFactory({options.models, options.precision == "fp32"});
   Slots slots(options.slots, factory, queue, *blobs, metrics, hello.worker_id());
   std::thread watcher([&] {
     while (g_stop == 0 && slots.trouble().ok()) usleep(50'000);
@@ -91,7 +106,10 @@ absl::Status Serve(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace tiltshift::worker;
-  CLI::App app{"Takes leases from a scheduler, renders their variants, puts the pictures into the blob store.", "tiltshift-worker"};
+  CLI::App app{
+      "Takes leases from a scheduler, renders their variants, puts the pictures into the blob "
+      "store.",
+      "tiltshift-worker"};
   Options options;
   AddOptions(app, options);
   CLI11_PARSE(app, argc, argv);

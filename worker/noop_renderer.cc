@@ -9,9 +9,11 @@ class NoopRenderer : public VariantRenderer {
  public:
   absl::StatusOr<RenderedVariant> Render(const plan::Plan&, const plan::Variant& variant,
                                          const std::function<bool()>&) override {
-    const std::string hash = Sha256Hex(absl::StrCat(variant.prompt, "\n", variant.index, "\n", variant.seed));
+    const std::string hash =
+        Sha256Hex(absl::StrCat(variant.prompt, "\n", variant.index, "\n", variant.seed));
     std::vector<uint8_t> pixel;
-    for (int i = 0; i < 3; ++i) pixel.push_back(static_cast<uint8_t>(std::stoi(hash.substr(2 * i, 2), nullptr, 16)));
+    for (int i = 0; i < 3; ++i)
+      pixel.push_back(static_cast<uint8_t>(std::stoi(hash.substr(2 * i, 2), nullptr, 16)));
     RenderedVariant rendered;
     TS_ASSIGN_OR_RETURN(rendered.png, picture::EncodePng(1, 1, pixel));
     rendered.render_class = "noop";

@@ -14,7 +14,8 @@ namespace {
 constexpr int kTries = 4;
 constexpr auto kFirstWait = std::chrono::milliseconds(250);  // doubles: under two seconds in all
 
-absl::StatusOr<bool> Put(store::BlobStore& blobs, const std::string& key, const std::string& bytes) {
+absl::StatusOr<bool> Put(store::BlobStore& blobs, const std::string& key,
+                         const std::string& bytes) {
   absl::StatusOr<bool> put = blobs.PutIfAbsent(key, bytes);
   auto wait = kFirstWait;
   for (int i = 1; i < kTries && !put.ok(); ++i, wait *= 2) {
@@ -24,8 +25,9 @@ absl::StatusOr<bool> Put(store::BlobStore& blobs, const std::string& key, const 
   return put;
 }
 
-std::string ManifestLine(const Work& work, const plan::Variant& variant, const RenderedVariant& rendered,
-                         double seconds, const std::string& worker_id) {
+std::string ManifestLine(const Work& work, const plan::Variant& variant,
+                         const RenderedVariant& rendered, double seconds,
+                         const std::string& worker_id) {
   v1::OutputInfo info;
   info.set_index(work.index);
   info.mutable_parameters()->insert(variant.parameters.begin(), variant.parameters.end());
@@ -48,21 +50,25 @@ std::string ManifestLine(const Work& work, const plan::Variant& variant, const R
 }  // namespace
 
 absl::Status WriteOutput(store::BlobStore& blobs, const Work& work, const plan::Variant& variant,
-                         const RenderedVariant& rendered, double seconds, const std::string& worker_id) {
+                         const RenderedVariant& rendered, double seconds,
+                         const std::string& worker_id) {
   const std::string key = absl::StrCat("jobs/", work.job_id, "/outputs/", variant.output_name);
   TS_ASSIGN_OR_RETURN(const bool created, Put(blobs, key, rendered.png));
   if (!created) {
     TS_ASSIGN_OR_RETURN(const std::string earlier, blobs.Get(key));
     if (earlier != rendered.png) {
       return absl::DataLossError(absl::StrCat(
-          variant.output_name, " was rendered before with other bytes: ", Sha256Hex(earlier), " then, ",
-          Sha256Hex(rendered.png), " now (", rendered.render_class,
+          variant.output_name, " was rendered before with other bytes: ", Sha256Hex(earlier),
+          " then, ", Sha256Hex(rendered.png), " now (", rendered.render_class,
           "); workers of one job must share a render class"));
     }
   }
   const std::string line = ManifestLine(work, variant, rendered, seconds, worker_id);
-  if (line.empty()) return absl::InvalidArgumentError("a parameter is not valid UTF-8, so the manifest can't hold it");
-  const std::string part = absl::StrCat("jobs/", work.job_id, "/manifest/", work.index, "-", work.index, "-", work.token, ".jsonl");
+  if (line.empty())
+    return absl::InvalidArgumentError(
+        "a parameter is not valid UTF-8, so the manifest can't hold it");
+  const std::string part = absl::StrCat("jobs/", work.job_id, "/manifest/", work.index, "-",
+                                        work.index, "-", work.token, ".jsonl");
   return Put(blobs, part, line).status();
 }
 

@@ -76,7 +76,8 @@ bool Session::Send(Stream& stream, const v1::WorkerMessage& message) {
   return stream.Write(message);
 }
 
-void Session::SendTurns(Stream& stream, const std::atomic<bool>& over, grpc::ClientContext& context) {
+void Session::SendTurns(Stream& stream, const std::atomic<bool>& over,
+                        grpc::ClientContext& context) {
   bool asked = false, said_draining = false;
   while (!over) {
     bool something = false;
@@ -104,7 +105,8 @@ void Session::SendHeartbeats(Stream& stream, const std::atomic<bool>& over) {
     next = std::chrono::steady_clock::now() + std::chrono::milliseconds(heartbeat_ms_);
     v1::WorkerMessage message;
     message.mutable_heartbeat();
-    for (const uint64_t token : queue_.HeldTokens()) message.mutable_heartbeat()->add_held_tokens(token);
+    for (const uint64_t token : queue_.HeldTokens())
+      message.mutable_heartbeat()->add_held_tokens(token);
     if (!Send(stream, message)) return;
   }
 }

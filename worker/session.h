@@ -1,5 +1,5 @@
-// The worker's side of the session: keeps a stream to whichever scheduler answers, brings leases in, outcomes
-// out, and the heartbeat from a thread of its own, so that no render delays it.
+// The worker's side of the session: keeps a stream to whichever scheduler answers, brings leases
+// in, outcomes out, and the heartbeat from a thread of its own, so that no render delays it.
 #pragma once
 
 #include <atomic>
@@ -20,11 +20,13 @@ struct SessionOptions {
 
 class Session {
  public:
-  Session(SessionOptions options, LeaseQueue& queue) : options_(std::move(options)), queue_(queue) {}
+  Session(SessionOptions options, LeaseQueue& queue)
+      : options_(std::move(options)), queue_(queue) {}
 
   // Runs until Drain was asked for and every lease is finished or released, or `Abort`.
   void Run();
-  // Finish what the slots render, give the rest back, leave. From any thread (not from a signal handler).
+  // Finish what the slots render, give the rest back, leave. From any thread (not from a signal
+  // handler).
   void Drain();
 
  private:

@@ -21,7 +21,8 @@ class Slots {
   // Joins: the queue must have been closed.
   ~Slots();
 
-  // Not OK once the blob store could not be written: the worker's trouble, not a variant's. It should leave.
+  // Not OK once the blob store could not be written: the worker's trouble, not a variant's. It
+  // should leave.
   absl::Status trouble() const;
 
  private:

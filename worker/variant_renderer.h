@@ -1,4 +1,5 @@
-// What a slot renders with: the engine, or nothing at all. One a slot; the factory is shared by the slots.
+// What a slot renders with: the engine, or nothing at all. One a slot; the factory is shared by the
+// slots.
 #pragma once
 
 #include <functional>
@@ -20,7 +21,8 @@ class VariantRenderer {
  public:
   virtual ~VariantRenderer() = default;
   // `keep_going` is asked between steps; false ends the render with Cancelled.
-  virtual absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan, const plan::Variant& variant,
+  virtual absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan,
+                                                 const plan::Variant& variant,
                                                  const std::function<bool()>& keep_going) = 0;
 };
 
@@ -32,10 +34,12 @@ struct EngineOptions {
   bool force_fp32 = false;
 };
 
-// Models are loaded at first use and shared by all slots; each slot's oneDNN work stays on the slot's thread.
+// Models are loaded at first use and shared by all slots; each slot's oneDNN work stays on the
+// slot's thread.
 RendererFactory MakeEngineFactory(const EngineOptions& options);
 
-// Renders nothing: a 1x1 picture whose colour follows the variant, for testing a farm's control plane.
+// Renders nothing: a 1x1 picture whose colour follows the variant, for testing a farm's control
+// plane.
 RendererFactory MakeNoopFactory();
 
 }  // namespace tiltshift::worker

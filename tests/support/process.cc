@@ -76,18 +76,25 @@ pid_t Process::ChildCalled(const std::string& name) const {
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
     const std::string stat = ReadAll("/proc/" + pid + "/stat");  // pid (name) state ppid ...
     const size_t open = stat.find('('), close = stat.rfind(')');
-    if (open == std::string::npos || close == std::string::npos || close + 4 > stat.size()) continue;
+    if (open == std::string::npos || close == std::string::npos || close + 4 > stat.size())
+      continue;
     const bool zombie = stat[close + 2] == 'Z';
-    if (std::atoi(stat.c_str() + close + 4) == pid_ && !zombie && stat.compare(open + 1, name.size(), name) == 0) return std::stoi(pid);
+    if (std::atoi(stat.c_str() + close + 4) == pid_ && !zombie &&
+        stat.compare(open + 1, name.size(), name) == 0)
+      return std::stoi(pid);
   }
   return 0;
 }
 
-std::string Program(const std::string& name) { return std::string(TILTSHIFT_BINARY_DIR) + "/bin/" + name; }
+std::string Program(const std::string& name) {
+  return std::string(TILTSHIFT_BINARY_DIR) + "/bin/" + name;
+}
 
 std::string FreshFolder() {
   const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-  const fs::path folder = fs::path(::testing::TempDir()) / ("tiltshift-" + std::to_string(getpid()) + "-" + test->test_suite_name() + "." + test->name());
+  const fs::path folder =
+      fs::path(::testing::TempDir()) / ("tiltshift-" + std::to_string(getpid()) + "-" +
+                                        test->test_suite_name() + "." + test->name());
   fs::remove_all(folder);
   fs::create_directories(folder);
   return folder.string();

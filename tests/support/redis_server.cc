@@ -19,18 +19,25 @@ bool Answers(const std::string& path) {
   std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
   char reply[64] = {0};
   const bool ok = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0 &&
-                  write(fd, "PING\r\n", 6) == 6 && read(fd, reply, sizeof(reply) - 1) > 0 && reply[0] == '+';
+                  write(fd, "PING\r\n", 6) == 6 && read(fd, reply, sizeof(reply) - 1) > 0 &&
+                  reply[0] == '+';
   close(fd);
   return ok;
 }
 
 }  // namespace
 
-RedisServer::RedisServer(const std::string& folder) : folder_(folder), socket_("/tmp/ts-redis-" + std::to_string(getpid())) { Start(); }
+RedisServer::RedisServer(const std::string& folder)
+    : folder_(folder), socket_("/tmp/ts-redis-" + std::to_string(getpid())) {
+  Start();
+}
 
 void RedisServer::Start() {
-  process_ = std::make_unique<Process>(std::vector<std::string>{"redis-server", "--port", "0", "--unixsocket", socket_, "--dir", folder_,
-                                                                "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""}, folder_);
+  process_ = std::make_unique<Process>(
+      std::vector<std::string>{"redis-server", "--port", "0", "--unixsocket", socket_, "--dir",
+                               folder_, "--appendonly", "yes", "--appendfsync", "everysec",
+                               "--save", ""},
+      folder_);
   ASSERT_TRUE(WaitFor([&] { return Answers(socket_); }, 20'000)) << process_->Output();
 }
 

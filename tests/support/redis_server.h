@@ -1,4 +1,5 @@
-// A private redis-server with an append-only file, on a unix socket, for tests: can be killed and come back.
+// A private redis-server with an append-only file, on a unix socket, for tests: can be killed and
+// come back.
 #pragma once
 
 #include <memory>

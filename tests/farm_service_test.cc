@@ -1,0 +1,291 @@
+// The scheduler's services as a client and a worker see them: a real scheduler process over a real
+// Redis.
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+
+#include "base/file.h"
+#include "proto/farm.grpc.pb.h"
+#include "proto/worker.grpc.pb.h"
+#include "store/redis_client.h"
+#include "tests/support/process.h"
+#include "tests/support/redis_server.h"
+
+namespace tiltshift::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+v1::JobSpec Spec(const std::string& range) {
+  v1::JobSpec spec;
+  spec.set_name("test");
+  spec.set_model("diorama");
+  spec.set_prompt("number {n}");
+  v1::Axis& axis = *spec.add_axes();
+  axis.set_name("n");
+  axis.set_range(range);
+  return spec;
+}
+
+class FarmServiceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = FreshFolder();
+    redis_ = std::make_unique<RedisServer>(folder_);
+    StartScheduler();
+  }
+  void StartScheduler() {
+    socket_ = "unix:/tmp/ts-scheduler-" + std::to_string(getpid());
+    scheduler_ = std::make_unique<Process>(
+        std::vector<std::string>{Program("tiltshift-scheduler"), "--listen", socket_, "--redis",
+                                 redis_->address(), "--blobs", folder_ + "/blobs", "--lease-ttl-ms",
+                                 "2000", "--heartbeat-ms", "200", "--leader-ttl-ms", "600"},
+        folder_);
+    grpc::ChannelArguments
+        arguments;  // a connection of its own, not the one that died with the last scheduler
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    channel_ = grpc::CreateCustomChannel(socket_, grpc::InsecureChannelCredentials(), arguments);
+    ASSERT_TRUE(
+        channel_->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20)))
+        << scheduler_->Output();
+    farm_ = v1::Farm::NewStub(channel_);
+  }
+  void KillScheduler() {
+    scheduler_->Signal(SIGKILL);
+    scheduler_->Wait(10'000);
+  }
+  grpc::Status Submit(const v1::JobSpec& spec, v1::SubmitResponse* response,
+                      const std::string& request_id = "") {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(2));
+    v1::SubmitRequest request;
+    *request.mutable_spec() = spec;
+    request.set_request_id(request_id);
+    return farm_->Submit(&context, request, response);
+  }
+  v1::Job Job(const std::string& id) {
+    grpc::ClientContext context;
+    v1::GetJobRequest request;
+    request.set_job_id(id);
+    v1::Job job;
+    EXPECT_TRUE(farm_->GetJob(&context, request, &job).ok());
+    return job;
+  }
+
+  std::string folder_, socket_;
+  std::unique_ptr<RedisServer> redis_;
+  std::unique_ptr<Process> scheduler_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Farm::Stub> farm_;
+};
+
+// A worker that speaks the protocol by hand.
+class Worker {
+ public:
+  Worker(std::shared_ptr<grpc::Channel> channel, const std::string& id,
+         const std::vector<uint64_t>& held = {})
+      : stub_(v1::Workers::NewStub(channel)), stream_(stub_->Session(&context_)) {
+    v1::WorkerMessage message;
+    message.mutable_hello()->set_worker_id(id);
+    message.mutable_hello()->set_slots(1);
+    message.mutable_hello()->set_protocol(1);
+    for (const uint64_t token : held) message.mutable_hello()->add_held_tokens(token);
+    stream_->Write(message);
+    stream_->Read(&welcome_);
+  }
+  ~Worker() {
+    context_.TryCancel();
+    stream_->Finish();
+  }
+  // Sends a turn and reads until its acknowledgement and, where leases are wanted, a lease.
+  void Turn(uint32_t want, const std::vector<v1::Outcome>& outcomes = {}) {
+    v1::WorkerMessage message;
+    message.mutable_turn()->set_turn(++turn_);
+    message.mutable_turn()->set_want_leases(want);
+    for (const auto& outcome : outcomes) *message.mutable_turn()->add_outcomes() = outcome;
+    stream_->Write(message);
+    lease.Clear();
+    for (bool acknowledged = false; !acknowledged || (want > 0 && lease.token() == 0);) {
+      v1::SchedulerMessage read;
+      if (!stream_->Read(&read)) return;
+      if (read.has_lease()) lease = read.lease();
+      if (read.has_turn_ack() && read.turn_ack().turn() == turn_) {
+        acknowledged = true;
+        ack = read.turn_ack();
+      }
+    }
+  }
+  static v1::Outcome Done(const v1::Lease& lease) {
+    v1::Outcome outcome;
+    outcome.set_token(lease.token());
+    outcome.set_job_id(lease.job_id());
+    *outcome.add_committed() = lease.range();
+    outcome.set_render_seconds(0.001 * lease.range().count());
+    return outcome;
+  }
+  const v1::SchedulerMessage& welcome() const { return welcome_; }
+
+  v1::Lease lease;
+  v1::TurnAck ack;
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<v1::Workers::Stub> stub_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::WorkerMessage, v1::SchedulerMessage>> stream_;
+  v1::SchedulerMessage welcome_;
+  uint64_t turn_ = 0;
+};
+
+// I5
+TEST_F(FarmServiceTest, TenMillionVariantsAreAcceptedAtOnce) {
+  store::RedisClient client(redis_->address());
+  auto used = [&] {
+    const auto info = client.Run({"INFO", "memory"});
+    return std::stoll(info->text.substr(info->text.find("used_memory:") + 12));
+  };
+  v1::SubmitResponse response;
+  ASSERT_TRUE(Submit(Spec("1-10"), &response).ok());  // the connection is warm
+  const int64_t before = used();
+  const auto start = std::chrono::steady_clock::now();
+  ASSERT_TRUE(Submit(Spec("1-10000000"), &response).ok());
+  const double ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  EXPECT_EQ(response.variants(), 10'000'000u);
+  EXPECT_LT(used() - before, 5'000'000);
+  std::printf("10,000,000 variants accepted in %.1f ms, %lld bytes of Redis\n", ms,
+              static_cast<long long>(used() - before));
+  EXPECT_EQ(Job(response.job_id()).state(), v1::JOB_STATE_QUEUED);
+}
+
+TEST_F(FarmServiceTest, ARequestIdSubmitsOnce) {
+  v1::SubmitResponse first, again, other;
+  ASSERT_TRUE(Submit(Spec("1-10"), &first, "r-1").ok());
+  ASSERT_TRUE(Submit(Spec("1-10"), &again, "r-1").ok());
+  ASSERT_TRUE(Submit(Spec("1-10"), &other, "r-2").ok());
+  EXPECT_EQ(first.job_id(), again.job_id());
+  EXPECT_NE(first.job_id(), other.job_id());
+  const grpc::Status changed = Submit(Spec("1-11"), &again, "r-1");
+  EXPECT_EQ(changed.error_code(), grpc::StatusCode::ALREADY_EXISTS);
+  EXPECT_EQ(changed.error_message(), "request_id: it was used for another spec; choose a new one");
+  EXPECT_EQ(Submit(Spec("1-10"), &again, std::string(65, 'x')).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(FarmServiceTest, BadInputGetsTheRightStatus) {
+  v1::SubmitResponse response;
+  EXPECT_EQ(Submit(v1::JobSpec(), &response).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Submit(Spec("9-1"), &response).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  v1::JobSpec huge = Spec("1-4000000000");
+  *huge.add_axes() = huge.axes(0);
+  huge.mutable_axes(1)->set_name("m");
+  EXPECT_EQ(Submit(huge, &response).error_code(), grpc::StatusCode::OUT_OF_RANGE);
+  grpc::ClientContext get_context, cancel_context, list_context, watch_context, read_context;
+  v1::Job job;
+  v1::GetJobRequest get;
+  get.set_job_id("nothere");
+  const grpc::Status missing = farm_->GetJob(&get_context, get, &job);
+  EXPECT_EQ(missing.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(missing.error_message(),
+            "there is no job \"nothere\"; `tiltshift list` shows the jobs");
+  v1::CancelJobRequest cancel;
+  cancel.set_job_id("nothere");
+  EXPECT_EQ(farm_->CancelJob(&cancel_context, cancel, &job).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+  v1::ListJobsRequest list;
+  v1::ListJobsResponse jobs;
+  list.set_limit(100'000);
+  EXPECT_EQ(farm_->ListJobs(&list_context, list, &jobs).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  auto watch = farm_->WatchJob(&watch_context, get);
+  EXPECT_FALSE(watch->Read(&job));
+  EXPECT_EQ(watch->Finish().error_code(), grpc::StatusCode::NOT_FOUND);
+  v1::ReadOutputsRequest read;
+  read.set_job_id("../../etc");
+  v1::OutputPiece piece;
+  auto outputs = farm_->ReadOutputs(&read_context, read);
+  EXPECT_FALSE(outputs->Read(&piece));
+  EXPECT_EQ(outputs->Finish().error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(FarmServiceTest, ASessionMustBeginWithAHello) {
+  auto stub = v1::Workers::NewStub(channel_);
+  grpc::ClientContext context;
+  auto stream = stub->Session(&context);
+  v1::WorkerMessage message;
+  message.mutable_turn()->set_want_leases(1);
+  stream->Write(message);
+  v1::SchedulerMessage answer;
+  EXPECT_FALSE(stream->Read(&answer));
+  EXPECT_EQ(stream->Finish().error_message(), "the first message must be hello");
+}
+
+// I2, I3: killed and restarted in the middle, the scheduler knows the lease, what was committed,
+// and a stale token.
+TEST_F(FarmServiceTest, ARestartedSchedulerGoesOn) {
+  v1::SubmitResponse response;
+  ASSERT_TRUE(Submit(Spec("1-100"), &response).ok());
+  v1::Lease first, held;
+  {
+    Worker worker(channel_, "w");
+    worker.Turn(1);
+    first = worker.lease;
+    EXPECT_EQ(first.spec().name(), "test");
+    worker.Turn(1, {Worker::Done(first)});
+    held = worker.lease;
+    EXPECT_GT(held.token(), first.token());
+  }
+  KillScheduler();
+  StartScheduler();
+  EXPECT_EQ(Job(response.job_id()).committed(), first.range().count());
+  Worker worker(channel_, "w", {held.token(), 999});
+  ASSERT_EQ(worker.welcome().welcome().lost_tokens_size(), 1);
+  EXPECT_EQ(worker.welcome().welcome().lost_tokens(0), 999u);
+  EXPECT_EQ(worker.welcome().welcome().epoch(), 2u);
+  worker.Turn(0, {Worker::Done(held), Worker::Done(first)});
+  ASSERT_EQ(worker.ack.stale_tokens_size(), 1);
+  EXPECT_EQ(worker.ack.stale_tokens(0), first.token());
+  EXPECT_EQ(Job(response.job_id()).committed(), first.range().count() + held.range().count());
+}
+
+TEST_F(FarmServiceTest, RedisMayDieInTheMiddleOfAJob) {
+  v1::SubmitResponse response;
+  ASSERT_TRUE(Submit(Spec("1-1000"), &response).ok());
+  Worker worker(channel_, "w");
+  worker.Turn(1);
+  int turns = 0;
+  while (Job(response.job_id()).ended_unix_ms() == 0) {
+    if (++turns == 3 || turns == 6) {
+      redis_->KillMinus9();
+      v1::SubmitResponse refused;
+      WaitFor([&] { return !Submit(Spec("1-2"), &refused).ok(); }, 2'000);
+      redis_->Start();
+    }
+    const uint64_t left = 1000 - Job(response.job_id()).committed() - worker.lease.range().count();
+    worker.Turn(left > 0 ? 1 : 0, {Worker::Done(worker.lease)});
+    ASSERT_LT(turns, 1000);
+  }
+  EXPECT_EQ(Job(response.job_id()).committed(), 1000u);
+  EXPECT_EQ(Job(response.job_id()).state(), v1::JOB_STATE_DONE);
+}
+
+TEST_F(FarmServiceTest, CancelEndsAJobAndRevokesItsLeases) {
+  v1::SubmitResponse response;
+  ASSERT_TRUE(Submit(Spec("1-100"), &response).ok());
+  Worker worker(channel_, "w");
+  worker.Turn(1);
+  grpc::ClientContext context;
+  v1::CancelJobRequest request;
+  request.set_job_id(response.job_id());
+  v1::Job job;
+  ASSERT_TRUE(farm_->CancelJob(&context, request, &job).ok());
+  EXPECT_EQ(Job(response.job_id()).state(), v1::JOB_STATE_CANCELLED);
+  worker.Turn(0, {Worker::Done(worker.lease)});
+  EXPECT_EQ(worker.ack.stale_tokens_size(), 1);
+  EXPECT_EQ(Job(response.job_id()).committed(), 0u);
+}
+
+}  // namespace
+}  // namespace tiltshift::tests
