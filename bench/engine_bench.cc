@@ -1,0 +1,209 @@
+// Images a second of the engine alone, and how near its UNet comes to what oneDNN reaches at the same shapes.
+//
+//   build/release/bin/engine_bench --slots 2 --threads 1          (two renderers, a core each)
+//   build/release/bin/engine_bench --slots 1 --threads 2 --ops    (and a table of operations)
+//
+// Validates first (every slot must give the same bytes, I4), warms up, then measures. The limit is measured in the
+// same run, by the same threads at the same time: each convolution and linear layer of the UNet alone, again and
+// again, its best time; so a busy machine lowers both sides.
+#include <omp.h>
+
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <thread>
+
+#include "CLI/CLI.hpp"
+#include "engine/pipeline.h"
+
+namespace tiltshift::engine {
+namespace {
+
+struct Settings {
+  std::string model = "models/diorama";
+  std::string precision = "auto";
+  int slots = 2, threads = 1, images = 6, steps = 20, size = 256;
+  bool ops = false;
+};
+
+struct SlotResult {
+  absl::Status status;
+  std::vector<uint8_t> pixels;  // of the request that all slots share
+  StageSeconds seconds;         // summed over the images
+  double images_seconds = 0;
+  double forward_seconds = 1e9;  // the best
+  std::vector<OpProfile> denoise, denoise_alone, decode;
+};
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+bool IsProduct(const OpProfile& op) { return op.kind.starts_with("conv") || op.kind == "linear"; }
+
+// GFLOP/s of the UNet's convolutions and linear layers, each at its best alone.
+double Limit(const std::vector<OpProfile>& alone) {
+  double flops = 0, seconds = 0;
+  for (const OpProfile& op : alone) {
+    if (!IsProduct(op)) continue;
+    flops += op.flops;
+    seconds += op.seconds;
+  }
+  return flops / seconds / 1e9;
+}
+
+absl::Status MeasureImages(const Settings& settings, Renderer& renderer, RenderRequest request,
+                           SlotResult* result) {
+  const double start = Now();
+  for (int i = 0; i < settings.images; ++i) {
+    request.seed += 1000;
+    TS_ASSIGN_OR_RETURN(const Picture picture, renderer.Render(request));
+    result->seconds.encode += picture.seconds.encode;
+    result->seconds.denoise += picture.seconds.denoise;
+    result->seconds.decode += picture.seconds.decode;
+  }
+  result->images_seconds = Now() - start;
+  return absl::OkStatus();
+}
+
+absl::Status MeasureForward(const Settings& settings, const std::shared_ptr<const Model>& model,
+                            SlotResult* result) {
+  Pipeline pipeline(model);
+  TS_ASSIGN_OR_RETURN(const Prompt* prompt, pipeline.Encode("a miniature"));
+  const int side = settings.size / model->impl().config.vae.scale();
+  const LatentSize size = {side, side};
+  std::vector<float> latent(pipeline.LatentFloats(size), 0.5f), output(latent);
+  TS_RETURN_IF_ERROR(pipeline.Forward(size, 500, *prompt, latent, output));
+  TS_ASSIGN_OR_RETURN(Program * unet, pipeline.DenoiseProgram(size));
+  for (int i = 0; i < 100; ++i) {
+    const double start = Now();
+    unet->Run();
+    result->forward_seconds = std::min(result->forward_seconds, Now() - start);
+  }
+  result->denoise_alone = unet->ProfileAlone(40);
+  result->denoise = unet->Profile(100);
+  TS_ASSIGN_OR_RETURN(Program * vae, pipeline.DecodeProgram(size));
+  result->decode = vae->Profile(5);
+  return absl::OkStatus();
+}
+
+absl::Status RunSlot(const Settings& settings, const std::shared_ptr<const Model>& model, int slot,
+                     std::barrier<>& together, SlotResult* result) {
+  omp_set_num_threads(settings.threads);
+  RenderRequest request;
+  request.prompt = "a miniature red robot on a round wooden base, studio light";
+  request.negative_prompt = "blurry";
+  request.width = request.height = settings.size;
+  request.steps = settings.steps;
+  Renderer renderer(model);
+  absl::StatusOr<Picture> first = renderer.Render(request);
+  if (first.ok()) result->pixels = std::move(first->rgb);
+  together.arrive_and_wait();
+  TS_RETURN_IF_ERROR(first.status());
+  request.seed = slot + 1;
+  const absl::Status images = MeasureImages(settings, renderer, request, result);
+  together.arrive_and_wait();
+  TS_RETURN_IF_ERROR(images);
+  return MeasureForward(settings, model, result);
+}
+
+void PrintOps(const char* title, const std::vector<OpProfile>& ops, const std::vector<OpProfile>* alone) {
+  struct Sum {
+    int count = 0;
+    double seconds = 0, flops = 0, alone = 0;
+  };
+  std::map<std::string, Sum> kinds;
+  double total = 0;
+  for (size_t i = 0; i < ops.size(); ++i) {
+    Sum& sum = kinds[ops[i].kind];
+    ++sum.count;
+    sum.seconds += ops[i].seconds;
+    sum.flops += ops[i].flops;
+    if (alone != nullptr) sum.alone += (*alone)[i].seconds;
+    total += ops[i].seconds;
+  }
+  std::printf("\n%-20s %5s %9s %7s %9s %9s\n", title, "ops", "us", "share", "GFLOP/s", "alone us");
+  for (const auto& [kind, sum] : kinds) {
+    std::printf("%-20s %5d %9.0f %6.1f%% %9.0f %9.0f\n", kind.c_str(), sum.count, sum.seconds * 1e6,
+                100 * sum.seconds / total, sum.flops / sum.seconds / 1e9, sum.alone * 1e6);
+  }
+}
+
+void Print(const Settings& settings, const Model& model, const std::vector<SlotResult>& results) {
+  const SlotResult& slot = results[0];
+  double rate = 0, gflops = 0, limit = 0, flops = 0;
+  for (const SlotResult& each : results) {
+    rate += settings.images / each.images_seconds;
+    flops = 0;
+    for (const OpProfile& op : each.denoise) flops += op.flops;
+    gflops += flops / each.forward_seconds / 1e9;
+    limit += Limit(each.denoise_alone);
+  }
+  const double images = settings.images;
+  std::printf("%s\n%d slots x %d threads, %dx%d, %d steps, guided\n", model.render_class().c_str(),
+              settings.slots, settings.threads, settings.size, settings.size, settings.steps);
+  std::printf("images/s             %8.2f\n", rate);
+  std::printf("seconds an image     %8.3f  (encode %.4f, denoise %.3f, decode %.3f; slot 0)\n",
+              slot.images_seconds / images, slot.seconds.encode / images, slot.seconds.denoise / images,
+              slot.seconds.decode / images);
+  std::printf("UNet forward         %8.2f  GFLOP, best %.2f ms\n", flops / 1e9, slot.forward_seconds * 1e3);
+  std::printf("UNet                 %8.0f  GFLOP/s, all slots together\n", gflops);
+  std::printf("limit                %8.0f  GFLOP/s: oneDNN alone at these convolutions and matrices\n", limit);
+  std::printf("share of the limit   %7.1f%%\n", 100 * gflops / limit);
+  if (settings.ops) {
+    PrintOps("UNet forward", slot.denoise, &slot.denoise_alone);
+    PrintOps("VAE decode", slot.decode, nullptr);
+  }
+}
+
+int Main(const Settings& settings) {
+  const std::map<std::string, Precision> precisions = {
+      {"auto", Precision::kAuto}, {"bf16", Precision::kBf16}, {"fp32", Precision::kFp32}};
+  const auto model = Model::Load(settings.model, {precisions.at(settings.precision)});
+  if (!model.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(model.status().message()).c_str());
+    return 1;
+  }
+  std::vector<SlotResult> results(settings.slots);
+  std::vector<std::thread> threads;
+  std::barrier<> together(settings.slots);
+  for (int slot = 0; slot < settings.slots; ++slot) {
+    threads.emplace_back([&, slot] {
+      results[slot].status = RunSlot(settings, *model, slot, together, &results[slot]);
+      if (!results[slot].status.ok()) together.arrive_and_drop();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const SlotResult& result : results) {
+    if (!result.status.ok()) {
+      std::fprintf(stderr, "%s\n", std::string(result.status.message()).c_str());
+      return 1;
+    }
+    if (result.pixels != results[0].pixels) {
+      std::fprintf(stderr, "slots gave different bytes for one request: no figure of this run counts\n");
+      return 1;
+    }
+  }
+  Print(settings, **model, results);
+  return 0;
+}
+
+}  // namespace
+}  // namespace tiltshift::engine
+
+int main(int argc, char** argv) {
+  tiltshift::engine::Settings settings;
+  CLI::App app("Images a second of the engine alone, and its share of oneDNN's own speed.");
+  app.add_option("--model", settings.model, "A diffusers model directory");
+  app.add_option("--precision", settings.precision)->check(CLI::IsMember({"auto", "bf16", "fp32"}));
+  app.add_option("--slots", settings.slots, "Renderers, each on a thread of its own")->check(CLI::Range(1, 256));
+  app.add_option("--threads", settings.threads, "OpenMP threads of each")->check(CLI::Range(1, 256));
+  app.add_option("--images", settings.images, "Images a slot")->check(CLI::Range(1, 100000));
+  app.add_option("--steps", settings.steps)->check(CLI::Range(1, 1000));
+  app.add_option("--size", settings.size, "Width and height")->check(CLI::Range(64, 2048));
+  app.add_flag("--ops", settings.ops, "Print seconds by kind of operation");
+  CLI11_PARSE(app, argc, argv);
+  return tiltshift::engine::Main(settings);
+}
