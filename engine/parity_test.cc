@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "base/hash.h"
+#include "engine/cpu/isa.h"
 #include "engine/pipeline.h"
 #include "engine/testing/tiny_model.h"
 
@@ -114,6 +115,35 @@ TEST(ParityTest, BuiltInModel) {
         << "python tests/goldens/make_engine_goldens.py diorama";
   }
   ExpectParity(directory, goldens, {Precision::kFp32}, kTolerance);
+}
+
+// bf16 keeps 8 bits: each of the some 150 values a signal passes is rounded by up to 2^-9, 2^-9 / sqrt(3) in the
+// mean; sqrt(150) of those are 1.4%. Twice that is allowed.
+TEST(ParityTest, Bf16ForwardIsNearFp32) {
+  if (!cpu::HasBf16()) GTEST_SKIP() << "no bf16 on this processor";
+  const std::string folder = ::testing::TempDir() + "parity_tiny_bf16";
+  ASSERT_TRUE(WriteTinyModel(TILTSHIFT_SOURCE_DIR, folder).ok());
+  for (const bool tiny : {true, false}) {
+    const auto model =
+        Model::Load(tiny ? folder : std::string(TILTSHIFT_SOURCE_DIR) + "/models/diorama", {Precision::kBf16});
+    ASSERT_TRUE(model.ok()) << model.status();
+    const auto fp32 = Model::Load(tiny ? folder : std::string(TILTSHIFT_SOURCE_DIR) + "/models/diorama",
+                                  {Precision::kFp32});
+    ASSERT_TRUE(fp32.ok()) << fp32.status();
+    const std::vector<float> noise = Goldens(tiny ? "engine_tiny.safetensors" : "engine_diorama.safetensors").Get("noise");
+    const int side = tiny ? 16 : 32;
+    std::vector<float> outputs[2] = {std::vector<float>(noise.size()), std::vector<float>(noise.size())};
+    for (const bool exact : {false, true}) {
+      Pipeline pipeline(exact ? *fp32 : *model);
+      const auto prompt = pipeline.Encode(kPrompt);
+      ASSERT_TRUE(prompt.ok()) << prompt.status();
+      ASSERT_TRUE(pipeline.Forward({side, side}, kForwardTimestep, **prompt, noise, outputs[exact]).ok());
+    }
+    const double error = RelativeL2(outputs[0], outputs[1]);
+    std::printf("  bf16 forward       relative L2 %.2e\n", error);
+    EXPECT_LT(error, 0.028);
+    EXPECT_GT(error, 1e-5) << "this was fp32";
+  }
 }
 
 TEST(ParityTest, RandomModelOfStableDiffusionsKind) {

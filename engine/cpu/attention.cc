@@ -1,8 +1,9 @@
-// Attention in fp32 over packed heads: each head's keys and values are unpacked to floats, then blocks of
+// Attention where there is no AMX, or in fp32, over packed heads: each head's keys and values are unpacked to floats, then blocks of
 // queries run on their own. See simd/attend.inc for the arithmetic.
 #include <algorithm>
 #include <cmath>
 
+#include "engine/cpu/isa.h"
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/step.h"
 
@@ -88,6 +89,8 @@ class AttentionStep : public Step {
 }  // namespace
 
 std::unique_ptr<Step> MakeAttention(const Setting& setting, const AttentionOp& op) {
+  const bool whole_pairs = op.q.shape.channels / op.heads % 2 == 0;
+  if (setting.bf16 && HasAmx() && whole_pairs && !op.causal) return MakeAmxAttention(setting, op);
   return std::make_unique<AttentionStep>(setting, op);
 }
 

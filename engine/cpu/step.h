@@ -59,6 +59,7 @@ std::unique_ptr<Step> MakeLinear(const Setting& setting, const LinearOp& op, int
 std::unique_ptr<Step> MakeGroupNorm(const Setting& setting, const GroupNormOp& op);
 std::unique_ptr<Step> MakeLayerNorm(const Setting& setting, const LayerNormOp& op);
 std::unique_ptr<Step> MakeAttention(const Setting& setting, const AttentionOp& op);
+std::unique_ptr<Step> MakeAmxAttention(const Setting& setting, const AttentionOp& op);
 std::unique_ptr<Step> MakeGeglu(const Setting& setting, const GegluOp& op);
 std::unique_ptr<Step> MakeMap(const Setting& setting, const MapOp& op);
 std::unique_ptr<Step> MakeConcat(const Setting& setting, const ConcatOp& op);
