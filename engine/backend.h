@@ -45,6 +45,9 @@ class Program {
 
   // Allocates nothing.
   virtual void Run() = 0;
+  // Runs this program and another of the same graph, operation by operation, so that weights come from
+  // memory once for both. The bits are those of two runs.
+  virtual void RunWith(Program& other) = 0;
 
   // Each operation's seconds in `runs` whole runs, the smallest of each.
   virtual std::vector<OpProfile> Profile(int runs) = 0;

@@ -31,6 +31,7 @@ struct Pipeline::SizePrograms {
   LatentSize size;
   UNet::DenoiseGraph denoise;
   std::unique_ptr<Program> denoise_program;
+  std::unique_ptr<Program> unguided_program;  // the same again: guidance runs the two side by side
   VaeDecoder::DecodeGraph decode;
   std::unique_ptr<Program> decode_program;  // made at the first decode
   std::vector<float> input, output, unguided, history;
@@ -109,6 +110,8 @@ absl::StatusOr<Pipeline::SizePrograms*> Pipeline::ProgramsFor(LatentSize size) {
       model().unet->BuildDenoise({size.height, size.width, 0}, model().tokenizer.length());
   TS_ASSIGN_OR_RETURN(programs->denoise_program,
                       model().backend->Compile(programs->denoise.graph, model().compute));
+  TS_ASSIGN_OR_RETURN(programs->unguided_program,
+                      model().backend->Compile(programs->denoise.graph, model().compute));
   programs->input.resize(LatentFloats(size));
   programs->output.resize(programs->denoise.output.shape.size());
   programs->unguided.resize(programs->output.size());
@@ -144,8 +147,12 @@ absl::Status Pipeline::Denoise(const DenoiseOptions& options, const std::functio
   for (int step = 0; step < sampler.steps(); ++step) timesteps[step] = sampler.timestep(step);
   TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(options.size));
   TS_ASSIGN_OR_RETURN(const TimeRows* times, TimesFor(timesteps));
-  Program& unet = *programs->denoise_program;
   const UNet::DenoiseGraph& graph = programs->denoise;
+  const auto prepare = [&](Program& unet, std::span<const float> time, const Prompt& prompt) {
+    unet.Write(graph.latent, programs->input);
+    unet.Write(graph.time, time);
+    unet.Bind(graph.context, *prompt.context);
+  };
   std::vector<float>& output = programs->output;
   std::vector<float>& unguided = programs->unguided;
   programs->history.assign(sampler.history_floats(latent.size()), 0.0f);
@@ -156,18 +163,19 @@ absl::Status Pipeline::Denoise(const DenoiseOptions& options, const std::functio
       return absl::CancelledError(absl::StrCat("stopped before step ", step, " of ", sampler.steps()));
     }
     sampler.ScaleInput(step, latent, programs->input);
-    unet.Write(graph.latent, programs->input);
-    unet.Write(graph.time, std::span(times->rows).subspan(step * channels, channels));
-    unet.Bind(graph.context, *options.prompt->context);
-    unet.Run();
-    unet.Read(graph.output, output);
+    const auto row = std::span(times->rows).subspan(step * channels, channels);
+    prepare(*programs->denoise_program, row, *options.prompt);
     if (options.negative != nullptr) {
-      unet.Bind(graph.context, *options.negative->context);
-      unet.Run();
-      unet.Read(graph.output, unguided);
+      prepare(*programs->unguided_program, row, *options.negative);
+      programs->denoise_program->RunWith(*programs->unguided_program);
+      programs->denoise_program->Read(graph.output, output);
+      programs->unguided_program->Read(graph.output, unguided);
       for (size_t i = 0; i < output.size(); ++i) {
         output[i] = unguided[i] + options.guidance_scale * (output[i] - unguided[i]);
       }
+    } else {
+      programs->denoise_program->Run();
+      programs->denoise_program->Read(graph.output, output);
     }
     sampler.Step(step, output, latent, programs->history);
   }

@@ -105,6 +105,15 @@ void CpuProgram::Run() {
   for (const std::unique_ptr<Step>& step : steps_) step->Run(stream_);
 }
 
+void CpuProgram::RunWith(Program& other) {
+  auto& beside = dynamic_cast<CpuProgram&>(other);
+  TS_CHECK(beside.steps_.size() == steps_.size());
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    steps_[i]->Run(stream_);
+    beside.steps_[i]->Run(stream_);
+  }
+}
+
 std::vector<OpProfile> CpuProgram::Costs() const {
   std::vector<OpProfile> costs;
   for (const Node& node : graph_.nodes()) {

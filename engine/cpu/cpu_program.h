@@ -34,6 +34,7 @@ class CpuProgram : public Program {
   std::unique_ptr<Buffer> Keep(const Value& output) const override;
   void Bind(const Value& input, const Buffer& buffer) override;
   void Run() override;
+  void RunWith(Program& other) override;
   std::vector<OpProfile> Profile(int runs) override;
   std::vector<OpProfile> ProfileAlone(int runs) override;
 
