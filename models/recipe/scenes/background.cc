@@ -17,7 +17,8 @@ TS_LANES_INLINE Lanes Pine(Lanes u, Lanes v, const Distant& pine) {
   return SmoothStep(-0.05f, 0.05f, inside) * SmoothStep(-0.03f, 0.08f, below_tip);
 }
 
-// Planks 1.1 wide, laid at 0.35 radians, with fine and coarse grain along them and a dark gap between.
+// Planks 1.1 wide, laid at 0.35 radians, with fine and coarse grain along them and a dark gap
+// between.
 TS_LANES_INLINE Vec3 Planks(const Scene& scene, Lanes x, Lanes z) {
   const float c = cosf(0.35f), s = sinf(0.35f);
   const Lanes along = x * c + z * s, across = z * c - x * s;
@@ -32,7 +33,8 @@ TS_LANES_INLINE Vec3 Planks(const Scene& scene, Lanes x, Lanes z) {
 // Drifts from two octaves of noise, each by its slope.
 TS_LANES_INLINE Vec3 SnowNormal(Lanes x, Lanes z) {
   const Lanes wide = Noise(x * 2.2f, z * 2.2f), fine = Noise(x * 9.f, z * 9.f);
-  const Lanes wide_x = Noise(x * 2.2f + 0.25f, z * 2.2f), wide_z = Noise(x * 2.2f, z * 2.2f + 0.25f);
+  const Lanes wide_x = Noise(x * 2.2f + 0.25f, z * 2.2f),
+              wide_z = Noise(x * 2.2f, z * 2.2f + 0.25f);
   const Lanes fine_x = Noise(x * 9.f + 0.3f, z * 9.f), fine_z = Noise(x * 9.f, z * 9.f + 0.3f);
   return Normalize(Vec3{(wide - wide_x) * 0.9f + (fine - fine_x) * 0.35f, 1.f,
                         (wide - wide_z) * 0.9f + (fine - fine_z) * 0.35f});
@@ -65,10 +67,18 @@ Vec3 Backdrop(const Scene& scene, Lanes u, Lanes v) {
     const Distant& thing = around.distant[i];
     const Vec3 own = All(thing.color);
     switch (scene.background) {
-      case kSnow: color = Mix(color, own, Pine(u, v, thing) * 0.75f); break;
-      case kGrass: color = Mix(color, own, Disc(u, v, thing, 0.6f) * 0.6f); break;
-      case kDesk: color = color + own * (Disc(u, v, thing, 0.6f) * 0.8f); break;
-      case kNeonNight: color = color + own * (Disc(u, v, thing, 0.25f) * 0.8f); break;
+      case kSnow:
+        color = Mix(color, own, Pine(u, v, thing) * 0.75f);
+        break;
+      case kGrass:
+        color = Mix(color, own, Disc(u, v, thing, 0.6f) * 0.6f);
+        break;
+      case kDesk:
+        color = color + own * (Disc(u, v, thing, 0.6f) * 0.8f);
+        break;
+      case kNeonNight:
+        color = color + own * (Disc(u, v, thing, 0.25f) * 0.8f);
+        break;
     }
   }
   return color;
@@ -92,11 +102,16 @@ Ground GroundAt(const Scene& scene, Vec3 p) {
   const Lanes x = p.x + scene.texture_offset, z = p.z + scene.texture_offset * 1.7f;
   const Vec3 flat = All(scene.around.ground_a), up = All(0, 1, 0);
   switch (scene.background) {
-    case kStudio: return {flat, up, 0.10f};
-    case kDesk: return {Planks(scene, x, z), up, 0.12f};
-    case kSnow: return {flat, SnowNormal(x, z), 0.05f};
-    case kGrass: return Meadow(scene, x, z);
-    default: return {flat, up, 0.5f};
+    case kStudio:
+      return {flat, up, 0.10f};
+    case kDesk:
+      return {Planks(scene, x, z), up, 0.12f};
+    case kSnow:
+      return {flat, SnowNormal(x, z), 0.05f};
+    case kGrass:
+      return Meadow(scene, x, z);
+    default:
+      return {flat, up, 0.5f};
   }
 }
 

@@ -10,7 +10,8 @@ inline constexpr float kGroundHeight = -0.24f;
 // Far behind, by view coordinates: u to the right, v up, the horizon at v = 0.
 Vec3 Backdrop(const Scene& scene, Lanes u, Lanes v);
 
-// What a glossy surface mirrors from `direction`: ground, sky, the lamp, and a strip light at either side.
+// What a glossy surface mirrors from `direction`: ground, sky, the lamp, and a strip light at
+// either side.
 Vec3 Environment(const Scene& scene, Vec3 direction);
 
 struct Ground {

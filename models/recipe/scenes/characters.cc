@@ -9,15 +9,19 @@ Nearest Person(const float shape[8], const Vec3& p) {
   body.Add(Capsule(m, {0.13f, 0.12f, 0}, {0.13f, 0.42f, 0}, 0.105f), kTrousers);
   body.Add(Ellipsoid(m, {0.13f, 0.07f, 0.05f}, {0.12f, 0.08f, 0.18f}), kBrown);
   body.Add(Melt(Box(p, {0, 0.62f, 0}, {0.23f, 0.24f, 0.15f}, 0.12f),
-                Box(p, {0, 0.45f, 0}, {0.22f, 0.09f, 0.15f}, 0.08f), 0.08f), kMain);
+                Box(p, {0, 0.45f, 0}, {0.22f, 0.09f, 0.15f}, 0.08f), 0.08f),
+           kMain);
 
   const bool waves = shape[1] > 0.5f;
   const float right = waves ? 2.4f : 0.45f + shape[0] * 0.5f, left = 0.4f + shape[2] * 0.4f;
   const Triple right_hand{0.24f + 0.36f * sinf(right), 0.78f - 0.36f * cosf(right), 0.08f};
   const Triple left_hand{-0.24f - 0.36f * sinf(left), 0.78f - 0.36f * cosf(left), 0.1f};
   body.Add(Capsule(p, {0.24f, 0.78f, 0}, right_hand, 0.075f), kMain);
-  body.Add(Sphere(p, {right_hand.x + 0.03f, right_hand.y + (waves ? 0.05f : -0.05f),
-                      right_hand.z + 0.02f}, 0.085f), kSkin);
+  body.Add(
+      Sphere(p,
+             {right_hand.x + 0.03f, right_hand.y + (waves ? 0.05f : -0.05f), right_hand.z + 0.02f},
+             0.085f),
+      kSkin);
   body.Add(Capsule(p, {-0.24f, 0.78f, 0}, left_hand, 0.075f), kMain);
   body.Add(Sphere(p, {left_hand.x - 0.02f, left_hand.y - 0.05f, left_hand.z + 0.02f}, 0.085f),
            kSkin);
@@ -59,7 +63,8 @@ Nearest Cat(const float shape[8], const Vec3& p) {
   body.Add(Melt(fur, head, 0.06f), kMain);
   body.Add(Ellipsoid(p, {0, 0.56f, 0.18f}, {0.15f, 0.24f, 0.12f}), kAccent);
   body.Add(Melt(Ellipsoid(m, {0.075f, 0.97f, 0.38f}, {0.09f, 0.07f, 0.07f}),
-                Ellipsoid(p, {0, 0.92f, 0.36f}, {0.08f, 0.06f, 0.06f}), 0.03f), kAccent);
+                Ellipsoid(p, {0, 0.92f, 0.36f}, {0.08f, 0.06f, 0.06f}), 0.03f),
+           kAccent);
   body.Add(Ellipsoid(p, {0, 1.02f, 0.44f}, {0.045f, 0.03f, 0.03f}), kPink);
   body.Add(Ellipsoid(m, {0.14f, 1.11f, 0.385f}, {0.055f, 0.065f, 0.035f}), kBlack);
   body.Add(Sphere(m, {0.125f, 1.135f, 0.415f}, 0.016f), kWhite);
@@ -83,7 +88,8 @@ Nearest Dog(const float shape[8], const Vec3& p) {
   body.Add(fur, kMain);
 
   body.Add(Melt(Ellipsoid(p, {0, 0.97f, 0.73f}, {0.145f, 0.115f, 0.2f}),
-                Ellipsoid(p, {0, 0.93f, 0.64f}, {0.15f, 0.1f, 0.16f}), 0.05f), kAccent);
+                Ellipsoid(p, {0, 0.93f, 0.64f}, {0.15f, 0.1f, 0.16f}), 0.05f),
+           kAccent);
   body.Add(Ellipsoid(p, {0, 1.045f, 0.9f}, {0.065f, 0.05f, 0.05f}), kBlack);
   body.Add(Ellipsoid(p, {0, 0.875f, 0.83f}, {0.05f, 0.03f, 0.08f}), kPink);
   const Vec3 q = m - All(0.27f, 1.02f, 0.42f);

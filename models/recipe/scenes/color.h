@@ -16,7 +16,8 @@ inline Triple Normalized(Triple a) {
   return a * (1 / std::sqrt(a.x * a.x + a.y * a.y + a.z * a.z));
 }
 
-// Brightness varies by up to `amount`, each channel by half of that besides. Braces fix the order of draws.
+// Brightness varies by up to `amount`, each channel by half of that besides. Braces fix the order
+// of draws.
 inline Triple Varied(Random& random, Triple color, float amount) {
   const float k = 1 + random.Between(-amount, amount);
   const Triple channels{1 + random.Between(-amount, amount) * 0.5f,

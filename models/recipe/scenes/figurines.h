@@ -1,18 +1,20 @@
-// The eight subjects as solids. Each stands on y = 0, faces +z, and is about 1.5 high; `shape` is Scene::shape.
+// The eight subjects as solids. Each stands on y = 0, faces +z, and is about 1.5 high; `shape` is
+// Scene::shape.
 #pragma once
 
 #include "models/recipe/scenes/sdf.h"
 
 namespace tiltshift::scenes::TILTSHIFT_SCENES_ISA {
 
-// The distance to the nearest part, and which part (a whole number, one of Part) where that was asked for.
+// The distance to the nearest part, and which part (a whole number, one of Part) where that was
+// asked for.
 struct Nearest {
   Lanes distance = 1e9f;
   Lanes part = static_cast<float>(kMain);
 };
 
-// A union of solids that grows a part at a time. Marching needs the distance alone, so the bookkeeping of parts
-// is compiled out of it.
+// A union of solids that grows a part at a time. Marching needs the distance alone, so the
+// bookkeeping of parts is compiled out of it.
 template <bool kWithPart>
 struct Union {
   Nearest nearest;

@@ -26,13 +26,20 @@ std::string_view Name(Attribute attribute) { return kNames[static_cast<int>(attr
 
 std::span<const std::string_view> Words(Attribute attribute) {
   switch (attribute) {
-    case Attribute::kSubject: return kSubjects;
-    case Attribute::kColor: return kColors;
-    case Attribute::kMaterial: return kMaterials;
-    case Attribute::kBase: return kBases;
-    case Attribute::kBackground: return kBackgrounds;
-    case Attribute::kLight: return kLights;
-    case Attribute::kView: return kViews;
+    case Attribute::kSubject:
+      return kSubjects;
+    case Attribute::kColor:
+      return kColors;
+    case Attribute::kMaterial:
+      return kMaterials;
+    case Attribute::kBase:
+      return kBases;
+    case Attribute::kBackground:
+      return kBackgrounds;
+    case Attribute::kLight:
+      return kLights;
+    case Attribute::kView:
+      return kViews;
   }
   return {};
 }

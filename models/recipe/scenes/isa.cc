@@ -4,9 +4,8 @@ namespace tiltshift::scenes {
 namespace {
 
 #if defined(__x86_64__)
-constexpr IsaVariant kVariants[] = {{"avx512", avx512::TraceScene},
-                                    {"avx2", avx2::TraceScene},
-                                    {"baseline", baseline::TraceScene}};
+constexpr IsaVariant kVariants[] = {
+    {"avx512", avx512::TraceScene}, {"avx2", avx2::TraceScene}, {"baseline", baseline::TraceScene}};
 
 // As many features as CMakeLists.txt compiles each variant for.
 size_t FirstRunnable() {

@@ -1,9 +1,11 @@
-// Sixteen floats at a time, as a 4x4 tile of rays, in the compilers' own vector types: no intrinsics, so the
-// same source is AVX-512, AVX2, SSE2 or NEON. The build compiles each source that includes this header once
-// an instruction set (TILTSHIFT_SCENES_ISA names the namespace it lands in; isa.h chooses at run time).
+// Sixteen floats at a time, as a 4x4 tile of rays, in the compilers' own vector types: no
+// intrinsics, so the same source is AVX-512, AVX2, SSE2 or NEON. The build compiles each source
+// that includes this header once an instruction set (TILTSHIFT_SCENES_ISA names the namespace it
+// lands in; isa.h chooses at run time).
 //
-// Because one program holds several compilations, these sources call no inline function of the standard
-// library: the linker would keep one copy of it, perhaps the one an older processor can't run.
+// Because one program holds several compilations, these sources call no inline function of the
+// standard library: the linker would keep one copy of it, perhaps the one an older processor can't
+// run.
 #pragma once
 
 #include <math.h>
@@ -75,7 +77,8 @@ TS_LANES_INLINE Lanes Sqrt(Lanes a) {
 
 // |a| < 2^31.
 TS_LANES_INLINE Lanes Floor(Lanes a) {
-  const FloatVector whole = __builtin_convertvector(__builtin_convertvector(a.v, IntVector), FloatVector);
+  const FloatVector whole =
+      __builtin_convertvector(__builtin_convertvector(a.v, IntVector), FloatVector);
   return Select(Lanes(whole) > a, Lanes(whole) - 1.f, Lanes(whole));
 }
 TS_LANES_INLINE Lanes Fraction(Lanes a) { return a - Floor(a); }

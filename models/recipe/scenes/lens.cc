@@ -59,7 +59,8 @@ void AddFallingSnow(const Scene& scene, Exposure& exposure) {
     const float radius = random.Between(0.5f, 2.2f) * width / 256.f;
     const float opacity = random.Between(0.25f, 0.7f), reach = radius * 2;
     for (int y = std::max(0, static_cast<int>(cy - reach)); y < std::min(width, cy + reach); ++y) {
-      for (int x = std::max(0, static_cast<int>(cx - reach)); x < std::min(width, cx + reach); ++x) {
+      for (int x = std::max(0, static_cast<int>(cx - reach)); x < std::min(width, cx + reach);
+           ++x) {
         const float off = std::hypot(x - cx, y - cy) / radius;
         const float cover = opacity * Unit(1.6f - off * 1.2f);
         float* pixel = &exposure.radiance[(y * size + x) * 4];

@@ -18,8 +18,9 @@ struct Exposure {
 // Flakes in front of everything, for a snowy background.
 void AddFallingSnow(const Scene& scene, Exposure& exposure);
 
-// Depth of field: every pixel spreads by its own circle of confusion. Four blurred copies of the picture, each
-// weighted to the pixels about that blurred, are blended by the blur that a pixel asks for.
+// Depth of field: every pixel spreads by its own circle of confusion. Four blurred copies of the
+// picture, each weighted to the pixels about that blurred, are blended by the blur that a pixel
+// asks for.
 void Defocus(Exposure& exposure);
 
 // Vignette, filmic curve (Narkowicz' fit of ACES), gamma 2.2. rgb is [size, size, 3].

@@ -1,5 +1,6 @@
-// The parts of drawing a scene that are tables of colours: the lamp, what is around, what the subject is made of.
-// Each reads the words that the scene already has and takes its draws from `random` in a fixed order.
+// The parts of drawing a scene that are tables of colours: the lamp, what is around, what the
+// subject is made of. Each reads the words that the scene already has and takes its draws from
+// `random` in a fixed order.
 #pragma once
 
 #include "models/recipe/scenes/random.h"

@@ -1,10 +1,13 @@
 // tiltshift-scenes: draws the pictures and captions that the built-in model learns from.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <memory>
-#include <thread>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "base/file.h"
 #include "base/status.h"

@@ -26,21 +26,31 @@ TS_LANES_INLINE Interval CrossBound(const Rays& rays) {
 template <bool kWithPart>
 Nearest Subject(const Scene& scene, const Vec3& p) {
   switch (scene.subject) {
-    case kPerson: return Person<kWithPart>(scene.shape, p);
-    case kCat: return Cat<kWithPart>(scene.shape, p);
-    case kDog: return Dog<kWithPart>(scene.shape, p);
-    case kRobot: return Robot<kWithPart>(scene.shape, p);
-    case kCar: return Car<kWithPart>(scene.shape, p);
-    case kHouse: return House<kWithPart>(scene.shape, p);
-    case kBottle: return Bottle<kWithPart>(scene.shape, p);
-    default: return Rocket<kWithPart>(scene.shape, p);
+    case kPerson:
+      return Person<kWithPart>(scene.shape, p);
+    case kCat:
+      return Cat<kWithPart>(scene.shape, p);
+    case kDog:
+      return Dog<kWithPart>(scene.shape, p);
+    case kRobot:
+      return Robot<kWithPart>(scene.shape, p);
+    case kCar:
+      return Car<kWithPart>(scene.shape, p);
+    case kHouse:
+      return House<kWithPart>(scene.shape, p);
+    case kBottle:
+      return Bottle<kWithPart>(scene.shape, p);
+    default:
+      return Rocket<kWithPart>(scene.shape, p);
   }
 }
 
 TS_LANES_INLINE Lanes Pedestal(int base, Vec3 p, Vec3 turned) {
   switch (base) {
-    case kRoundWooden: return CylinderY(p, {0, -0.12f, 0}, {1.06f, 0.12f, 0.035f});
-    case kSquareStone: return Box(turned, {0, -0.12f, 0}, {0.88f, 0.12f, 0.88f}, 0.03f);
+    case kRoundWooden:
+      return CylinderY(p, {0, -0.12f, 0}, {1.06f, 0.12f, 0.035f});
+    case kSquareStone:
+      return Box(turned, {0, -0.12f, 0}, {0.88f, 0.12f, 0.88f}, 0.03f);
     default:
       return Min(CylinderY(p, {0, -0.05f, 0}, {0.96f, 0.05f, 0.02f}),
                  CylinderY(p, {0, -0.17f, 0}, {1.08f, 0.07f, 0.03f}));

@@ -1,5 +1,5 @@
-// Rays against the figurine on its base, by sphere tracing (Hart 1996): step by the distance to the nearest
-// surface until it is next to nothing.
+// Rays against the figurine on its base, by sphere tracing (Hart 1996): step by the distance to the
+// nearest surface until it is next to nothing.
 #pragma once
 
 #include "models/recipe/scenes/figurines.h"
@@ -33,8 +33,8 @@ TS_LANES_INLINE Vec3 Turned(const Scene& scene, Vec3 p) {
 
 Hit March(const Scene& scene, const Rays& rays, Mask active, Lanes farthest, MarchLimits limits);
 
-// Where the lamp's light arrives: 0 in shadow, 1 lit, between them a penumbra that widens with the distance to
-// what casts it (Quilez, "soft shadows"). `p` a little off its surface.
+// Where the lamp's light arrives: 0 in shadow, 1 lit, between them a penumbra that widens with the
+// distance to what casts it (Quilez, "soft shadows"). `p` a little off its surface.
 Lanes Lit(const Scene& scene, Vec3 p, Mask active, int steps);
 
 // Ambient light left at p by what stands close in the normal's direction: 1 none blocked, 0 all.

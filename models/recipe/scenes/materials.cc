@@ -13,8 +13,7 @@ constexpr Triple kSkins[] = {
 constexpr Triple kGlows[] = {{1.f, 0.72f, 0.22f}, {0.25f, 0.85f, 1.f}};
 constexpr Triple kHairs[] = {
     {0.05f, 0.03f, 0.02f}, {0.24f, 0.10f, 0.04f}, {0.62f, 0.40f, 0.14f}, {0.35f, 0.33f, 0.32f}};
-constexpr Triple kCloths[] = {
-    {0.06f, 0.09f, 0.22f}, {0.12f, 0.11f, 0.11f}, {0.34f, 0.27f, 0.18f}};
+constexpr Triple kCloths[] = {{0.06f, 0.09f, 0.22f}, {0.12f, 0.11f, 0.11f}, {0.34f, 0.27f, 0.18f}};
 
 struct Finish {
   float specular, gloss, metal = 0, emission = 0;
@@ -33,8 +32,10 @@ void Paint(Looks& looks, Part part, Triple color, Finish finish) {
 // Clay is chalky, metal is lit by what it mirrors, wood keeps some of its own brown.
 void PaintMain(Looks& looks, int material, Triple paint) {
   switch (material) {
-    case kPlastic: return Paint(looks, kMain, paint, {0.75f, 1.f});
-    case kClay: return Paint(looks, kMain, paint * 0.92f + Triple{0.03f, 0.03f, 0.03f}, {0.08f, 0.1f});
+    case kPlastic:
+      return Paint(looks, kMain, paint, {0.75f, 1.f});
+    case kClay:
+      return Paint(looks, kMain, paint * 0.92f + Triple{0.03f, 0.03f, 0.03f}, {0.08f, 0.1f});
     case kMetal:
       return Paint(looks, kMain, paint * 1.05f + Triple{0.03f, 0.03f, 0.03f}, {1.f, 0.85f, 0.8f});
     case kWooden:
@@ -48,7 +49,8 @@ void PaintBase(Random& random, int base, Looks& looks) {
       return Paint(looks, kBasePart, Varied(random, {0.40f, 0.20f, 0.085f}, 0.1f), {0.3f, 0.45f});
     case kSquareStone:
       return Paint(looks, kBasePart, Varied(random, {0.40f, 0.40f, 0.40f}, 0.08f), {0.1f, 0.1f});
-    case kRoundBlack: return Paint(looks, kBasePart, {0.02f, 0.02f, 0.022f}, {0.7f, 1.f});
+    case kRoundBlack:
+      return Paint(looks, kBasePart, {0.02f, 0.02f, 0.022f}, {0.7f, 1.f});
   }
 }
 
@@ -58,7 +60,8 @@ void DrawLooks(Random& random, Scene& scene) {
   Looks& looks = scene.looks;
   const bool night = scene.background == kNeonNight;
   PaintMain(looks, scene.material, Varied(random, kPaints[scene.color], 0.10f));
-  const Triple accent = scene.color == kWhiteColor ? Triple{0.45f, 0.42f, 0.40f} : Triple{0.82f, 0.78f, 0.70f};
+  const Triple accent =
+      scene.color == kWhiteColor ? Triple{0.45f, 0.42f, 0.40f} : Triple{0.82f, 0.78f, 0.70f};
   Paint(looks, kAccent, accent, {0.4f, 0.6f});
   Paint(looks, kDark, {0.09f, 0.085f, 0.095f}, {0.35f, 0.5f});
   Paint(looks, kWhite, {0.84f, 0.83f, 0.80f}, {0.4f, 0.6f});

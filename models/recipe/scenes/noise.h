@@ -7,8 +7,8 @@ namespace tiltshift::scenes::TILTSHIFT_SCENES_ISA {
 
 // In [0, 1), from two whole numbers.
 TS_LANES_INLINE Lanes Hash(Lanes x, Lanes y) {
-  const UintVector a = (UintVector)__builtin_convertvector(x.v, IntVector);
-  const UintVector b = (UintVector)__builtin_convertvector(y.v, IntVector);
+  const UintVector a = (UintVector) __builtin_convertvector(x.v, IntVector);
+  const UintVector b = (UintVector) __builtin_convertvector(y.v, IntVector);
   UintVector h = a * 0x27d4eb2du + b * 0x165667b1u;
   h ^= h >> 15;
   h *= 0x2c1b3c6du;

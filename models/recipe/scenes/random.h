@@ -1,5 +1,5 @@
-// PCG-XSH-RR (O'Neill 2014): 32 random bits from 64 of state. A scene is drawn from one of these, in a fixed
-// order of draws, so a seed means the same pictures for good.
+// PCG-XSH-RR (O'Neill 2014): 32 random bits from 64 of state. A scene is drawn from one of these,
+// in a fixed order of draws, so a seed means the same pictures for good.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,7 @@ namespace tiltshift::scenes {
 struct RenderOptions {
   int size = 256;       // pixels a side; a multiple of 4, so that any supersample tiles
   int supersample = 2;  // rays a pixel, each way
-  int threads = 1;      // a thread draws whole scenes: the pictures don't depend on how many there are
+  int threads = 1;  // a thread draws whole scenes: the pictures don't depend on how many there are
 };
 
 // One scene as [size, size, 3] bytes.

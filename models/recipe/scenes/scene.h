@@ -1,5 +1,6 @@
-// Everything that one picture depends on, as plain numbers. Units: the subject stands on y = 0 and is about
-// 1.5 high; x is to the right, y up, z towards the camera of a front view. Colours are linear light.
+// Everything that one picture depends on, as plain numbers. Units: the subject stands on y = 0 and
+// is about 1.5 high; x is to the right, y up, z towards the camera of a front view. Colours are
+// linear light.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,21 @@ struct Triple {
 
 // What a surface point belongs to; an index into Looks.
 enum Part {
-  kBasePart, kMain, kAccent, kDark, kWhite, kSkin, kBlack, kGlass, kGlow, kBrown, kPink, kHair,
-  kTrousers, kSteel, kLeaves
+  kBasePart,
+  kMain,
+  kAccent,
+  kDark,
+  kWhite,
+  kSkin,
+  kBlack,
+  kGlass,
+  kGlow,
+  kBrown,
+  kPink,
+  kHair,
+  kTrousers,
+  kSteel,
+  kLeaves
 };
 inline constexpr int kParts = 16;
 
@@ -30,19 +44,19 @@ struct Looks {
 };
 
 struct Camera {
-  float pitch;       // radians, looking down
-  float field;       // of view, radians
-  float distance;    // to the point it looks at
+  float pitch;     // radians, looking down
+  float field;     // of view, radians
+  float distance;  // to the point it looks at
   float target_x, target_y;
-  float focus;       // distance that is sharp
-  float aperture;    // scale of the blur elsewhere
+  float focus;     // distance that is sharp
+  float aperture;  // scale of the blur elsewhere
 };
 
 struct Lighting {
   Triple direction;  // towards the light, of length 1
   Triple color;
-  float hardness;    // of shadow edges
-  Triple sky, ground;      // ambient light from above and below
+  float hardness;      // of shadow edges
+  Triple sky, ground;  // ambient light from above and below
   Triple left_rim, right_rim;
 };
 

@@ -48,11 +48,13 @@ double Psnr(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) {
 // The draws are a contract: a seed written in a recipe must go on meaning the same scenes.
 TEST(Grammar, SeedSevenStaysWhatItWas) {
   const auto scenes = Draw(7, 3);
-  EXPECT_EQ(Caption(scenes[0]),
-            "a miniature yellow plastic rocket on a round black base, grass background, warm light, "
-            "side view");
-  EXPECT_EQ(Caption(scenes[1]),
-            "a miniature blue wooden car on a round black base, snow background, soft light, top view");
+  EXPECT_EQ(
+      Caption(scenes[0]),
+      "a miniature yellow plastic rocket on a round black base, grass background, warm light, "
+      "side view");
+  EXPECT_EQ(
+      Caption(scenes[1]),
+      "a miniature blue wooden car on a round black base, snow background, soft light, top view");
   EXPECT_EQ(Caption(scenes[2]),
             "a miniature purple wooden car on a square stone base, desk background, soft light, "
             "front view");
@@ -106,15 +108,15 @@ TEST(Render, SameBytesForAnyThreadCountAndAgain) {
   }
 }
 
-// On every background every subject is lit, and covers enough to change the picture from any other subject's.
+// On every background every subject is lit, and covers enough to change the picture from any other
+// subject's.
 TEST(Render, EverySubjectShowsOnEveryBackground) {
   for (int background = 0; background <= kNeonNight; ++background) {
     std::set<std::string> pictures;
     for (int subject = 0; subject <= kRocket; ++subject) {
       FixedAttributes fixed = Fix(Attribute::kBackground, background);
       fixed[static_cast<int>(Attribute::kSubject)] = subject;
-      const auto picture =
-          Render(DrawScene(5, 0, fixed), kSmall, RunnableVariants().front());
+      const auto picture = Render(DrawScene(5, 0, fixed), kSmall, RunnableVariants().front());
       const Spread spread = SpreadOf(picture);
       EXPECT_GT(spread.deviation, 12) << subject << " on " << background;
       EXPECT_GT(spread.mean, 20) << subject << " on " << background;
@@ -144,11 +146,13 @@ TEST(Render, ColorOfTheSubjectShows) {
   EXPECT_LT(red_minus_blue[1], -30);
 }
 
-// Variants differ in whether a product and a sum round once or twice. That can move a ray across an edge, and
-// then its pixel by as much as the scene has contrast; elsewhere values agree to about a code. If a share e of the
-// pixels has a ray on the other side of an edge, off by at most half the range, the mean square error is e * 128^2
-// + 1. A hit within rounding (1e-6) of the hit distance 1.8e-3 is a chance of about 1e-3 a ray that grazes an edge,
-// and a few rays in a hundred graze one: e < 1e-4, so an error below 2.6 and a PSNR above 44 dB.
+// Variants differ in whether a product and a sum round once or twice. That can move a ray across an
+// edge, and then its pixel by as much as the scene has contrast; elsewhere values agree to about a
+// code. If a share e of the pixels has a ray on the other side of an edge, off by at most half the
+// range, the mean square error is e * 128^2
+// + 1. A hit within rounding (1e-6) of the hit distance 1.8e-3 is a chance of about 1e-3 a ray that
+// grazes an edge, and a few rays in a hundred graze one: e < 1e-4, so an error below 2.6 and a PSNR
+// above 44 dB.
 TEST(Render, VariantsAgree) {
   const RenderOptions options{.size = 64, .supersample = 2};
   const auto variants = RunnableVariants();

@@ -1,6 +1,6 @@
-// Signed distances to solids: negative inside. Where a solid has no cheap exact distance (ellipsoid, cone) the
-// value is a bound near the surface, which is why march.cc steps a little short.
-// The formulas are Inigo Quilez's, https://iquilezles.org/articles/distfunctions.
+// Signed distances to solids: negative inside. Where a solid has no cheap exact distance
+// (ellipsoid, cone) the value is a bound near the surface, which is why march.cc steps a little
+// short. The formulas are Inigo Quilez's, https://iquilezles.org/articles/distfunctions.
 #pragma once
 
 #include "models/recipe/scenes/vec3.h"

@@ -16,9 +16,8 @@ TS_LANES_INLINE Lanes WoodTone(const Scene& scene, Vec3 q) {
 }
 
 TS_LANES_INLINE Lanes StoneTone(const Scene& scene, Vec3 q) {
-  const Lanes spots =
-      Noise(q.x * 9.f + scene.texture_offset, q.z * 9.f + q.y * 9.f) * 0.6f +
-      Noise(q.x * 30.f, q.z * 30.f + q.y * 30.f) * 0.4f;
+  const Lanes spots = Noise(q.x * 9.f + scene.texture_offset, q.z * 9.f + q.y * 9.f) * 0.6f +
+                      Noise(q.x * 30.f, q.z * 30.f + q.y * 30.f) * 0.4f;
   return 0.72f + spots * 0.55f;
 }
 
@@ -38,8 +37,10 @@ TS_LANES_INLINE Surface SurfaceAt(const Scene& scene, Vec3 p) {
   const Lanes part = NearestSurface<true>(scene, p).part;
   Surface s{{Look(looks.red, part), Look(looks.green, part), Look(looks.blue, part)},
             SurfaceNormal(scene, p),
-            Look(looks.specular, part), Look(looks.gloss, part),
-            Look(looks.metal, part), Look(looks.emission, part)};
+            Look(looks.specular, part),
+            Look(looks.gloss, part),
+            Look(looks.metal, part),
+            Look(looks.emission, part)};
   const Vec3 q = Turned(scene, p);
   const Mask base = part < 0.5f, main = (part < 1.5f) & ~base;
   Mask wood = NoLanes();
@@ -126,7 +127,8 @@ Vec3 ShadeSurroundings(const Scene& scene, const GroundView& view) {
   if (scene.background == kNeonNight) {
     const Lanes glow = open * 0.045f / (1.f + radius * radius * 0.35f);
     color = color + (All(lighting.left_rim) * Saturate(p.x * 0.35f + 0.5f) +
-                     All(lighting.right_rim) * Saturate(0.5f - p.x * 0.35f)) * glow;
+                     All(lighting.right_rim) * Saturate(0.5f - p.x * 0.35f)) *
+                        glow;
   }
   const Lanes half = Saturate(Dot(ground.normal, Normalize(to_light - view.rays.direction)));
   color = color + light * (SquareTimes(half, 5) * ground.specular * lit * 0.35f);

@@ -5,7 +5,8 @@
 
 namespace tiltshift::scenes::TILTSHIFT_SCENES_ISA {
 
-// kFull traces shadow and openness; kQuick takes both as 0.8, which a dim reflection doesn't betray.
+// kFull traces shadow and openness; kQuick takes both as 0.8, which a dim reflection doesn't
+// betray.
 enum class Detail { kFull, kQuick };
 
 // The figurine or its base at `p`; lanes outside `active` come out meaningless.
@@ -19,7 +20,8 @@ struct GroundView {
   Mask below;      // rays that meet the ground
 };
 
-// The ground, its shadows and reflections, fading into the backdrop; the backdrop where a ray meets no ground.
+// The ground, its shadows and reflections, fading into the backdrop; the backdrop where a ray meets
+// no ground.
 Vec3 ShadeSurroundings(const Scene& scene, const GroundView& view);
 
 }  // namespace tiltshift::scenes::TILTSHIFT_SCENES_ISA

@@ -62,8 +62,9 @@ void Snow(Random& random, Triple tint, Surroundings& around) {
   around.horizon = Varied(random, {0.78f, 0.86f, 0.95f}, 0.04f) * tint;
   around.zenith = Varied(random, {0.45f, 0.63f, 0.86f}, 0.06f) * tint;
   const Spread pines{7, {-0.38f, 0.38f}, {0.08f, 0.24f}, {0.25f, 0.45f}};
-  Scatter(random, pines, around,
-          [&] { return Varied(random, {0.17f, 0.28f, 0.27f}, 0.25f) * tint; });
+  Scatter(random, pines, around, [&] {
+    return Varied(random, {0.17f, 0.28f, 0.27f}, 0.25f) * tint;
+  });
 }
 
 void Grass(Random& random, Triple tint, Surroundings& around) {
@@ -72,8 +73,9 @@ void Grass(Random& random, Triple tint, Surroundings& around) {
   around.horizon = Varied(random, {0.42f, 0.60f, 0.30f}, 0.08f) * tint;
   around.zenith = Varied(random, {0.50f, 0.72f, 0.92f}, 0.06f) * tint;
   const Spread bushes{12, {-0.35f, 0.35f}, {-0.02f, 0.16f}, {0.05f, 0.12f}};
-  Scatter(random, bushes, around,
-          [&] { return Varied(random, {0.16f, 0.36f, 0.08f}, 0.3f) * tint; });
+  Scatter(random, bushes, around, [&] {
+    return Varied(random, {0.16f, 0.36f, 0.08f}, 0.3f) * tint;
+  });
 }
 
 void NeonNight(Random& random, Lighting& lighting, Surroundings& around) {
@@ -134,11 +136,16 @@ void DrawLighting(Random& random, Scene& scene) {
 void DrawSurroundings(Random& random, Scene& scene) {
   const Triple tint = Tint(scene.light);
   switch (scene.background) {
-    case kStudio: return Studio(random, tint, scene.around);
-    case kDesk: return Desk(random, tint, scene.around);
-    case kSnow: return Snow(random, tint, scene.around);
-    case kGrass: return Grass(random, tint, scene.around);
-    case kNeonNight: return NeonNight(random, scene.lighting, scene.around);
+    case kStudio:
+      return Studio(random, tint, scene.around);
+    case kDesk:
+      return Desk(random, tint, scene.around);
+    case kSnow:
+      return Snow(random, tint, scene.around);
+    case kGrass:
+      return Grass(random, tint, scene.around);
+    case kNeonNight:
+      return NeonNight(random, scene.lighting, scene.around);
   }
 }
 

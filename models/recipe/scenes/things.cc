@@ -11,8 +11,8 @@ Nearest Car(const float shape[8], const Vec3& p) {
   car.Add(Max(hull, -CylinderX(corner, {0.4f, 0.19f, 0.47f}, {0.215f, 0.2f, 0.02f})), kMain);
   car.Add(Box(p, {0, 0.58f, -0.1f}, {0.33f, 0.22f, 0.42f}, 0.15f), kGlass);
   car.Add(Box(p, {0, 0.765f, -0.1f}, {0.305f, 0.05f, 0.33f}, 0.045f), kMain);
-  car.Add(Max(Box(p, {0, 0.58f, -0.1f}, {0.338f, 0.225f, 0.428f}, 0.15f),
-              Abs(p.z + 0.1f) - 0.035f), kMain);
+  car.Add(Max(Box(p, {0, 0.58f, -0.1f}, {0.338f, 0.225f, 0.428f}, 0.15f), Abs(p.z + 0.1f) - 0.035f),
+          kMain);
   car.Add(CylinderX(corner, {0.36f, 0.18f, 0.47f}, {0.175f, 0.085f, 0.04f}), kBlack);
   car.Add(CylinderX(corner, {0.375f, 0.18f, 0.47f}, {0.095f, 0.08f, 0.02f}), kSteel);
   car.Add(Ellipsoid(m, {0.25f, 0.39f, 0.77f}, {0.085f, 0.085f, 0.05f}), kGlow);

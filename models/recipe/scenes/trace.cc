@@ -5,8 +5,8 @@
 namespace tiltshift::scenes::TILTSHIFT_SCENES_ISA {
 namespace {
 
-constexpr int kTile = 4;               // a tile is kTile x kTile rays
-constexpr float kMostRadiance = 6.f;   // a highlight above this would sparkle through the lens blur
+constexpr int kTile = 4;              // a tile is kTile x kTile rays
+constexpr float kMostRadiance = 6.f;  // a highlight above this would sparkle through the lens blur
 
 struct Pinhole {
   Vec3 origin;
@@ -32,13 +32,12 @@ Sample TraceTile(const Scene& scene, const Pinhole& pinhole, Lanes x, Lanes y) {
   const Vec3 across{x * field, y * (field * pinhole.pitch_cos), y * (-field * pinhole.pitch_sin)};
   const Rays rays{pinhole.origin, Normalize(across + pinhole.forward)};
   const Mask below = rays.direction.y < -0.01f;
-  const Lanes ground =
-      Select(below, (kGroundHeight - rays.origin.y) / rays.direction.y, 60.f);
+  const Lanes ground = Select(below, (kGroundHeight - rays.origin.y) / rays.direction.y, 60.f);
   const Hit hit = March(scene, rays, AllLanes(), ground, {72, 0.0018f});
   Vec3 color = All(0, 0, 0);
   if (Any(~hit.mask)) {
-    color = ShadeSurroundings(scene, {rays, ground, x * field, rays.direction.y + 0.12f,
-                                      below & ~hit.mask, below});
+    color = ShadeSurroundings(
+        scene, {rays, ground, x * field, rays.direction.y + 0.12f, below & ~hit.mask, below});
   }
   if (Any(hit.mask)) {
     const Vec3 at = rays.origin + rays.direction * hit.distance;
@@ -69,8 +68,7 @@ void TraceScene(const Scene& scene, int size, int supersample, float* radiance, 
       const Vec3 color{Min(sample.color.x, kMostRadiance), Min(sample.color.y, kMostRadiance),
                        Min(sample.color.z, kMostRadiance)};
       for (int i = 0; i < kLanes; ++i) {
-        const int at =
-            (top + i / kTile) / supersample * size + (left + i % kTile) / supersample;
+        const int at = (top + i / kTile) / supersample * size + (left + i % kTile) / supersample;
         radiance[at * 4] += color.x.v[i] * weight;
         radiance[at * 4 + 1] += color.y.v[i] * weight;
         radiance[at * 4 + 2] += color.z.v[i] * weight;
