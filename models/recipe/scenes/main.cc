@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/file.h"
 #include "base/status.h"
 #include "models/recipe/scenes/render.h"
 
