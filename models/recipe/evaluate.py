@@ -98,8 +98,8 @@ def main():
     asked = prompts(args.count)
     pictures = render_all(args, [text for text, _ in asked])
     np.save(out / "pictures.npy", pictures)
-    smaller = pictures[:72].reshape(-1, 128, 2, 128, 2, 3).mean((2, 4)).round().astype(np.uint8)
-    sheet(smaller, 9, out / "sheet.png")
+    sheet(np.stack([Image.fromarray(p).resize((96, 96), Image.Resampling.LANCZOS)
+                    for p in pictures[:72]]), 9, out / "sheet.png")
 
     classifier = load(args.classifier)
     with torch.no_grad():
