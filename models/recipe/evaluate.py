@@ -29,9 +29,9 @@ def prompts(count):
     for i in range(count):
         subject, colour = divmod(i % 72, 9)
         background, base = (i + i // 72) % 5, (i // 2) % 3
-        result.append((f"a miniature {captions.COLOURS[colour]} {captions.SUBJECTS[subject]} "
-                       f"on a {captions.BASES[base]}, {captions.BACKGROUNDS[background]} background",
-                       (subject, colour, background)))
+        text = (f"a miniature {captions.COLOURS[colour]} {captions.SUBJECTS[subject]} on a "
+                f"{captions.BASES[base]}, {captions.BACKGROUNDS[background]} background")
+        result.append((text, (subject, colour, background)))
     return result
 
 

@@ -60,7 +60,9 @@ class Task:
         n = self.batch
         rng = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
         index = [rng.randrange(len(self.scenes)) for _ in range(n)]
-        x = torch.from_numpy(np.stack([self.latents[rng.randrange(len(self.latents)), i] for i in index])).float()
+        copies = len(self.latents)
+        x = np.stack([self.latents[rng.randrange(copies), i] for i in index])
+        x = torch.from_numpy(x).float()
         texts = ["" if rng.random() < EMPTY_SHARE else captions.vary(self.scenes[i], rng)
                  for i in index]
         ids = torch.tensor([self.tokenize(t) for t in texts])
