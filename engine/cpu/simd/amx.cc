@@ -31,22 +31,23 @@ __m512 Exp2(__m512 t) {
   return _mm512_scalef_ps(p, _mm512_sub_ps(t, f));
 }
 
-// One row of scores to unnormalised weights; returns one over their sum. Keys past the last get zero.
-float Softmax(const float* scores, const AmxHead& head, float scale, uint16_t* weights) {
+float Largest(const float* scores, int64_t keys) {
   __m512 largest0 = _mm512_set1_ps(-3e38f), largest1 = largest0;
   int64_t s = 0;
-  for (; s + 32 <= head.keys; s += 32) {
+  for (; s + 32 <= keys; s += 32) {
     largest0 = _mm512_max_ps(largest0, _mm512_loadu_ps(scores + s));
     largest1 = _mm512_max_ps(largest1, _mm512_loadu_ps(scores + s + 16));
   }
-  for (; s < head.keys; s += 16) {
-    const __mmask16 mask = FirstOf16(head.keys - s);
-    largest0 = _mm512_mask_max_ps(largest0, mask, largest0, _mm512_loadu_ps(scores + s));
+  for (; s < keys; s += 16) {
+    largest0 = _mm512_mask_max_ps(largest0, FirstOf16(keys - s), largest0, _mm512_loadu_ps(scores + s));
   }
-  const float factor = scale * 1.44269504f;
-  const float top = _mm512_reduce_max_ps(_mm512_max_ps(largest0, largest1));
+  return _mm512_reduce_max_ps(_mm512_max_ps(largest0, largest1));
+}
+
+// 2^(score * factor - top) for the keys of a row, as bf16 and zero past the last key; returns their sum.
+__m512 Weigh(const float* scores, const AmxHead& head, float factor, float top, uint16_t* weights) {
   const __m512 by = _mm512_set1_ps(factor);
-  const __m512 minus = _mm512_set1_ps(-top * factor);
+  const __m512 minus = _mm512_set1_ps(-top);
   __m512 sum0 = _mm512_setzero_ps(), sum1 = sum0;
   const auto pair = [&](int64_t at, __mmask16 low, __mmask16 high) {
     const __m512 a = _mm512_maskz_mov_ps(low, Exp2(_mm512_fmadd_ps(_mm512_loadu_ps(scores + at), by, minus)));
@@ -56,10 +57,29 @@ float Softmax(const float* scores, const AmxHead& head, float scale, uint16_t* w
     sum1 = _mm512_add_ps(sum1, b);
     _mm512_storeu_si512(weights + at, (__m512i)_mm512_cvtne2ps_pbh(b, a));
   };
-  s = 0;
+  int64_t s = 0;
   for (; s + 32 <= head.keys; s += 32) pair(s, 0xffff, 0xffff);
   if (s < head.padded_keys) pair(s, FirstOf16(head.keys - s), FirstOf16(head.keys - s - 16));
-  return 1.0f / _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
+  return _mm512_add_ps(sum0, sum1);
+}
+
+// Rows of scores to unnormalised weights, and one over each row's sum. In passes over all rows, so that no row
+// waits for another's horizontal reduction.
+void Softmax(const float* scores, const AmxHead& head, const AmxOptions& options, uint16_t* weights,
+             float* inverse) {
+  const float factor = options.scale * 1.44269504f;
+  float tops[kAmxRows];
+  for (int64_t r = 0; r < options.rows; ++r) {
+    tops[r] = Largest(scores + r * head.padded_keys, head.keys) * factor;
+  }
+  alignas(64) float sums[kAmxRows][16];
+  for (int64_t r = 0; r < options.rows; ++r) {
+    const __m512 sum = Weigh(scores + r * head.padded_keys, head, factor, tops[r], weights + r * head.padded_keys);
+    _mm512_store_ps(sums[r], sum);
+  }
+  for (int64_t r = 0; r < options.rows; ++r) {
+    inverse[r] = 1.0f / _mm512_reduce_add_ps(_mm512_load_ps(sums[r]));
+  }
 }
 
 // c [32, 16 or 32 columns at a time] = a [32, depth] * b; a's rows are `a_stride` elements apart, b's tiles go
@@ -103,12 +123,13 @@ void AmxPackHead(const uint16_t* k, const uint16_t* v, int64_t stride, const Amx
   for (int64_t s = 0; s < head.padded_keys; s += 16) {
     const __mmask16 keys = FirstOf16(head.keys - s);
     uint16_t* out = head.k + s * head.padded_d;
-    for (int64_t j = 0; j < pair_steps; ++j, out += 32) {
-      const __mmask16 mask = 2 * j < head.d ? keys : 0;
+    int64_t j = 0;
+    for (; 2 * j < head.d; ++j, out += 32) {
       const __m512i column =
-          _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), mask, rows, k + s * stride + 2 * j, 1);
+          _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), keys, rows, k + s * stride + 2 * j, 1);
       _mm512_storeu_si512(out, column);
     }
+    for (; j < pair_steps; ++j, out += 32) _mm512_storeu_si512(out, _mm512_setzero_si512());
   }
   // v: keys 2j and 2j+1 side by side in row j.
   const int64_t key_steps = head.padded_keys / 32;
@@ -140,9 +161,7 @@ void AmxAttend(const uint16_t* q, const AmxHead& head, const AmxOptions& options
   _tile_loadconfig(&kConfig);
   Multiply(queries, head.padded_d, head.k, head.padded_d, head.padded_keys, scores, head.padded_keys);
   float inverse[kAmxRows];
-  for (int64_t r = 0; r < kAmxRows; ++r) {
-    inverse[r] = Softmax(scores + r * head.padded_keys, head, options.scale, weights + r * head.padded_keys);
-  }
+  Softmax(scores, head, options, weights, inverse);
   Multiply(weights, head.padded_keys, head.v, head.padded_keys, head.padded_d, sums, head.padded_d);
   _tile_release();
   for (int64_t r = 0; r < options.rows; ++r) {
