@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "base/check.h"
 #include "plan/limits.h"
+#include "plan/text.h"
 
 namespace tiltshift::plan {
 namespace {
@@ -55,9 +56,7 @@ absl::StatusOr<AxisValues> AxisValues::Create(const v1::Axis& axis) {
   values.list_.assign(list.begin(), list.end());
   for (size_t i = 0; i < values.list_.size(); ++i) {
     const std::string& value = values.list_[i];
-    if (value.size() > kLongestValue)
-      return Bad(absl::StrCat(path, "[", i, "]"),
-                 absl::StrCat("longer than ", kLongestValue, " bytes"));
+    TS_RETURN_IF_ERROR(CheckText(absl::StrCat(path, "[", i, "]"), value, kLongestValue));
     const auto [at, fresh] = values.position_.emplace(value, i);
     if (!fresh)
       return Bad(absl::StrCat(path, "[", i, "]"),
@@ -81,7 +80,7 @@ absl::StatusOr<uint64_t> AxisValues::IndexOf(const std::string& value) const {
     return found->second;
   }
   int64_t number;
-  if (!absl::SimpleAtoi(value, &number)) return unknown;
+  if (!absl::SimpleAtoi(value, &number) || std::to_string(number) != value) return unknown;
   const auto position = range_.IndexOf(number);
   return position.ok() ? position : unknown;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "plan/limits.h"
+#include "plan/text.h"
 
 namespace tiltshift::plan {
 namespace {
@@ -14,14 +15,6 @@ constexpr double kDefaultGuidance = 4;
 
 absl::Status Bad(const std::string& path, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
-}
-
-absl::Status CheckText(const std::string& path, const std::string& text, size_t longest) {
-  if (text.size() > longest) return Bad(path, absl::StrCat("longer than ", longest, " bytes"));
-  for (const unsigned char c : text) {
-    if (c == 0) return Bad(path, "holds a zero byte");
-  }
-  return absl::OkStatus();
 }
 
 // A model is a folder of the model folder: nothing that could climb out of it.
@@ -83,6 +76,11 @@ absl::Status FillAndCheck(v1::JobSpec& spec) {
   TS_RETURN_IF_ERROR(CheckText("output.name", spec.output().name(), kLongestPrompt));
   if (static_cast<size_t>(spec.axes_size()) > kMostAxes)
     return Bad("axes", absl::StrCat("more than ", kMostAxes));
+  if (spec.ByteSizeLong() > kLargestJobBytes) {
+    return Bad("axes", absl::StrCat("the values of all lists and files are ", spec.ByteSizeLong(),
+                                    " bytes; the limit is ", kLargestJobBytes,
+                                    ", so use ranges or split the job"));
+  }
   TS_RETURN_IF_ERROR(FillRender(*spec.mutable_render()));
   if (spec.output().name().empty()) spec.mutable_output()->set_name("{index}");
   if (spec.output().format() == v1::IMAGE_FORMAT_UNSPECIFIED)

@@ -11,10 +11,11 @@ inline constexpr size_t kMostListValues = 100'000;
 inline constexpr size_t kLongestValue = 1'024;  // bytes
 inline constexpr size_t kLongestName = 64;      // characters of an axis' or job's name
 inline constexpr size_t kLongestRange = 4'096;
-inline constexpr size_t kLongestPrompt = 8'192;  // bytes of a template
+inline constexpr size_t kLongestPrompt = 8'192;  // bytes of a template, and of what it expands to
 inline constexpr size_t kLongestCombine = 4'096;
 inline constexpr size_t kLongestOutputName = 200;  // bytes, expanded, without extension
 inline constexpr size_t kLargestSpecBytes = 16u << 20;
+inline constexpr size_t kLargestJobBytes = 3'500'000;  // as a message: gRPC takes 4 MiB
 
 inline constexpr uint32_t kSmallestSide = 64;  // pixels
 inline constexpr uint32_t kLargestSide = 2'048;

@@ -22,10 +22,8 @@ absl::Status Bad(const std::string& what) {
 
 absl::Status CheckSafe(const Template& name, const std::vector<AxisValues>& axes) {
   if (name.parts().empty()) return Bad("is empty");
-  size_t longest = 0;
   for (const auto& part : name.parts()) {
     if (!part.is_field) {
-      longest += part.text.size();
       for (const unsigned char c : part.text) {
         if (c < 0x20 || c == 0x7f || c == '/' || c == '\\')
           return Bad("holds '/', '\\' or a control character");
@@ -33,9 +31,9 @@ absl::Status CheckSafe(const Template& name, const std::vector<AxisValues>& axes
       continue;
     }
     const AxisValues* axis = Find(axes, part.text);
-    longest += axis == nullptr ? kLongestNumber : axis->longest();
     if (axis != nullptr) TS_RETURN_IF_ERROR(axis->FileNameSafe());
   }
+  const size_t longest = LongestExpansion(name, axes);
   if (longest > kLongestOutputName) {
     return Bad(absl::StrCat("could be ", longest, " bytes long; the limit is ", kLongestOutputName,
                             ", so use fewer axes or {index}"));
@@ -73,6 +71,15 @@ bool TakesApart(const Template& name, const std::vector<AxisValues>& axes,
 }
 
 }  // namespace
+
+size_t LongestExpansion(const Template& text, const std::vector<AxisValues>& axes) {
+  size_t longest = 0;
+  for (const auto& part : text.parts()) {
+    const AxisValues* axis = part.is_field ? Find(axes, part.text) : nullptr;
+    longest += !part.is_field ? part.text.size() : axis ? axis->longest() : kLongestNumber;
+  }
+  return longest;
+}
 
 std::vector<std::string> KnownFields(const std::vector<AxisValues>& axes) {
   std::vector<std::string> known;

@@ -26,6 +26,9 @@ absl::StatusOr<std::string> UniqueNameTemplate(const std::string& name,
                                                const std::vector<AxisValues>& axes,
                                                const Combination& combination);
 
+// The most bytes the template can expand to.
+size_t LongestExpansion(const Template& text, const std::vector<AxisValues>& axes);
+
 // The names a template may hold: the axes', index and seed.
 std::vector<std::string> KnownFields(const std::vector<AxisValues>& axes);
 

@@ -7,6 +7,7 @@
 #include "plan/axis.h"
 #include "plan/combination.h"
 #include "plan/defaults.h"
+#include "plan/limits.h"
 #include "plan/output_names.h"
 #include "plan/template.h"
 
@@ -36,6 +37,18 @@ absl::StatusOr<std::vector<AxisValues>> CreateAxes(const v1::JobSpec& spec) {
   return axes;
 }
 
+absl::StatusOr<Template> ParsePrompt(const std::string& text, const std::vector<AxisValues>& axes,
+                                     const std::string& path) {
+  TS_ASSIGN_OR_RETURN(Template parsed, Template::Parse(text, KnownFields(axes), path));
+  const size_t longest = LongestExpansion(parsed, axes);
+  if (longest > kLongestPrompt) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": could become ", longest,
+                     " bytes long with the longest values; the limit is ", kLongestPrompt));
+  }
+  return parsed;
+}
+
 }  // namespace
 
 Plan::Plan(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -54,9 +67,9 @@ absl::StatusOr<Plan> Plan::Create(const v1::JobSpec& spec) {
   TS_ASSIGN_OR_RETURN(impl->combination, Combination::Parse(impl->spec.combine(), sizes));
 
   const auto known = KnownFields(impl->axes);
-  TS_ASSIGN_OR_RETURN(impl->prompt, Template::Parse(impl->spec.prompt(), known, "prompt"));
+  TS_ASSIGN_OR_RETURN(impl->prompt, ParsePrompt(impl->spec.prompt(), impl->axes, "prompt"));
   TS_ASSIGN_OR_RETURN(impl->negative_prompt,
-                      Template::Parse(impl->spec.negative_prompt(), known, "negative_prompt"));
+                      ParsePrompt(impl->spec.negative_prompt(), impl->axes, "negative_prompt"));
   TS_ASSIGN_OR_RETURN(const std::string name, UniqueNameTemplate(impl->spec.output().name(),
                                                                  impl->axes, *impl->combination));
   TS_ASSIGN_OR_RETURN(impl->output_name, Template::Parse(name, known, "output.name"));

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "plan/combination.h"
+#include "plan/text.h"
 
 namespace tiltshift::plan {
 namespace {
@@ -105,6 +106,40 @@ TEST(Plan, ErrorsSayWhereWhatAndWhatIsKnown) {
   AddRange(spec, "seed", "-3-3");
   spec.set_prompt("x");
   EXPECT_EQ(Error(spec), "axes.seed: a seed is a whole number from 0 up");
+}
+
+TEST(Plan, WhatItExpandsToIsBounded) {
+  v1::JobSpec spec = Spec();
+  AddList(spec, "long", {std::string(1000, 'x')});
+  std::string nine;
+  for (int i = 0; i < 9; ++i) nine += "{long}";
+  spec.set_prompt(nine);
+  EXPECT_EQ(Error(spec),
+            "prompt: could become 9000 bytes long with the longest values; the limit is 8192");
+  spec.set_prompt("x");
+  for (int axis = 0; axis < 4; ++axis) {
+    std::vector<std::string> values;
+    for (int i = 0; i < 1000; ++i) values.push_back(std::to_string(i) + std::string(1000, 'x'));
+    AddList(spec, "a" + std::to_string(axis), values);
+  }
+  EXPECT_THAT(Error(spec), HasSubstr("the limit is 3500000, so use ranges or split the job"));
+}
+
+TEST(Plan, TextsAreUtf8) {
+  for (const char* good : {"café", "\xf0\x9f\x90\xb1", "\xf4\x8f\xbf\xbf", ""})
+    EXPECT_TRUE(IsUtf8(good)) << good;
+  for (const char* bad : {"\xe9", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82",
+                          "\x80", "\xf0\x80\x80\xaf"})
+    EXPECT_FALSE(IsUtf8(bad)) << bad;
+  v1::JobSpec spec = Spec();
+  AddList(spec, "subject", {"a", std::string("b\0c", 3)});
+  EXPECT_EQ(Error(spec), "axes.subject[1]: holds a zero byte");
+}
+
+TEST(Plan, OnlyTheWrittenFormOfANumberIsAValue) {
+  const auto plan = Plan::Create(Figurines());
+  EXPECT_EQ(plan->IndexOf({{"subject", "cat"}, {"color", "red"}, {"seed", "01"}}).status().code(),
+            absl::StatusCode::kNotFound);
 }
 
 TEST(Plan, OverflowIsRefused) {

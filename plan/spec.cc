@@ -208,7 +208,7 @@ class SpecReader {
     TS_ASSIGN_OR_RETURN(const std::string file, Scalar(node, path));
     const auto text = ReadFile((std::filesystem::path(folder_) / file).string(), kLargestSpecBytes);
     if (!text.ok()) return Error(node, path, std::string(text.status().message()));
-    for (size_t start = 0; start < text->size();) {
+    for (size_t start = text->starts_with("\xef\xbb\xbf") ? 3 : 0; start < text->size();) {
       const size_t end = std::min(text->find('\n', start), text->size());
       std::string line = text->substr(start, end - start);
       if (!line.empty() && line.back() == '\r') line.pop_back();

@@ -61,7 +61,11 @@ TEST(Spec, ErrorsNameLineAndPath) {
       "spec.yaml:2: axes.color: expected a list of values, {range: 1-10} or {file: values.txt}");
   EXPECT_EQ(Error("axes:\n  color: []\n"),
             "spec.yaml:2: axes.color: an axis needs at least one value");
-  EXPECT_EQ(Error("name: a\nname: b\n"), "spec.yaml:2: \"name\" is there twice");
+  EXPECT_EQ(Error("name: a\nname: b\n"), "spec.yaml:2: name: is there twice, first on line 1");
+  EXPECT_EQ(Error("render:\n  steps: 3\n  width: 64\n  steps: 4\n"),
+            "spec.yaml:4: render.steps: is there twice, first on line 2");
+  EXPECT_EQ(Error("rendr:\n  steps: 3\n"),
+            "spec.yaml:1: rendr: unknown field; did you mean render?");
   EXPECT_EQ(Error("name: &n a\nprompt: *n\n"),
             "spec.yaml:1: anchors (&name) are not used in specs; write the value out");
   EXPECT_EQ(Error("name: a\n---\nname: b\n"), "spec.yaml:3: a second document starts here");
@@ -80,6 +84,26 @@ TEST(Spec, FileAxisHasAValueALine) {
   const auto spec = ParseSpec("axes: {where: {file: values.txt}}", "s", folder);
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_THAT(spec->axes(0).list().values(), ElementsAre("on a desk", "in the snow"));
+}
+
+TEST(Spec, FilesOfOtherEditors) {
+  const std::string folder = ::testing::TempDir();
+  const std::string path = folder + "/values.txt";
+  ASSERT_TRUE(WriteFileAtomic(path, "\xef\xbb\xbfred\r\nblue", IfPresent::kReplace).ok());
+  const std::string text = "name: n\nmodel: m\nprompt: x\naxes: {where: {file: values.txt}}";
+  EXPECT_THAT(ParseSpec(text, "s", folder)->axes(0).list().values(), ElementsAre("red", "blue"));
+
+  ASSERT_TRUE(WriteFileAtomic(path, "red\ncaf\xe9\n", IfPresent::kReplace).ok());
+  EXPECT_EQ(Plan::Create(*ParseSpec(text, "s", folder)).status().message(),
+            "axes.where[1]: is not UTF-8; save the file as UTF-8");
+}
+
+TEST(Spec, ManyFieldsTakeNoQuadraticTime) {
+  std::string text = "axes:\n";
+  for (int i = 0; i < 200'000; ++i) text += "  a" + std::to_string(i) + ": [x]\n";
+  const auto spec = ParseSpec(text, "s", ".");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->axes_size(), 200'000);
 }
 
 TEST(Spec, TheDemoIsTwentyFourPictures) {

@@ -4,6 +4,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <sstream>
+#include <unordered_map>
 
 namespace tiltshift::plan {
 namespace {
@@ -50,9 +51,26 @@ class TreeBuilder : public YAML::EventHandler {
  private:
   void StartField(const YAML::Mark& mark, const std::string& key) {
     YamlNode& map = *open_.back();
-    if (map.Find(key) != nullptr) throw Refused{mark.line + 1, "\"" + key + "\" is there twice"};
-    map.fields.emplace_back(key, YamlNode{});
+    const auto [first, fresh] = keys_.back().emplace(key, mark.line + 1);
+    if (!fresh) {
+      throw Refused{mark.line + 1, PathTo(key) + ": is there twice, first on line " +
+                                       std::to_string(first->second)};
+    }
+    map.fields.emplace_back(key, YamlNode{}).second.line = mark.line + 1;
     awaiting_value_.back() = true;
+  }
+
+  std::string PathTo(const std::string& key) const {
+    std::string path;
+    for (size_t i = 0; i + 1 < open_.size(); ++i) {
+      const YamlNode& node = *open_[i];
+      if (node.kind == YamlNode::Kind::kList) {
+        path += "[" + std::to_string(node.items.size() - 1) + "]";
+      } else {
+        path += (path.empty() ? "" : ".") + node.fields.back().first;
+      }
+    }
+    return path.empty() ? key : path + "." + key;
   }
 
   YamlNode* Add(const YAML::Mark& mark, YAML::anchor_t anchor, YamlNode::Kind kind,
@@ -61,42 +79,42 @@ class TreeBuilder : public YAML::EventHandler {
       throw Refused{mark.line + 1, "anchors (&name) are not used in specs; write the value out"};
     YamlNode* node = Place(mark);
     node->kind = kind;
-    node->line = mark.line + 1;
     node->scalar = scalar;
     return node;
   }
 
   YamlNode* Place(const YAML::Mark& mark) {
-    if (open_.empty()) return &root;
+    if (open_.empty()) return At(mark, root);
     YamlNode& parent = *open_.back();
-    if (parent.kind == YamlNode::Kind::kList) return &parent.items.emplace_back();
+    if (parent.kind == YamlNode::Kind::kList) return At(mark, parent.items.emplace_back());
     if (!awaiting_value_.back()) throw Refused{mark.line + 1, "a field's name must be plain text"};
     awaiting_value_.back() = false;
     return &parent.fields.back().second;
+  }
+
+  static YamlNode* At(const YAML::Mark& mark, YamlNode& node) {
+    node.line = mark.line + 1;
+    return &node;
   }
 
   void Open(YamlNode* node) {
     if (open_.size() == kDeepest) throw Refused{node->line, "nested too deeply"};
     open_.push_back(node);
     awaiting_value_.push_back(false);
+    keys_.emplace_back();
   }
   void Close() {
     open_.pop_back();
     awaiting_value_.pop_back();
+    keys_.pop_back();
   }
 
   std::vector<YamlNode*> open_;  // from the root down; a parent is not moved while a child is open
   std::vector<bool> awaiting_value_;
+  std::vector<std::unordered_map<std::string, int>> keys_;  // of each open map: name -> line
 };
 
 }  // namespace
-
-const YamlNode* YamlNode::Find(std::string_view name) const {
-  for (const auto& [key, value] : fields) {
-    if (key == name) return &value;
-  }
-  return nullptr;
-}
 
 absl::Status YamlError(const std::string& name, int line, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(name, ":", line, ": ", what));

@@ -15,13 +15,10 @@ namespace tiltshift::plan {
 struct YamlNode {
   enum class Kind { kNull, kScalar, kList, kMap };
   Kind kind = Kind::kNull;
-  int line = 1;
+  int line = 1;  // of its field's name, where it has one
   std::string scalar;
   std::vector<YamlNode> items;                           // of a list
   std::vector<std::pair<std::string, YamlNode>> fields;  // of a map, in order
-
-  // The field called `name`, or null.
-  const YamlNode* Find(std::string_view name) const;
 };
 
 // "NAME:LINE: what" as InvalidArgument.
