@@ -72,7 +72,11 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kUsage;
   }
-  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_interrupted = 1; });
+  // The first asks the command to end in order; the second ends it as if there were no handler.
+  struct sigaction once = {};
+  once.sa_handler = [](int) { g_interrupted = 1; };
+  once.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
+  for (const int signal : {SIGINT, SIGTERM}) sigaction(signal, &once, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   const absl::StatusOr<ExitCode> result = chosen.run();
   if (result.ok()) return *result;

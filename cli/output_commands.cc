@@ -22,7 +22,8 @@ struct SheetOptions {
 absl::StatusOr<ExitCode> RunGet(const GetOptions& options) {
   FarmClient client(options.common.schedulers);
   TS_RETURN_IF_ERROR(client.GetJob(options.job).status());
-  TS_ASSIGN_OR_RETURN(const Fetched fetched, FetchOutputs(client, options.job, options.out));
+  TS_ASSIGN_OR_RETURN(const Fetched fetched,
+                      FetchOutputs(client, options.job, options.out, {.interrupted = Interrupted}));
   if (options.common.json) {
     const nlohmann::json json = {{"pictures", fetched.pictures},
                                  {"fetched", fetched.fetched},

@@ -111,13 +111,26 @@ std::string Label(const v1::OutputInfo& info) {
                        [](std::string* out, const auto& part) { out->append(part.second); });
 }
 
+// A name that no picture of the folder has, on any page.
+std::string SheetStem(const std::vector<v1::OutputInfo>& infos) {
+  std::string stem = "sheet";
+  const auto taken = [&](const v1::OutputInfo& info) { return info.name().starts_with(stem); };
+  while (std::any_of(infos.begin(), infos.end(), taken)) stem = "contact-" + stem;
+  return stem;
+}
+
 }  // namespace
 
 absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_id,
-                                     const std::string& folder, const std::string& local_blobs) {
+                                     const std::string& folder, const FetchOptions& options) {
   TS_RETURN_IF_ERROR(MakeFolders(folder));
   Fetched fetched;
   std::string manifest;
+  const auto go_on = [&] {
+    return options.interrupted != nullptr && options.interrupted()
+               ? absl::CancelledError("interrupted; the same command goes on from here")
+               : absl::OkStatus();
+  };
   std::vector<uint64_t> missing;
   v1::ReadOutputsRequest request;
   request.set_job_id(job_id);
@@ -125,11 +138,12 @@ absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_
   TS_RETURN_IF_ERROR(client.ReadOutputs(
       request,
       [&](const v1::OutputInfo& info) -> absl::Status {
+        TS_RETURN_IF_ERROR(go_on());
         TS_RETURN_IF_ERROR(CheckName(info.name()));
         ++fetched.pictures;
         absl::StrAppend(&manifest, ToJson(info), "\n");
         if (IsThere(folder, info)) return absl::OkStatus();
-        if (LinkLocally(local_blobs, job_id, folder, info)) {
+        if (LinkLocally(options.local_blobs, job_id, folder, info)) {
           ++fetched.fetched;
         } else {
           missing.push_back(info.index());
@@ -142,7 +156,11 @@ absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_
   for (const v1::VariantRange& range : Ranges(missing)) {
     *request.mutable_range() = range;
     TS_RETURN_IF_ERROR(client.ReadOutputs(
-        request, [&](const v1::OutputInfo& info) { return receiver.Start(info); },
+        request,
+        [&](const v1::OutputInfo& info) -> absl::Status {
+          TS_RETURN_IF_ERROR(go_on());
+          return receiver.Start(info);
+        },
         [&](const std::string& data) { return receiver.Data(data); }));
     TS_RETURN_IF_ERROR(receiver.Finish());
   }
@@ -176,6 +194,7 @@ absl::StatusOr<std::vector<std::string>> WriteSheets(const std::string& folder,
   if (infos.empty()) return absl::NotFoundError(absl::StrCat(folder, " holds no pictures yet"));
   std::vector<picture::SheetCell> cells;
   for (const auto& info : infos) cells.push_back({PathIn(folder, info.name()), Label(info)});
+  const std::string stem = SheetStem(infos);
   std::vector<std::string> paths;
   for (size_t start = 0; start < cells.size(); start += kCellsASheet) {
     const size_t count = std::min(kCellsASheet, cells.size() - start);
@@ -184,9 +203,8 @@ absl::StatusOr<std::vector<std::string>> WriteSheets(const std::string& folder,
                                            {layout.columns, layout.cell_pixels, layout.title}));
     TS_ASSIGN_OR_RETURN(const std::string png,
                         picture::EncodePng(image.width, image.height, image.rgb));
-    paths.push_back(PathIn(folder, start == 0
-                                       ? "sheet.png"
-                                       : absl::StrCat("sheet-", start / kCellsASheet + 1, ".png")));
+    const std::string page = start == 0 ? "" : absl::StrCat("-", start / kCellsASheet + 1);
+    paths.push_back(PathIn(folder, absl::StrCat(stem, page, ".png")));
     TS_RETURN_IF_ERROR(WriteFileAtomic(paths.back(), png, IfPresent::kReplace).status());
   }
   return paths;

@@ -19,10 +19,13 @@ struct Fetched {
 // Brings a job's committed pictures into `folder` and writes folder/manifest.jsonl, a line a
 // picture by rising index. What is there with the right SHA-256 is kept, so that a second call
 // fetches only what is new. Where `local_blobs` names the farm's own blob folder, files are linked
-// instead of copied.
+// instead of copied. Where `interrupted` says true it stops with Cancelled.
+struct FetchOptions {
+  std::string local_blobs;
+  bool (*interrupted)() = nullptr;
+};
 absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_id,
-                                     const std::string& folder,
-                                     const std::string& local_blobs = "");
+                                     const std::string& folder, const FetchOptions& options);
 
 // The lines of folder/manifest.jsonl.
 absl::StatusOr<std::vector<v1::OutputInfo>> ReadManifest(const std::string& folder);
@@ -33,8 +36,9 @@ struct SheetLayout {
   std::string title;  // empty: none
 };
 
-// Draws folder's pictures onto folder/sheet.png, sheet-2.png, ...; returns the paths. Labels are
-// the parameters that the file names tell.
+// Draws folder's pictures onto folder/sheet.png, sheet-2.png, ... (contact-sheet.png, ... where a
+// picture's name begins with "sheet"); returns the paths. Labels are the parameters that the file
+// names tell.
 absl::StatusOr<std::vector<std::string>> WriteSheets(const std::string& folder,
                                                      const SheetLayout& layout);
 

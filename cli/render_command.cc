@@ -160,7 +160,8 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
                       SubmitWhenReady(*farm, client, spec, "render-" + spec_hash.substr(0, 40)));
   const auto followed = Follow(*farm, client, submitted.job_id(), options.common.json);
   // Whatever is rendered belongs to the user, also after Ctrl-C.
-  const auto fetched = FetchOutputs(client, submitted.job_id(), options.out, farm->blobs());
+  const auto fetched =
+      FetchOutputs(client, submitted.job_id(), options.out, {.local_blobs = farm->blobs()});
   if (!followed.ok()) {
     if (!absl::IsCancelled(followed.status())) {
       farm->GiveUp();
