@@ -49,8 +49,9 @@ class Program {
   // memory once for both. The bits are those of two runs.
   virtual void RunWith(Program& other) = 0;
 
-  // Each operation's seconds in `runs` whole runs, the smallest of each.
-  virtual std::vector<OpProfile> Profile(int runs) = 0;
+  // Each operation's seconds in `runs` whole runs, the smallest of each. With `beside`, runs as RunWith does,
+  // and gives half of what the two took.
+  virtual std::vector<OpProfile> Profile(int runs, Program* beside = nullptr) = 0;
   // Each operation's seconds when it runs alone, over and over: what the hardware and the library give at
   // its shape when nothing is between the operations.
   virtual std::vector<OpProfile> ProfileAlone(int runs) = 0;

@@ -212,9 +212,9 @@ absl::Status Pipeline::Decode(LatentSize size, std::span<const float> latent, st
   return absl::OkStatus();
 }
 
-absl::StatusOr<Program*> Pipeline::DenoiseProgram(LatentSize size) {
+absl::StatusOr<Pipeline::DenoisePrograms> Pipeline::DenoiseProgramsFor(LatentSize size) {
   TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(size));
-  return programs->denoise_program.get();
+  return DenoisePrograms{programs->denoise_program.get(), programs->unguided_program.get()};
 }
 
 absl::StatusOr<Program*> Pipeline::DecodeProgram(LatentSize size) {

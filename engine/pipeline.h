@@ -64,8 +64,12 @@ class Pipeline {
   int64_t LatentFloats(LatentSize size) const;
   int64_t PictureFloats(LatentSize size) const;
 
-  // Programs for benches and profiles.
-  absl::StatusOr<Program*> DenoiseProgram(LatentSize size);
+  // Programs for benches and profiles, after a Denoise of that size has bound its prompts.
+  struct DenoisePrograms {
+    Program* guided;
+    Program* unguided;
+  };
+  absl::StatusOr<DenoisePrograms> DenoiseProgramsFor(LatentSize size);
   absl::StatusOr<Program*> DecodeProgram(LatentSize size);
 
  private:

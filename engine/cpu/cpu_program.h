@@ -35,7 +35,7 @@ class CpuProgram : public Program {
   void Bind(const Value& input, const Buffer& buffer) override;
   void Run() override;
   void RunWith(Program& other) override;
-  std::vector<OpProfile> Profile(int runs) override;
+  std::vector<OpProfile> Profile(int runs, Program* beside) override;
   std::vector<OpProfile> ProfileAlone(int runs) override;
 
  private:
