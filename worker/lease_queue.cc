@@ -112,6 +112,12 @@ std::vector<uint64_t> LeaseQueue::HeldTokens() const {
   return tokens;
 }
 
+bool LeaseQueue::Renders() const {
+  std::lock_guard lock(mutex_);
+  return std::any_of(leases_.begin(), leases_.end(),
+                     [](const auto& lease) { return lease.second.rendering > 0; });
+}
+
 bool LeaseQueue::Over(const LeaseState& lease) const {
   return lease.rendering == 0 && (closed_ || lease.next >= lease.end);
 }
@@ -146,14 +152,20 @@ v1::Turn LeaseQueue::NextTurn(uint64_t turn_number, int wait_ms, bool& something
 void LeaseQueue::Acknowledge(const v1::TurnAck& ack) {
   std::lock_guard lock(mutex_);
   for (const uint64_t token : ack.stale_tokens()) leases_.erase(token);
-  const auto sent = sent_.find(ack.turn());
-  if (sent == sent_.end()) return;
-  for (const v1::Outcome& outcome : sent->second) {
+  const auto sent = sent_.extract(ack.turn());
+  if (sent.empty()) return;
+  for (const v1::Outcome& outcome : sent.mapped()) {
     const auto lease = leases_.find(outcome.token());
-    if (lease != leases_.end() && Over(lease->second) && !lease->second.has_news)
-      leases_.erase(lease);
+    if (lease == leases_.end() || !Over(lease->second) || lease->second.has_news) continue;
+    if (!IsSent(outcome.token())) leases_.erase(lease);
   }
-  sent_.erase(sent);
+}
+
+bool LeaseQueue::IsSent(uint64_t token) const {
+  return std::any_of(sent_.begin(), sent_.end(), [&](const auto& turn) {
+    return std::any_of(turn.second.begin(), turn.second.end(),
+                       [&](const v1::Outcome& outcome) { return outcome.token() == token; });
+  });
 }
 
 void LeaseQueue::Unsend() {
@@ -162,7 +174,9 @@ void LeaseQueue::Unsend() {
     for (v1::Outcome& outcome : outcomes) {
       const auto lease = leases_.find(outcome.token());
       if (lease == leases_.end()) continue;
+      const double seconds = lease->second.outcome.render_seconds() + outcome.render_seconds();
       lease->second.outcome.MergeFrom(outcome);
+      lease->second.outcome.set_render_seconds(seconds);
       lease->second.has_news = true;
       lease->second.released = false;
     }

@@ -48,6 +48,8 @@ class LeaseQueue {
   void Close();
 
   std::vector<uint64_t> HeldTokens() const;
+  // A slot is at work on a variant of a lease held.
+  bool Renders() const;
 
   // Blocks until there is something to tell, `wait_ms` passed, or a wake; then all that is new, as
   // one turn numbered `turn`. A closed queue releases its leases when their slots are done.
@@ -67,6 +69,7 @@ class LeaseQueue {
     bool released = false;  // said so in a turn
   };
   bool Over(const LeaseState& lease) const;
+  bool IsSent(uint64_t token) const;  // in a turn not yet acknowledged
   void AddNews(const Work& work, LeaseState& lease);
 
   mutable std::mutex mutex_;

@@ -66,6 +66,25 @@ TEST(LeaseQueue, UnacknowledgedOutcomesAreRepeated) {
   ASSERT_EQ(turn.outcomes_size(), 1);
   EXPECT_EQ(turn.outcomes(0).committed(0).first(), 0u);
   EXPECT_EQ(turn.outcomes(0).failed(0).reason(), "no light");
+  EXPECT_EQ(turn.outcomes(0).render_seconds(), 1);
+}
+
+// I2: one turn's acknowledgement says nothing of the next turn's outcomes.
+TEST(LeaseQueue, ALeaseIsHeldUntilItsLastTurnIsAcknowledged) {
+  LeaseQueue queue;
+  ASSERT_TRUE(queue.Add(Lease(1, 0, 2)).ok());
+  queue.Finish(*queue.Take(), 1);
+  EXPECT_EQ(Next(queue, 1).outcomes_size(), 1);
+  queue.Finish(*queue.Take(), 2);
+  EXPECT_EQ(Next(queue, 2).outcomes_size(), 1);
+  queue.Acknowledge(Ack(1));
+  EXPECT_THAT(queue.HeldTokens(), ElementsAre(1));
+  queue.Unsend();
+  const v1::Turn turn = Next(queue, 3);
+  ASSERT_EQ(turn.outcomes_size(), 1);
+  EXPECT_EQ(turn.outcomes(0).committed(0).first(), 1u);
+  queue.Acknowledge(Ack(3));
+  EXPECT_THAT(queue.HeldTokens(), ElementsAre());
 }
 
 TEST(LeaseQueue, ADrainedQueueReleasesWhatNoSlotBegan) {

@@ -14,6 +14,12 @@ constexpr auto kFirstWait = std::chrono::milliseconds(100);
 constexpr auto kLongestWait = std::chrono::milliseconds(2000);
 constexpr int kTurnWaitMs = 500;  // an idle turn asks for leases again so often
 
+int64_t SteadyMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
 }  // namespace
 
 void Session::Drain() {
@@ -24,14 +30,22 @@ void Session::Drain() {
 
 void Session::Run() {
   auto wait = kFirstWait;
+  heard_ms_ = SteadyMs();
   for (size_t i = 0; !(draining_ && queue_.HeldTokens().empty()); ++i) {
     welcomed_ = false;
     RunStream(options_.schedulers[i % options_.schedulers.size()]);
     queue_.Unsend();
     wait = welcomed_ ? kFirstWait : std::min(wait * 2, kLongestWait);
-    if (draining_ && queue_.HeldTokens().empty()) break;
+    if (draining_ && (queue_.HeldTokens().empty() || GivesUp())) break;
     std::this_thread::sleep_for(wait);
   }
+}
+
+bool Session::GivesUp() {
+  if (queue_.Renders() || SteadyMs() - heard_ms_ < options_.leave_patience_ms) return false;
+  spdlog::warn("leaving with {} leases that no scheduler took back; they expire",
+               queue_.HeldTokens().size());
+  return true;
 }
 
 void Session::RunStream(const std::string& address) {
@@ -58,7 +72,7 @@ void Session::RunStream(const std::string& address) {
         spdlog::info("connected to {}, epoch {}", address, message.welcome().epoch());
         said_.clear();
         turns = std::thread([&] { SendTurns(*stream, over, context); });
-        heartbeats = std::thread([&] { SendHeartbeats(*stream, over); });
+        heartbeats = std::thread([&] { SendHeartbeats(*stream, over, context); });
       }
     }
   }
@@ -97,11 +111,18 @@ void Session::SendTurns(Stream& stream, const std::atomic<bool>& over,
   }
 }
 
-void Session::SendHeartbeats(Stream& stream, const std::atomic<bool>& over) {
+void Session::SendHeartbeats(Stream& stream, const std::atomic<bool>& over,
+                             grpc::ClientContext& context) {
   auto next = std::chrono::steady_clock::now();
   while (!over) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     if (std::chrono::steady_clock::now() < next) continue;
+    if (SteadyMs() - heard_ms_ > 2 * int64_t{lease_ttl_ms_}) {
+      spdlog::warn("the scheduler has been silent for {} ms; connecting again",
+                   SteadyMs() - heard_ms_);
+      context.TryCancel();
+      return;
+    }
     next = std::chrono::steady_clock::now() + std::chrono::milliseconds(heartbeat_ms_);
     v1::WorkerMessage message;
     message.mutable_heartbeat();
@@ -112,10 +133,12 @@ void Session::SendHeartbeats(Stream& stream, const std::atomic<bool>& over) {
 }
 
 void Session::Receive(const v1::SchedulerMessage& message) {
+  heard_ms_ = SteadyMs();
   switch (message.message_case()) {
     case v1::SchedulerMessage::kWelcome:
       welcomed_ = true;
       heartbeat_ms_ = std::max(10u, message.welcome().heartbeat_ms());
+      lease_ttl_ms_ = std::max(100u, message.welcome().lease_ttl_ms());
       for (const uint64_t token : message.welcome().lost_tokens()) queue_.Drop(token);
       break;
     case v1::SchedulerMessage::kLease: {

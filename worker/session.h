@@ -16,6 +16,9 @@ struct SessionOptions {
   std::vector<std::string> schedulers;  // addresses, tried in turn
   v1::Hello hello;                      // held_tokens is filled in
   uint32_t want_leases = 2;
+  // Drained, with outcomes no scheduler takes: how long to go on asking. Another worker then renders
+  // those variants again, to the same bytes.
+  int leave_patience_ms = 10'000;
 };
 
 class Session {
@@ -23,7 +26,9 @@ class Session {
   Session(SessionOptions options, LeaseQueue& queue)
       : options_(std::move(options)), queue_(queue) {}
 
-  // Runs until Drain was asked for and every lease is finished or released, or `Abort`.
+  // Runs until Drain was asked for and every lease is finished or released, or no scheduler has
+  // answered for `leave_patience_ms` since. A scheduler that is silent for two lease times is left
+  // for the next address: its machine may be gone without a word.
   void Run();
   // Finish what the slots render, give the rest back, leave. From any thread (not from a signal
   // handler).
@@ -34,13 +39,15 @@ class Session {
   void RunStream(const std::string& address);
   bool Send(Stream& stream, const v1::WorkerMessage& message);
   void SendTurns(Stream& stream, const std::atomic<bool>& over, grpc::ClientContext& context);
-  void SendHeartbeats(Stream& stream, const std::atomic<bool>& over);
+  void SendHeartbeats(Stream& stream, const std::atomic<bool>& over, grpc::ClientContext& context);
+  bool GivesUp();
   void Receive(const v1::SchedulerMessage& message);
 
   const SessionOptions options_;
   LeaseQueue& queue_;
   std::mutex write_mutex_;
-  std::atomic<uint32_t> heartbeat_ms_{1000};
+  std::atomic<uint32_t> heartbeat_ms_{1000}, lease_ttl_ms_{15'000};
+  std::atomic<int64_t> heard_ms_{0};  // when the scheduler last said something, steady clock
   std::atomic<bool> draining_{false};
   std::atomic<bool> welcomed_{false};
   uint64_t turn_ = 0;
