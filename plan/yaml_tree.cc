@@ -56,7 +56,8 @@ class TreeBuilder : public YAML::EventHandler {
       throw Refused{mark.line + 1, PathTo(key) + ": is there twice, first on line " +
                                        std::to_string(first->second)};
     }
-    map.fields.emplace_back(key, YamlNode{}).second.line = mark.line + 1;
+    map.fields.push_back({key, {}});
+    map.fields.back().value.line = mark.line + 1;
     awaiting_value_.back() = true;
   }
 
@@ -67,7 +68,7 @@ class TreeBuilder : public YAML::EventHandler {
       if (node.kind == YamlNode::Kind::kList) {
         path += "[" + std::to_string(node.items.size() - 1) + "]";
       } else {
-        path += (path.empty() ? "" : ".") + node.fields.back().first;
+        path += (path.empty() ? "" : ".") + node.fields.back().name;
       }
     }
     return path.empty() ? key : path + "." + key;
@@ -89,7 +90,7 @@ class TreeBuilder : public YAML::EventHandler {
     if (parent.kind == YamlNode::Kind::kList) return At(mark, parent.items.emplace_back());
     if (!awaiting_value_.back()) throw Refused{mark.line + 1, "a field's name must be plain text"};
     awaiting_value_.back() = false;
-    return &parent.fields.back().second;
+    return &parent.fields.back().value;
   }
 
   static YamlNode* At(const YAML::Mark& mark, YamlNode& node) {

@@ -5,7 +5,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -17,8 +16,14 @@ struct YamlNode {
   Kind kind = Kind::kNull;
   int line = 1;  // of its field's name, where it has one
   std::string scalar;
-  std::vector<YamlNode> items;                           // of a list
-  std::vector<std::pair<std::string, YamlNode>> fields;  // of a map, in order
+  std::vector<YamlNode> items;  // of a list
+  struct Field;
+  std::vector<Field> fields;  // of a map, in order
+};
+
+struct YamlNode::Field {
+  std::string name;
+  YamlNode value;
 };
 
 // "NAME:LINE: what" as InvalidArgument.
