@@ -89,7 +89,10 @@ absl::Status Serve(const Options& options) {
                                : MakeEngineFactory({options.models, options.precision == "fp32"});
   Slots slots(options.slots, factory, queue, *blobs, metrics, hello.worker_id());
   std::thread watcher([&] {
-    while (g_stop == 0 && slots.trouble().ok()) usleep(50'000);
+    while (g_stop == 0 && slots.trouble().ok()) {
+      slots.MeasureRate();
+      usleep(50'000);
+    }
     spdlog::info("draining: finishing what is being rendered");
     session.Drain();
   });

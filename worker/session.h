@@ -16,8 +16,8 @@ struct SessionOptions {
   std::vector<std::string> schedulers;  // addresses, tried in turn
   v1::Hello hello;                      // held_tokens is filled in
   uint32_t want_leases = 2;
-  // Drained, with outcomes no scheduler takes: how long to go on asking. Another worker then renders
-  // those variants again, to the same bytes.
+  // Drained, with outcomes no scheduler takes: how long to go on asking. Another worker then
+  // renders those variants again, to the same bytes.
   int leave_patience_ms = 10'000;
 };
 

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 
@@ -9,6 +10,8 @@
 
 namespace tiltshift::worker {
 namespace {
+
+constexpr auto kRateWindow = std::chrono::minutes(1);
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -65,7 +68,20 @@ void Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
   metrics_.finish_seconds.Observe(rendered->finish_seconds);
   metrics_.store_seconds.Observe(SecondsSince(start) - seconds);
   metrics_.images_rendered.Add();
+  {
+    std::lock_guard lock(mutex_);
+    stored_.push_back(std::chrono::steady_clock::now());
+  }
   queue_.Finish(work, seconds);
+}
+
+void Slots::MeasureRate() {
+  std::lock_guard lock(mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  while (!stored_.empty() && now - stored_.front() > kRateWindow) stored_.pop_front();
+  const std::chrono::duration<double> window =
+      std::min<decltype(now - start_)>(now - start_, kRateWindow);
+  metrics_.images_per_second.Set(static_cast<double>(stored_.size()) / window.count());
 }
 
 void Slots::Fail(const Work& work, const absl::Status& status) {

@@ -1,6 +1,8 @@
 // The slots: one thread each, taking variants from the queue, rendering and storing them.
 #pragma once
 
+#include <chrono>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -24,6 +26,8 @@ class Slots {
   // Not OK once the blob store could not be written: the worker's trouble, not a variant's. It
   // should leave.
   absl::Status trouble() const;
+  // Sets the gauge of images a second over the last minute; to be called often.
+  void MeasureRate();
 
  private:
   void Run(VariantRenderer& renderer);
@@ -34,8 +38,10 @@ class Slots {
   store::BlobStore& blobs_;
   monitoring::WorkerMetrics& metrics_;
   const std::string worker_id_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   mutable std::mutex mutex_;
   absl::Status trouble_;
+  std::deque<std::chrono::steady_clock::time_point> stored_;  // images of the last minute
   std::vector<std::unique_ptr<VariantRenderer>> renderers_;
   std::vector<std::thread> threads_;
 };
