@@ -49,9 +49,14 @@ TEST(Png, HostileBytesAreErrors) {
   EXPECT_FALSE(DecodePng("<svg/>").ok());
   for (size_t size = 0; size < good.size() - 12; size += 97)
     EXPECT_FALSE(DecodePng(good.substr(0, size)).ok()) << size;
-  std::string huge = good;
-  for (int i = 16; i < 24; ++i) huge[i] = '\x7f';  // IHDR's width and height
-  EXPECT_FALSE(DecodePng(huge).ok());
+}
+
+// A header alone makes a promise of 2.7 GB; nothing may be decoded, or allocated, on its word.
+TEST(Png, TooManyPixelsAreRefusedByTheHeader) {
+  std::string huge = Encode(Noise(64, 64, 3));
+  huge.replace(16, 8, std::string("\0\0\x75\x30\0\0\x75\x30", 8));  // IHDR: 30000 x 30000
+  huge.replace(29, 4, "\xe9\x45\x6f\xed");                          // and its right CRC
+  EXPECT_EQ(DecodePng(huge).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 TEST(Sheet, HasItsSizeItsPicturesAndInk) {
@@ -78,6 +83,21 @@ TEST(Sheet, HasItsSizeItsPicturesAndInk) {
   EXPECT_EQ(dark(28, 92, 64, 64), 64 * 64);      // the first picture
   EXPECT_GT(dark(28, 92 + 64 + 8, 64, 46), 50);  // its label
   EXPECT_EQ(dark(0, 0, 28, sheet->height), 0);   // the margin stays clean
+}
+
+// Labels are users' prompts. Both are cut at two lines, so what follows must not matter, nor take
+// time: laid out whole, the long one takes minutes.
+TEST(Sheet, ALongLabelIsCutLikeAShorterOne) {
+  const std::string path = ::testing::TempDir() + "/long_label.png";
+  ASSERT_TRUE(WriteFileAtomic(path, Encode(Noise(64, 64, 1)), IfPresent::kReplace).ok());
+  std::vector<std::vector<uint8_t>> sheets;
+  for (const size_t letters : {1'000, 1'000'000}) {
+    const std::vector<SheetCell> cells = {{path, std::string(letters, 'w')}};
+    const auto sheet = DrawSheet(cells, {.cell_pixels = 128});
+    ASSERT_TRUE(sheet.ok()) << sheet.status();
+    sheets.push_back(sheet->rgb);
+  }
+  EXPECT_TRUE(sheets[0] == sheets[1]);
 }
 
 TEST(Sheet, ErrorsNameThePicture) {

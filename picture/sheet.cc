@@ -62,36 +62,55 @@ struct Box {
   bool centered = false;
 };
 
-// Draws what of the text fits into the box; a longer one ends in an ellipsis.
+absl::StatusOr<OwnedImage> TextMask(const std::string& text, const char* font, const Box& box) {
+  VipsImage* drawn = nullptr;
+  if (vips_text(&drawn, EscapeMarkup(text).c_str(), "font", font, "width", box.width, "align",
+                box.centered ? VIPS_ALIGN_CENTRE : VIPS_ALIGN_LOW, "wrap", VIPS_TEXT_WRAP_WORD_CHAR,
+                "dpi", 96, nullptr) != 0) {
+    return VipsStatus("cannot draw text (is fonts-dejavu-core installed?)");
+  }
+  return OwnedImage(drawn);
+}
+
+// The mask of the text, or of its longest beginning and an ellipsis that fit into the box; null
+// where not even one character does.
+absl::StatusOr<OwnedImage> FittingMask(const std::string& text, const char* font, const Box& box) {
+  // A box's text is bounded before it is laid out: no letter is smaller than 3x13 pixels.
+  const glong most = int64_t{box.width} * box.height / (3 * 13);
+  const glong length = g_utf8_strlen(text.c_str(), -1);
+  if (length <= most) {
+    TS_ASSIGN_OR_RETURN(OwnedImage whole, TextMask(text, font, box));
+    if (whole->Ysize <= box.height) return whole;
+  }
+  OwnedImage best;
+  glong fits = 0, too_long = std::min(length, most + 1);
+  while (too_long - fits > 1) {
+    const glong middle = fits + (too_long - fits) / 2;
+    const char* end = g_utf8_offset_to_pointer(text.c_str(), middle);
+    TS_ASSIGN_OR_RETURN(OwnedImage cut, TextMask(std::string(text.c_str(), end) + "…", font, box));
+    if (cut->Ysize <= box.height) {
+      fits = middle;
+      best = std::move(cut);
+    } else {
+      too_long = middle;
+    }
+  }
+  return best;
+}
+
 absl::Status DrawText(Canvas& canvas, std::string text, const char* font, const Box& box,
                       const uint8_t color[3]) {
-  if (!g_utf8_validate(text.c_str(), -1, nullptr)) text = "(not UTF-8)";
-  bool cut = false;
-  while (!text.empty()) {
-    VipsImage* drawn = nullptr;
-    const std::string markup = EscapeMarkup(cut ? text + "…" : text);
-    if (vips_text(&drawn, markup.c_str(), "font", font, "width", box.width, "align",
-                  box.centered ? VIPS_ALIGN_CENTRE : VIPS_ALIGN_LOW, "wrap",
-                  VIPS_TEXT_WRAP_WORD_CHAR, "dpi", 96, nullptr) != 0) {
-      return VipsStatus("cannot draw text (is fonts-dejavu-core installed?)");
-    }
-    OwnedImage owned(drawn);
-    if (drawn->Ysize > box.height) {
-      cut = true;
-      const char* end = g_utf8_find_prev_char(text.c_str(), text.c_str() + text.size());
-      text.resize(end == nullptr ? 0 : static_cast<size_t>(end - text.c_str()));
-      continue;
-    }
-    size_t size = 0;
-    void* mask = vips_image_write_to_memory(drawn, &size);
-    if (mask == nullptr) return VipsStatus("cannot draw text");
-    const std::vector<uint8_t> cover(static_cast<uint8_t*>(mask),
-                                     static_cast<uint8_t*>(mask) + size);
-    g_free(mask);
-    const int shift = box.centered ? (box.width - drawn->Xsize) / 2 : 0;
-    canvas.Ink(cover, drawn->Xsize, drawn->Ysize, box.left + shift, box.top, color);
-    break;
-  }
+  if (text.empty()) return absl::OkStatus();
+  if (!g_utf8_validate(text.data(), text.size(), nullptr)) text = "(not UTF-8)";
+  TS_ASSIGN_OR_RETURN(const OwnedImage drawn, FittingMask(text, font, box));
+  if (drawn == nullptr) return absl::OkStatus();
+  size_t size = 0;
+  void* mask = vips_image_write_to_memory(drawn.get(), &size);
+  if (mask == nullptr) return VipsStatus("cannot draw text");
+  const std::vector<uint8_t> cover(static_cast<uint8_t*>(mask), static_cast<uint8_t*>(mask) + size);
+  g_free(mask);
+  const int shift = box.centered ? (box.width - drawn->Xsize) / 2 : 0;
+  canvas.Ink(cover, drawn->Xsize, drawn->Ysize, box.left + shift, box.top, color);
   return absl::OkStatus();
 }
 
