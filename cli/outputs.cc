@@ -123,7 +123,8 @@ std::string SheetStem(const std::vector<v1::OutputInfo>& infos) {
 
 absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_id,
                                      const std::string& folder, const FetchOptions& options) {
-  TS_RETURN_IF_ERROR(MakeFolders(folder));
+  const absl::Status made = MakeFolders(folder);  // this machine's trouble, not a wrong argument
+  if (!made.ok()) return absl::FailedPreconditionError(made.message());
   Fetched fetched;
   std::string manifest;
   const auto go_on = [&] {
