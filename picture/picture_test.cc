@@ -81,7 +81,7 @@ TEST(Sheet, HasItsSizeItsPicturesAndInk) {
   };
   EXPECT_GT(dark(28, 28, 192, 40), 50);          // the title
   EXPECT_EQ(dark(28, 92, 64, 64), 64 * 64);      // the first picture
-  EXPECT_GT(dark(28, 92 + 64 + 8, 64, 46), 50);  // its label
+  EXPECT_GT(dark(28, 92 + 64 + 8, 64, 38), 50);  // its label
   EXPECT_EQ(dark(0, 0, 28, sheet->height), 0);   // the margin stays clean
 }
 
@@ -98,6 +98,28 @@ TEST(Sheet, ALongLabelIsCutLikeAShorterOne) {
     sheets.push_back(sheet->rgb);
   }
   EXPECT_TRUE(sheets[0] == sheets[1]);
+}
+
+// Neither letters without ascenders and descenders make room for a third line, nor does a letter
+// with both cost the second.
+TEST(Sheet, ALabelHasTwoLines) {
+  const std::string path = ::testing::TempDir() + "/two_lines.png";
+  ASSERT_TRUE(WriteFileAtomic(path, Encode(Noise(64, 64, 1)), IfPresent::kReplace).ok());
+  for (const std::string word : {"xmas ", "jolly ", "Ågjy "}) {
+    std::string label;
+    for (int i = 0; i < 100; ++i) label += word;
+    const std::vector<SheetCell> cells = {{path, label}};
+    const auto sheet = DrawSheet(cells, {.cell_pixels = 128});
+    ASSERT_TRUE(sheet.ok()) << sheet.status();
+    const int top = 28 + 128 + 8;
+    int last = 0;  // the lowest row with ink
+    for (int y = top; y < sheet->height; ++y) {
+      for (int x = 0; x < sheet->width; ++x)
+        if (sheet->rgb[(static_cast<size_t>(y) * sheet->width + x) * 3] < 180) last = y - top;
+    }
+    EXPECT_GT(last, 20) << word;  // into the second line
+    EXPECT_LT(last, 38) << word;  // above the third
+  }
 }
 
 TEST(Sheet, ErrorsNameThePicture) {
