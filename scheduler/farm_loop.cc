@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <utility>
 
 namespace tiltshift::scheduler {
 namespace {
@@ -11,6 +12,23 @@ constexpr auto kTick = std::chrono::milliseconds(50);
 constexpr int64_t kTellEveryMs = 100;
 constexpr int64_t kTellAllEveryMs = 500;
 constexpr auto kRetryRedis = std::chrono::milliseconds(200);
+
+// Whom a caller waits for. Dropped unanswered, because the loop ended, it says so: gRPC waits for
+// every call before a server can go.
+template <typename Result>
+class Answer {
+ public:
+  explicit Answer(std::function<void(Result)> done) : done_(std::move(done)) {}
+  Answer(const Answer&) = delete;
+  Answer& operator=(const Answer&) = delete;
+  ~Answer() {
+    if (done_ != nullptr) Give(absl::UnavailableError("this scheduler stopped; try again"));
+  }
+  void Give(Result result) { std::exchange(done_, nullptr)(std::move(result)); }
+
+ private:
+  std::function<void(Result)> done_;
+};
 
 }  // namespace
 
@@ -84,25 +102,31 @@ void FarmLoop::Stop() {
 void FarmLoop::Post(Event event) {
   {
     std::lock_guard lock(mutex_);
+    if (ended_) return;
     events_.push_back(std::move(event));
   }
   wake_.notify_one();
 }
 
 void FarmLoop::Run() {
-  for (;;) {
+  RunRounds();
+  std::deque<Event> dropped;  // and with them the answers that were waited for, outside the lock
+  std::lock_guard lock(mutex_);
+  ended_ = true;
+  health_ = absl::UnavailableError("this scheduler stopped");
+  dropped.swap(events_);
+}
+
+void FarmLoop::RunRounds() {
+  for (bool last = false; !last;) {
     std::deque<Event> events;
     {
       std::unique_lock lock(mutex_);
       wake_.wait_for(lock, kTick, [&] { return stopping_ || !events_.empty(); });
-      if (stopping_ && events_.empty()) return;
+      last = stopping_;
       events.swap(events_);
     }
-    if (!KeepLead() || !RunRound(std::move(events))) {
-      if (lost_lead()) return;
-      std::lock_guard lock(mutex_);
-      if (stopping_) return;
-    }
+    if (!KeepLead() || !RunRound(std::move(events))) return;
   }
 }
 
@@ -252,25 +276,27 @@ void FarmLoop::ShowTrouble(const absl::Status& trouble) {
 void FarmLoop::Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
                       const std::string& request_id,
                       std::function<void(absl::StatusOr<std::string>)> done) {
+  auto answer = std::make_shared<Answer<absl::StatusOr<std::string>>>(std::move(done));
   Post([=, this](Round& round) {
     round.first.push_back(
         store::FarmStore::Submit(farm_->epoch(), job_id, spec, variants, round.now_ms, request_id));
     round.first_done.push_back([=, this, &round](const store::RedisReply& reply) {
       if (reply.text == job_id) farm_->AddJob(job_id, spec, variants, clock_.UnixMs());
-      round.when_durable.push_back([done, id = reply.text] { done(id); });
+      round.when_durable.push_back([answer, id = reply.text] { answer->Give(id); });
     });
   });
 }
 
 void FarmLoop::Cancel(const std::string& job_id, Done done) {
+  auto answer = std::make_shared<Answer<absl::Status>>(std::move(done));
   Post([=, this](Round& round) {
     if (!farm_->CancelJob(job_id, round.now_ms, round.batch, round.messages)) {
-      done(absl::NotFoundError(absl::StrCat("there is no job ", job_id)));
+      answer->Give(absl::NotFoundError(absl::StrCat("there is no job ", job_id)));
       return;
     }
     round.first.push_back(store::FarmStore::Cancel(farm_->epoch(), job_id, round.now_ms));
     round.first_done.push_back([](const store::RedisReply&) {});
-    round.when_durable.push_back([done] { done(absl::OkStatus()); });
+    round.when_durable.push_back([answer] { answer->Give(absl::OkStatus()); });
   });
 }
 

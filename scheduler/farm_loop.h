@@ -55,8 +55,8 @@ class FarmLoop {
   bool lost_lead() const { return lost_lead_.load(); }
 
   using Done = std::function<void(absl::Status)>;
-  // `done` is called when the job is durable, with its id (an earlier one's where the request was
-  // seen before).
+  // `done` is called once, always: when the job is durable, with its id (an earlier one's where the
+  // request was seen before), or Unavailable where the loop ended first. So with Cancel.
   void Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
               const std::string& request_id, std::function<void(absl::StatusOr<std::string>)> done);
   void Cancel(const std::string& job_id, Done done);
@@ -80,6 +80,7 @@ class FarmLoop {
   using Event = std::function<void(Round&)>;
   void Post(Event event);
   void Run();
+  void RunRounds();
   bool RunRound(std::deque<Event> events);
   bool WriteRound(Round& round);
   void CountCommits(const Batch& batch);
@@ -103,6 +104,7 @@ class FarmLoop {
   std::condition_variable wake_;
   std::deque<Event> events_;
   bool stopping_ = false;
+  bool ended_ = false;  // no round runs any more
   absl::Status health_ = absl::UnavailableError("this scheduler does not lead yet");
   std::map<std::string, std::shared_ptr<const v1::Job>> views_;
   std::vector<std::string> view_order_;

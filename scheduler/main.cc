@@ -109,8 +109,8 @@ absl::Status Serve(const Options& options) {
   spdlog::info("serving on {}", options.listen);
   while (g_stop == 0 && !loop.lost_lead()) usleep(50'000);
   server->GetHealthCheckService()->SetServingStatus(false);
+  loop.Stop();  // first: it answers whoever still waits, and the server waits for them
   server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
-  loop.Stop();
   if (loop.lost_lead()) return absl::FailedPreconditionError("lost the lead");
   spdlog::info("stopped");
   return absl::OkStatus();

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include <chrono>
+#include <thread>
 
 #include "base/file.h"
 #include "proto/farm.grpc.pb.h"
@@ -137,6 +138,31 @@ class Worker {
   std::unique_ptr<grpc::ClientReaderWriter<v1::WorkerMessage, v1::SchedulerMessage>> stream_;
   v1::SchedulerMessage welcome_;
   uint64_t turn_ = 0;
+};
+
+// A submission that is on its way.
+class PendingSubmit {
+ public:
+  PendingSubmit(v1::Farm::Stub& farm, const v1::JobSpec& spec) {
+    *request_.mutable_spec() = spec;
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    thread_ = std::thread([&] { status_ = farm.Submit(&context_, request_, &response_); });
+  }
+  ~PendingSubmit() {
+    context_.TryCancel();
+    if (thread_.joinable()) thread_.join();
+  }
+  grpc::Status Status() {
+    thread_.join();
+    return status_;
+  }
+
+ private:
+  grpc::ClientContext context_;
+  v1::SubmitRequest request_;
+  v1::SubmitResponse response_;
+  grpc::Status status_;
+  std::thread thread_;
 };
 
 // I5
@@ -285,6 +311,29 @@ TEST_F(FarmServiceTest, CancelEndsAJobAndRevokesItsLeases) {
   worker.Turn(0, {Worker::Done(worker.lease)});
   EXPECT_EQ(worker.ack.stale_tokens_size(), 1);
   EXPECT_EQ(Job(response.job_id()).committed(), 0u);
+}
+
+// Whoever still waits for an answer gets one, so that the process can go.
+TEST_F(FarmServiceTest, StopsWhileRedisIsAwayAndACallerWaits) {
+  v1::SubmitResponse response;
+  ASSERT_TRUE(Submit(Spec("1-10"), &response).ok());
+  redis_->KillMinus9();
+  PendingSubmit waiting(*farm_, Spec("1-5"));
+  ASSERT_TRUE(
+      WaitFor([&] { return scheduler_->Output().find("warn") != std::string::npos; }, 10'000));
+  scheduler_->Signal(SIGTERM);
+  EXPECT_EQ(scheduler_->Wait(10'000), 0) << scheduler_->Output();
+  EXPECT_EQ(waiting.Status().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(FarmServiceTest, AFormerLeaderAnswersItsCallersAndEnds) {
+  v1::SubmitResponse response;
+  ASSERT_TRUE(Submit(Spec("1-10"), &response).ok());
+  store::RedisClient client(redis_->address());
+  ASSERT_TRUE(client.Run({"INCR", "ts:epoch"}).ok());  // another took the lead
+  PendingSubmit waiting(*farm_, Spec("1-5"));
+  EXPECT_EQ(scheduler_->Wait(10'000), 1) << scheduler_->Output();
+  EXPECT_EQ(waiting.Status().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 }  // namespace
