@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -97,6 +98,36 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
     job->second.leased += Total(lease.remaining);
     workers_[from.worker_id].tokens.insert(from.token);
     leases_.emplace(from.token, std::move(lease));
+  }
+}
+
+void Farm::Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& batch,
+                     std::vector<Outgoing>& messages) {
+  const auto workers = std::exchange(workers_, {});
+  const auto leases = std::exchange(leases_, {});
+  const uint64_t last_token = last_token_;
+  jobs_.clear();
+  order_.clear();
+  active_.clear();
+  Restore(stored, now_ms);
+  last_token_ = std::max(last_token_, last_token);
+  for (const auto& [id, worker] : workers) {
+    if (!worker.connected) continue;
+    std::set<uint64_t> tokens = std::move(workers_[id].tokens);
+    workers_[id] = worker;
+    workers_[id].tokens = std::move(tokens);
+  }
+  std::vector<uint64_t> ended;  // here, but not in what Redis has
+  for (const auto& [token, lease] : leases_) {
+    if (leases.count(token) == 0) ended.push_back(token);
+  }
+  for (const uint64_t token : ended) EndLease(token, now_ms, leases_.at(token).lost, batch);
+  for (const auto& [token, lease] : leases) {
+    if (leases_.count(token) != 0) continue;
+    Outgoing& message = messages.emplace_back();
+    message.worker_id = lease.worker_id;
+    message.message.mutable_revoke()->set_token(token);
+    message.message.mutable_revoke()->set_reason("Redis came back without this lease");
   }
 }
 

@@ -51,6 +51,12 @@ class Farm {
   // deadline.
   void Restore(const store::StoredFarm& stored, int64_t now_ms);
 
+  // Redis came back, perhaps without its last second: takes up what it has. Variants whose commit
+  // is gone wait again, leases that are gone are revoked, and those that only Redis still has end.
+  // Workers stay as they are.
+  void Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& batch,
+                 std::vector<Outgoing>& messages);
+
   // A job that is durable already.
   void AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t variants, int64_t now_ms);
 

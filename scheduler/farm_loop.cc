@@ -66,6 +66,11 @@ absl::Status FarmLoop::Start(const std::function<bool()>& stop) {
       status = loaded.status();
       if (loaded.ok()) stored = *std::move(loaded);
     }
+    if (status.ok()) {
+      const auto run = store_->RunId();
+      status = run.status();
+      if (run.ok()) redis_run_ = *run;
+    }
     if (status.ok()) break;
     if (status.code() == absl::StatusCode::kDataLoss) return status;
     if (said != Message(status)) spdlog::warn("waiting: {}", said = Message(status));
@@ -138,7 +143,9 @@ bool FarmLoop::KeepLead() {
   if (now_ms - lead_renewed_ms_ < options_.leader_ttl_ms / 3) return true;
   const auto lead = store_->Lead(options_.name, options_.leader_ttl_ms, farm_->epoch());
   lead_renewed_ms_ = now_ms;
-  if (lead.status().code() != absl::StatusCode::kFailedPrecondition) return true;
+  if (lead.ok()) EndTrouble();
+  if (absl::IsUnavailable(lead.status())) ShowTrouble(lead.status());
+  if (!absl::IsFailedPrecondition(lead.status())) return true;
   spdlog::error("{}; this scheduler stops", Message(lead.status()));
   lost_lead_ = true;
   return false;
@@ -146,6 +153,7 @@ bool FarmLoop::KeepLead() {
 
 bool FarmLoop::RunRound(std::deque<Event> events) {
   Round round{*farm_, clock_.UnixMs(), {}, {}, {}, {}, {}};
+  Recover(round);
   for (Event& event : events) event(round);
   farm_->Assign(round.now_ms, round.batch, round.messages);
   if (!WriteRound(round)) return false;
@@ -156,6 +164,38 @@ bool FarmLoop::RunRound(std::deque<Event> events) {
   Publish(clock_.UnixMs());
   for (auto& act : round.when_durable) act();
   return true;
+}
+
+// Contract: does nothing while Redis is the run it was. A new run may lack its last second: what
+// was acknowledged and only memory still has (jobs, cancellations) is written again, and the Farm
+// takes up the rest from Redis. Where Redis breaks off, the next round begins anew.
+void FarmLoop::Recover(Round& round) {
+  const auto run = store_->RunId();
+  if (!run.ok() || *run == redis_run_) return;
+  auto stored = store_->Load();
+  if (!stored.ok()) return;
+  std::map<std::string, bool> cancelled;  // as Redis has it
+  for (const store::StoredJob& job : stored->jobs) cancelled[job.id] = job.cancelled;
+  std::vector<store::Write> writes;
+  for (const std::string& id : farm_->JobIds()) {
+    const auto job = farm_->View(id, round.now_ms, /*with_spec=*/true);
+    const auto found = cancelled.find(id);
+    if (found == cancelled.end())
+      writes.push_back(store::FarmStore::Submit(farm_->epoch(), id, job->spec(), job->variants(),
+                                                job->submitted_unix_ms(), ""));
+    if (job->state() == v1::JOB_STATE_CANCELLED && (found == cancelled.end() || !found->second))
+      writes.push_back(store::FarmStore::Cancel(farm_->epoch(), id, job->ended_unix_ms()));
+  }
+  if (!writes.empty()) {
+    if (!store_->WriteAll(writes).ok()) return;
+    stored = store_->Load();
+    if (!stored.ok()) return;
+  }
+  farm_->Reconcile(*stored, round.now_ms, round.batch, round.messages);
+  redis_run_ = *run;
+  spdlog::warn(
+      "Redis at {} was restarted: {} jobs and {} leases taken up from it, {} writes repeated",
+      store_->client().address(), stored->jobs.size(), stored->leases.size(), writes.size());
 }
 
 // Contract: sends the round's writes, commits first, releases after them, until Redis has answered
@@ -176,15 +216,12 @@ bool FarmLoop::WriteRound(Round& round) {
     writes.push_back(store::FarmStore::Release(epoch, round.batch.releases));
   if (writes.empty()) return true;
 
-  for (bool warned = false;;) {
+  for (;;) {
     const int64_t start_ms = clock_.SteadyMs();
     const auto replies = store_->WriteAll(writes);
     metrics_.redis_seconds.Observe((clock_.SteadyMs() - start_ms) / 1000.0);
     if (replies.ok()) {
-      if (warned) {
-        spdlog::info("Redis is back");
-        farm_->TouchActive();
-      }
+      EndTrouble();
       for (size_t i = 0; i < jobs.size(); ++i) {
         const auto& totals = (*replies)[i].items;
         if (totals.size() >= 2)
@@ -193,8 +230,6 @@ bool FarmLoop::WriteRound(Round& round) {
       CountCommits(round.batch);
       for (size_t i = 0; i < round.first_done.size(); ++i)
         round.first_done[i]((*replies)[jobs.size() + i]);
-      std::lock_guard lock(mutex_);
-      health_ = absl::OkStatus();
       return true;
     }
     if (replies.status().code() != absl::StatusCode::kUnavailable) {
@@ -202,8 +237,6 @@ bool FarmLoop::WriteRound(Round& round) {
       lost_lead_ = true;
       return false;
     }
-    if (!warned) spdlog::warn("{}", Message(replies.status()));
-    warned = true;
     ShowTrouble(replies.status());
     std::unique_lock lock(mutex_);
     if (wake_.wait_for(lock, kRetryRedis, [&] { return stopping_; })) return false;
@@ -257,6 +290,7 @@ void FarmLoop::TellWatchers(int64_t now_ms) {
 // While Redis is away nothing new is durable; what can be said is why. Gone with the next view of
 // each job.
 void FarmLoop::ShowTrouble(const absl::Status& trouble) {
+  if (!std::exchange(in_trouble_, true)) spdlog::warn("{}", Message(trouble));
   const auto in_trouble = [&](const v1::Job& job) {
     auto view = std::make_shared<v1::Job>(job);
     view->set_trouble(Message(trouble));
@@ -271,6 +305,14 @@ void FarmLoop::ShowTrouble(const absl::Status& trouble) {
     }
   }
   TellWatchers(clock_.UnixMs());
+}
+
+void FarmLoop::EndTrouble() {
+  if (!std::exchange(in_trouble_, false)) return;
+  spdlog::info("Redis is back");
+  farm_->TouchActive();
+  std::lock_guard lock(mutex_);
+  health_ = absl::OkStatus();
 }
 
 void FarmLoop::Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,

@@ -87,7 +87,9 @@ class FarmLoop {
   void Publish(int64_t now_ms);
   void TellWatchers(int64_t now_ms);
   void ShowTrouble(const absl::Status& trouble);
+  void EndTrouble();
   bool KeepLead();
+  void Recover(Round& round);
 
   const LoopOptions options_;
   std::unique_ptr<store::FarmStore> store_;
@@ -96,6 +98,8 @@ class FarmLoop {
   std::unique_ptr<Farm> farm_;  // of the loop's thread
   std::map<std::string, std::shared_ptr<WorkerStream>> streams_;
   std::multimap<std::string, JobWatcher> watchers_;
+  std::string redis_run_;    // the run of Redis that the Farm agrees with
+  bool in_trouble_ = false;  // Redis is away
   int64_t lead_renewed_ms_ = 0, told_ms_ = 0, told_all_ms_ = 0;
   std::set<std::string> to_watch_;
   Farm::Counts counted_;

@@ -272,6 +272,38 @@ TEST(Farm, RestoreKeepsLeasesAndProgress) {
   EXPECT_EQ(next[0].token(), 42u);
 }
 
+TEST(Farm, ReconcileTakesUpWhatRedisStillHas) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 6, wheel.now_ms);
+  wheel.Connect("w");
+  const auto done = wheel.Turn("w", 1)[0];
+  const auto lost = wheel.Turn("w", 1, {Done(done)})[0];
+  store::StoredFarm stored;  // before the commit of `done` and the grant of `lost`
+  stored.last_token = done.token();
+  store::StoredJob job;
+  job.id = "j";
+  job.variants = 6;
+  job.started_ms = job.submitted_ms = wheel.now_ms;
+  stored.jobs.push_back(job);
+  stored.leases.push_back({done.token(), "j", 0, 1, 0, "w"});
+  wheel.committed["j"].clear();
+
+  Batch batch;
+  std::vector<Outgoing> messages;
+  wheel.farm_.Reconcile(stored, wheel.now_ms, batch, messages);
+  EXPECT_THAT(batch.releases, ElementsAre(done.token()));
+  ASSERT_EQ(messages.size(), 1u);
+  EXPECT_EQ(messages[0].message.revoke().token(), lost.token());
+  wheel.Turn("w", 0, {Done(lost)});  // I3
+  EXPECT_THAT(wheel.stale, ElementsAre(lost.token()));
+  for (auto leases = wheel.Turn("w", 1); !leases.empty();) {
+    EXPECT_GT(leases[0].token(), lost.token());
+    EXPECT_EQ(leases[0].attempt(), 1u);  // no worker died
+    leases = wheel.Turn("w", 1, {Done(leases[0])});
+  }
+  EXPECT_EQ(wheel.View("j").state(), v1::JOB_STATE_DONE);
+}
+
 // Safety first (Apply checks that nothing commits twice), then, when the faults stop, liveness:
 // every job ends.
 TEST(FarmChaos, AnySeedEndsEveryJobOnce) {

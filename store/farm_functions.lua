@@ -101,6 +101,8 @@ end
 local function commit(keys, args)
   local stale = check_epoch(keys, args)
   if stale then return stale end
+  local variants = tonumber(redis.call('HGET', keys[3], 'variants') or nil)
+  if not variants then return {0, 0} end -- a server that lost this job's last second: its leases as well
   local committed, failed, refused = 0, 0, {}
   local i = 4
   while i <= #args do
@@ -129,8 +131,7 @@ local function commit(keys, args)
   end
   local all_committed = redis.call('HINCRBY', keys[3], 'committed', committed)
   local all_failed = redis.call('HINCRBY', keys[3], 'failed', failed)
-  if all_committed + all_failed >= tonumber(redis.call('HGET', keys[3], 'variants'))
-      and redis.call('HGET', keys[3], 'ended_ms') == '0' then
+  if all_committed + all_failed >= variants and redis.call('HGET', keys[3], 'ended_ms') == '0' then
     redis.call('HSET', keys[3], 'ended_ms', args[2])
   end
   local reply = {all_committed, all_failed}

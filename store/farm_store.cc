@@ -66,6 +66,19 @@ StoredLease ParseLease(const std::string& token, const std::string& record) {
 
 FarmStore::FarmStore(std::string redis_address) : client_(std::move(redis_address)) {}
 
+absl::StatusOr<std::string> FarmStore::RunId() {
+  if (run_id_of_ == client_.connections() && run_id_of_ != 0) return run_id_;
+  TS_ASSIGN_OR_RETURN(const RedisReply info, client_.Run({"INFO", "server"}));
+  constexpr std::string_view kField = "run_id:";
+  const size_t at = info.text.find(kField);
+  if (at == std::string::npos)
+    return absl::InternalError(
+        absl::StrCat("Redis at ", client_.address(), ": INFO has no run_id"));
+  run_id_ = info.text.substr(at + kField.size(), info.text.find('\r', at) - at - kField.size());
+  run_id_of_ = client_.connections();
+  return run_id_;
+}
+
 absl::Status FarmStore::Prepare() {
   TS_ASSIGN_OR_RETURN(const RedisReply info, client_.Run({"INFO", "server"}));
   const size_t at = info.text.find("redis_version:");

@@ -76,6 +76,10 @@ class FarmStore {
   // Everything a new leader needs.
   absl::StatusOr<StoredFarm> Load();
 
+  // Which run of which server holds the data. A new one may lack what the last one had not yet
+  // written to its file. Costs a round trip only after a reconnect.
+  absl::StatusOr<std::string> RunId();
+
   static Write Submit(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec,
                       uint64_t variants, int64_t now_ms, const std::string& request_id);
   static Write Grant(uint64_t epoch, const StoredLease& lease, int64_t now_ms);
@@ -93,6 +97,8 @@ class FarmStore {
  private:
   absl::StatusOr<StoredJob> LoadJob(const std::string& id);
   RedisClient client_;
+  std::string run_id_;
+  uint64_t run_id_of_ = 0;  // the connection it was asked on
 };
 
 }  // namespace tiltshift::store

@@ -79,6 +79,7 @@ absl::Status RedisClient::EnsureConnected() {
   if (context == nullptr) return Broken("out of memory");
   if (context->err != 0) return Broken(context->errstr);
   redisSetTimeout(context, timeval{timeout_ms_ / 1000, (timeout_ms_ % 1000) * 1000});
+  ++connections_;
   return absl::OkStatus();
 }
 

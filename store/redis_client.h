@@ -41,6 +41,8 @@ class RedisClient {
   absl::StatusOr<std::vector<RedisReply>> RunAll(const std::vector<RedisCommand>& commands);
 
   const std::string& address() const { return address_; }
+  // Connections made so far: after a change, the server may be another one.
+  uint64_t connections() const { return connections_; }
 
  private:
   absl::Status EnsureConnected();
@@ -50,6 +52,7 @@ class RedisClient {
   const std::string address_;
   const int timeout_ms_;
   std::unique_ptr<Connection> connection_;
+  uint64_t connections_ = 0;
 };
 
 // The status an error reply stands for.

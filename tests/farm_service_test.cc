@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include "base/file.h"
@@ -334,6 +335,63 @@ TEST_F(FarmServiceTest, AFormerLeaderAnswersItsCallersAndEnds) {
   PendingSubmit waiting(*farm_, Spec("1-5"));
   EXPECT_EQ(scheduler_->Wait(10'000), 1) << scheduler_->Output();
   EXPECT_EQ(waiting.Status().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+// I1 after a Redis that lost what it had not written to its file yet: nothing hangs, nothing that
+// was promised is forgotten.
+TEST_F(FarmServiceTest, RedisMayComeBackWithoutItsLastSecond) {
+  v1::SubmitResponse first, later, cancelled;
+  ASSERT_TRUE(Submit(Spec("1-20"), &first).ok());
+  ASSERT_TRUE(Submit(Spec("1-100"), &cancelled).ok());
+  Worker worker(channel_, "w");
+  worker.Turn(1);
+  const std::string file = folder_ + "/appendonlydir/appendonly.aof.1.incr.aof";
+  const auto written = std::filesystem::file_size(file);
+  for (int i = 0; i < 3; ++i) worker.Turn(1, {Worker::Done(worker.lease)});
+  ASSERT_TRUE(Submit(Spec("1-3"), &later).ok());
+  grpc::ClientContext context;
+  v1::CancelJobRequest cancel;
+  cancel.set_job_id(cancelled.job_id());
+  v1::Job job;
+  ASSERT_TRUE(farm_->CancelJob(&context, cancel, &job).ok());
+  redis_->KillMinus9();
+  std::filesystem::resize_file(file, written);
+  redis_->Start();
+
+  const v1::Lease stale = worker.lease;
+  ASSERT_TRUE(WaitFor(
+      [&] { return scheduler_->Output().find("was restarted") != std::string::npos; }, 10'000))
+      << scheduler_->Output();
+  worker.Turn(1, {Worker::Done(stale)});
+  for (int turns = 0; Job(later.job_id()).ended_unix_ms() == 0; ++turns) {
+    ASSERT_LT(turns, 100);
+    const bool last = Job(later.job_id()).committed() + worker.lease.range().count() == 3 &&
+                      worker.lease.job_id() == later.job_id();
+    worker.Turn(last ? 0 : 1, {Worker::Done(worker.lease)});
+  }
+  EXPECT_EQ(Job(first.job_id()).committed(), 20u);
+  EXPECT_EQ(Job(first.job_id()).state(), v1::JOB_STATE_DONE);
+  EXPECT_EQ(Job(later.job_id()).state(), v1::JOB_STATE_DONE);
+  EXPECT_EQ(Job(cancelled.job_id()).state(), v1::JOB_STATE_CANCELLED);
+  KillScheduler();  // and all of it is in Redis
+  StartScheduler();
+  EXPECT_EQ(Job(first.job_id()).state(), v1::JOB_STATE_DONE);
+  EXPECT_EQ(Job(later.job_id()).state(), v1::JOB_STATE_DONE);
+  EXPECT_EQ(Job(cancelled.job_id()).state(), v1::JOB_STATE_CANCELLED);
+}
+
+// An idle farm notices as well.
+TEST_F(FarmServiceTest, WithoutRedisASubmissionIsRefusedAndSaysWhy) {
+  redis_->KillMinus9();
+  ASSERT_TRUE(
+      WaitFor([&] { return scheduler_->Output().find("warn") != std::string::npos; }, 10'000));
+  v1::SubmitResponse response;
+  const grpc::Status refused = Submit(Spec("1-2"), &response);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(refused.error_message(), HasSubstr("nothing was accepted, try again soon"));
+  EXPECT_THAT(refused.error_message(), HasSubstr("is redis-server running"));
+  redis_->Start();
+  EXPECT_TRUE(WaitFor([&] { return Submit(Spec("1-2"), &response).ok(); }, 10'000));
 }
 
 }  // namespace
