@@ -156,7 +156,7 @@ bool Farm::CancelJob(const std::string& id, int64_t now_ms, Batch& batch,
   return true;
 }
 
-std::vector<uint64_t> Farm::Connect(const v1::Hello& hello, int64_t now_ms) {
+std::vector<uint64_t> Farm::Connect(const v1::Hello& hello, int64_t now_ms, Batch& batch) {
   WorkerState& worker = workers_[hello.worker_id()];
   worker.hello = hello;
   worker.connected = true;
@@ -173,6 +173,9 @@ std::vector<uint64_t> Farm::Connect(const v1::Hello& hello, int64_t now_ms) {
       lease->second.deadline_ms = now_ms + options_.lease_ttl_ms;
     }
   }
+  std::set<uint64_t> unnamed = worker.tokens;
+  for (const uint64_t token : hello.held_tokens()) unnamed.erase(token);
+  for (const uint64_t token : unnamed) EndLease(token, now_ms, leases_.at(token).lost, batch);
   return lost;
 }
 

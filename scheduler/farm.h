@@ -65,7 +65,8 @@ class Farm {
                  std::vector<Outgoing>& messages);
 
   // A worker's stream began or ended. Returns the tokens of `hello` that are not its own any more.
-  std::vector<uint64_t> Connect(const v1::Hello& hello, int64_t now_ms);
+  // Leases that it does not name never reached it: they wait again, and count as no death.
+  std::vector<uint64_t> Connect(const v1::Hello& hello, int64_t now_ms, Batch& batch);
   void Disconnect(const std::string& worker_id);
   void Drain(const std::string& worker_id);
 

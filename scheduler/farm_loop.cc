@@ -362,7 +362,8 @@ void FarmLoop::Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& he
     welcome.set_epoch(farm_->epoch());
     welcome.set_heartbeat_ms(options_.heartbeat_ms);
     welcome.set_lease_ttl_ms(static_cast<uint32_t>(options_.farm.lease_ttl_ms));
-    for (const uint64_t token : farm_->Connect(hello, round.now_ms)) welcome.add_lost_tokens(token);
+    for (const uint64_t token : farm_->Connect(hello, round.now_ms, round.batch))
+      welcome.add_lost_tokens(token);
     stream->Send(message);
   });
 }

@@ -17,11 +17,17 @@ class Wheel {
  public:
   explicit Wheel(FarmOptions options = {}) : options_(options), farm_(options, 1) {}
 
-  void Connect(const std::string& worker, uint32_t slots = 1) {
+  // The tokens of `held` that are not the worker's any more.
+  std::vector<uint64_t> Connect(const std::string& worker, uint32_t slots = 1,
+                                const std::vector<uint64_t>& held = {}) {
     v1::Hello hello;
     hello.set_worker_id(worker);
     hello.set_slots(slots);
-    farm_.Connect(hello, now_ms);
+    for (const uint64_t token : held) hello.add_held_tokens(token);
+    Batch batch;
+    const auto lost = farm_.Connect(hello, now_ms, batch);
+    Apply(batch);
+    return lost;
   }
 
   // A turn: what is done under `token`, and how many leases are wanted. The leases that come of it.
@@ -253,12 +259,7 @@ TEST(Farm, RestoreKeepsLeasesAndProgress) {
   stored.leases.push_back({41, "j", 8, 4, 0, "w"});  // of which 8 is done
   Wheel wheel;
   wheel.farm_.Restore(stored, wheel.now_ms);
-  v1::Hello hello;
-  hello.set_worker_id("w");
-  hello.set_slots(1);
-  hello.add_held_tokens(41);
-  hello.add_held_tokens(7);
-  EXPECT_THAT(wheel.farm_.Connect(hello, wheel.now_ms), ElementsAre(7));
+  EXPECT_THAT(wheel.Connect("w", 1, {41, 7}), ElementsAre(7));
   for (uint64_t i = 0; i < 9; ++i) wheel.committed["j"].insert(i);
   v1::Lease lease;
   lease.set_token(41);
@@ -270,6 +271,22 @@ TEST(Farm, RestoreKeepsLeasesAndProgress) {
   ASSERT_EQ(next.size(), 1u);
   EXPECT_EQ(next[0].range().first(), 12u);
   EXPECT_EQ(next[0].token(), 42u);
+}
+
+TEST(Farm, ALeaseThatNeverArrivedWaitsAgainAtOnce) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 1, wheel.now_ms);
+  wheel.Connect("w");
+  const auto lost = wheel.Turn("w", 1)[0];
+  wheel.farm_.Disconnect("w");
+  wheel.Connect("w");  // and names nothing
+  const auto leases = wheel.Turn("w", 1);
+  ASSERT_EQ(leases.size(), 1u);
+  EXPECT_GT(leases[0].token(), lost.token());
+  EXPECT_EQ(leases[0].attempt(), 1u);
+  wheel.Turn("w", 0, {Done(lost), Done(leases[0])});
+  EXPECT_THAT(wheel.stale, ElementsAre(lost.token()));
+  EXPECT_EQ(wheel.View("j").state(), v1::JOB_STATE_DONE);
 }
 
 TEST(Farm, ReconcileTakesUpWhatRedisStillHas) {
@@ -321,7 +338,9 @@ TEST(FarmChaos, AnySeedEndsEveryJobOnce) {
       const std::string worker =
           "w" + std::to_string(random() % 4) + (calm ? "" : "-" + std::to_string(generation));
       if (!calm && chance(3)) ++generation;  // all workers die and come back under new names
-      wheel.Connect(worker, 1 + random() % 3);
+      std::vector<uint64_t> tokens;
+      for (const auto& lease : held[worker]) tokens.push_back(lease.token());
+      wheel.Connect(worker, 1 + random() % 3, tokens);
       std::vector<v1::Outcome> outcomes;
       for (const auto& lease : held[worker]) {
         if (!calm && chance(15)) continue;                     // lost
