@@ -92,7 +92,12 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
     last_token_ = std::max(last_token_, from.token);
     const auto job = jobs_.find(from.job_id);
     if (job == jobs_.end() || job->second.ended()) continue;
-    LeaseState lease{from.job_id, from.worker_id, {}, from.lost, now_ms + options_.lease_ttl_ms};
+    LeaseState lease{from.job_id,
+                     from.worker_id,
+                     {},
+                     from.lost,
+                     now_ms + options_.lease_ttl_ms,
+                     from.count == 1 && from.lost > 0};
     lease.remaining = job->second.pending.TakeWithin({from.first, from.count});
     if (lease.remaining.empty()) continue;
     job->second.leased += Total(lease.remaining);
@@ -322,9 +327,8 @@ void Farm::Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages)
     message.worker_id = lease.worker_id;
     message.message.mutable_revoke()->set_token(token);
     message.message.mutable_revoke()->set_reason("no heartbeat named this lease in time");
-    const uint32_t lost = lease.lost + 1;
-    const bool alone = Total(lease.remaining) == 1 && lost >= options_.lost_alone;
-    if (alone) GiveUp(token, batch);
+    const uint32_t lost = lease.suspect ? lease.lost + 1 : 1;
+    if (lease.suspect && lost >= options_.lost_alone) GiveUp(token, batch);
     const int64_t wait =
         std::min(kLongestBackoffMs, options_.backoff_ms << std::min(lost - 1, 20u));
     EndLease(token, now_ms + wait, lost, batch);
@@ -345,17 +349,26 @@ uint64_t Farm::LeaseSize(const JobState& job, const WorkerState& worker) const {
                               std::min(tail, kLargestLease));
 }
 
+bool Farm::HoldsSuspect(const WorkerState& worker) const {
+  return std::any_of(worker.tokens.begin(), worker.tokens.end(),
+                     [&](uint64_t token) { return leases_.at(token).suspect; });
+}
+
 bool Farm::GrantOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
                     std::vector<Outgoing>& messages) {
   for (const std::string& job_id : order_) {
     if (active_.count(job_id) == 0) continue;
     JobState& job = jobs_.at(job_id);
-    const auto taken = job.pending.Take(LeaseSize(job, worker), now_ms);
+    const uint64_t most = LeaseSize(job, worker);
+    if (!worker.tokens.empty() && job.pending.NextIsSuspect(most, now_ms))
+      return false;  // it gets it once it is free
+    const auto taken = job.pending.Take(most, now_ms);
     if (!taken.has_value()) continue;
     const uint64_t token = ++last_token_;
     ++granted_;
     leases_[token] = {
-        job_id, worker_id, {taken->range}, taken->lost, now_ms + options_.lease_ttl_ms};
+        job_id,          worker_id, {taken->range}, taken->lost, now_ms + options_.lease_ttl_ms,
+        taken->suspect()};
     worker.tokens.insert(token);
     job.leased += taken->range.count;
     if (job.started_ms == 0) job.started_ms = now_ms;
@@ -383,6 +396,7 @@ void Farm::Assign(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages)
     any = false;
     for (auto& [id, worker] : workers_) {
       if (!worker.connected || worker.draining || worker.tokens.size() >= worker.want) continue;
+      if (HoldsSuspect(worker)) continue;
       any = GrantOne(id, worker, now_ms, batch, messages) || any;
     }
   }

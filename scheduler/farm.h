@@ -26,7 +26,8 @@ struct FarmOptions {
   int64_t lease_ttl_ms = 15'000;
   int64_t target_lease_ms = 30'000;  // work a lease should hold at the worker's rate
   uint32_t failed_attempts = 3;      // a variant that fails so often has failed
-  uint32_t lost_alone = 3;           // workers lost over a single variant until it is given up
+  uint32_t lost_alone = 3;           // workers lost over a variant until it is given up: the first
+                                     // with it among others, the rest with it alone
   int64_t backoff_ms = 500;          // before the second attempt; doubles, at most 30 s
 };
 
@@ -115,6 +116,7 @@ class Farm {
     std::vector<Range> remaining;
     uint32_t lost = 0;
     int64_t deadline_ms = 0;
+    bool suspect = false;  // its worker holds nothing else
   };
   struct WorkerState {
     v1::Hello hello;
@@ -135,6 +137,7 @@ class Farm {
   void Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages);
   bool GrantOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
                 std::vector<Outgoing>& messages);
+  bool HoldsSuspect(const WorkerState& worker) const;
   uint64_t LeaseSize(const JobState& job, const WorkerState& worker) const;
 
   const FarmOptions options_;

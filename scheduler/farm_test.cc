@@ -221,6 +221,55 @@ TEST(Farm, TheVariantThatKillsWorkersIsFoundAndTheRestRendered) {
   EXPECT_THAT(wheel.View("j").failures(0).reason(), ::testing::HasSubstr("its worker was lost"));
 }
 
+// Variants that a worker held beside the one that killed it, with two leases and at the tail.
+TEST(Farm, TheKillersNeighboursDoNotFailWithIt) {
+  for (const uint64_t variants : {2u, 8u, 24u, 64u}) {
+    Wheel wheel;
+    const uint64_t killer = variants / 3;
+    wheel.farm_.AddJob("j", {}, variants, wheel.now_ms);
+    int deaths = 0;
+    for (int turn = 0; turn < 1000 && wheel.View("j").ended_unix_ms() == 0; ++turn) {
+      const std::string worker = "w" + std::to_string(deaths);
+      wheel.Connect(worker);
+      const auto leases = wheel.Turn(worker, 2);
+      const bool dies = std::any_of(leases.begin(), leases.end(), [&](const v1::Lease& lease) {
+        return killer - lease.range().first() < lease.range().count();
+      });
+      if (dies) {
+        wheel.farm_.Disconnect(worker);
+        ++deaths;
+      } else {
+        for (const auto& lease : leases) wheel.Turn(worker, 0, {Done(lease, 0.1)});
+      }
+      wheel.now_ms += 40'000;
+    }
+    EXPECT_THAT(wheel.failed["j"], ElementsAre(killer)) << variants << " variants";
+    EXPECT_EQ(wheel.committed["j"].size(), variants - 1);
+  }
+}
+
+// A worker that always has more to do still frees itself for a suspect.
+TEST(Farm, ASuspectWaitsForNoLongerThanALease) {
+  Wheel wheel;
+  wheel.farm_.AddJob("a", {}, 1, wheel.now_ms);
+  wheel.Connect("dies");
+  wheel.Turn("dies", 1);
+  wheel.farm_.AddJob("b", {}, 1'000, wheel.now_ms);
+  wheel.now_ms += 60'000;
+  wheel.Connect("w");
+  auto leases = wheel.Turn("w", 2);  // expires the other's lease, and takes of b meanwhile
+  ASSERT_EQ(leases.size(), 2u);
+  EXPECT_EQ(leases[0].job_id(), "b");
+  wheel.now_ms += 1'000;
+  EXPECT_THAT(wheel.Turn("w", 2, {Done(leases[0])}), IsEmpty());
+  leases = wheel.Turn("w", 2, {Done(leases[1])});
+  ASSERT_EQ(leases.size(), 1u);
+  EXPECT_EQ(leases[0].job_id(), "a");
+  leases = wheel.Turn("w", 2, {Done(leases[0])});
+  EXPECT_EQ(leases.size(), 2u);
+  EXPECT_EQ(wheel.View("a").state(), v1::JOB_STATE_DONE);
+}
+
 TEST(Farm, ACancelledJobTakesNothingMore) {
   Wheel wheel;
   wheel.farm_.AddJob("j", {}, 10, wheel.now_ms);

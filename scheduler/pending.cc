@@ -3,6 +3,15 @@
 #include <algorithm>
 
 namespace tiltshift::scheduler {
+namespace {
+
+// How many variants of `whole` a lease of at most `most` takes.
+uint64_t Portion(const PendingRange& whole, uint64_t most) {
+  if (whole.lost > 0) most = std::min(most, whole.range.count / 2);
+  return std::clamp<uint64_t>(most, 1, whole.range.count);
+}
+
+}  // namespace
 
 void Pending::Add(const PendingRange& range) {
   if (range.range.count == 0) return;
@@ -25,8 +34,7 @@ std::optional<PendingRange> Pending::Take(uint64_t most, int64_t now_ms) {
     PendingRange whole = it->second;
     ranges_.erase(it);
     PendingRange taken = whole;
-    if (whole.lost > 0) most = std::min(most, std::max<uint64_t>(1, whole.range.count / 2));
-    taken.range.count = std::min(std::max<uint64_t>(most, 1), whole.range.count);
+    taken.range.count = Portion(whole, most);
     count_ -= taken.range.count;
     whole.range.first += taken.range.count;
     whole.range.count -= taken.range.count;
@@ -34,6 +42,12 @@ std::optional<PendingRange> Pending::Take(uint64_t most, int64_t now_ms) {
     return taken;
   }
   return std::nullopt;
+}
+
+bool Pending::NextIsSuspect(uint64_t most, int64_t now_ms) const {
+  const auto next = std::find_if(ranges_.begin(), ranges_.end(),
+                                 [&](const auto& r) { return r.second.ready_ms <= now_ms; });
+  return next != ranges_.end() && next->second.lost > 0 && Portion(next->second, most) == 1;
 }
 
 std::vector<Range> Pending::TakeWithin(const Range& within) {

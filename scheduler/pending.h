@@ -19,6 +19,8 @@ struct PendingRange {
   Range range;
   uint32_t lost = 0;     // workers lost over it
   int64_t ready_ms = 0;  // not before
+
+  bool suspect() const { return range.count == 1 && lost > 0; }
 };
 
 class Pending {
@@ -28,6 +30,10 @@ class Pending {
   // The lowest variants that are ready: at most `most` of them, as one range; what lost workers
   // before comes in ever smaller pieces (halved each time), so that one bad variant is found.
   std::optional<PendingRange> Take(uint64_t most, int64_t now_ms);
+
+  // Whether Take would give a suspect: a single variant over which a worker was lost. It is for a
+  // worker that holds nothing else, so that a death says something about it alone.
+  bool NextIsSuspect(uint64_t most, int64_t now_ms) const;
 
   // What of `within` is waiting, taken out: of a lease that a restarted scheduler finds in the
   // store.
