@@ -407,6 +407,7 @@ void Farm::ApplyTotals(const std::string& job_id, uint64_t committed, uint64_t f
   JobState& job = jobs_.at(job_id);
   job.committed = committed;
   job.failed = failed;
+  if (committed + failed >= job.variants) job.cancelled = false;  // it ended before it could be
   job.recent.emplace_back(now_ms, committed);
   while (job.recent.size() > 2 && job.recent[1].first < now_ms - kRateWindowMs)
     job.recent.pop_front();

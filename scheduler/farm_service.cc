@@ -10,6 +10,7 @@ namespace {
 
 constexpr size_t kLongestRequestId = 64;
 constexpr uint32_t kMostListed = 1'000;
+constexpr uint64_t kMostVariants = uint64_t{1} << 32;  // bits of a Redis string
 
 grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const absl::Status& status) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -60,6 +61,11 @@ grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* conte
   }
   const auto plan = plan::Plan::Create(request->spec());
   if (!plan.ok()) return Answer(context, plan.status());
+  if (plan->count() > kMostVariants) {
+    return Answer(context, absl::OutOfRangeError(absl::StrCat(
+                               "the axes make ", plan->count(), " variants; a job may have ",
+                               kMostVariants, ": split it, or leave axes out")));
+  }
   const std::string job_id = NewJobId(request->request_id());
   if (const auto stored = StoreSubmission(blobs_, job_id, plan->spec()); !stored.ok())
     return Answer(context, stored);

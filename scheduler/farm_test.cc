@@ -284,6 +284,21 @@ TEST(Farm, ACancelledJobTakesNothingMore) {
   EXPECT_EQ(job.cancelled(), 10u);
 }
 
+// As Redis sees it, which hears of commits first.
+TEST(Farm, AJobThatEndsInTheRoundOfItsCancellationIsDone) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 1, wheel.now_ms);
+  wheel.Connect("w");
+  v1::Turn turn;
+  *turn.add_outcomes() = Done(wheel.Turn("w", 1)[0]);
+  Batch batch;
+  std::vector<Outgoing> messages;
+  wheel.farm_.TakeOutcomes("w", turn, wheel.now_ms, batch);
+  wheel.farm_.CancelJob("j", wheel.now_ms, batch, messages);
+  wheel.Apply(batch);
+  EXPECT_EQ(wheel.View("j").state(), v1::JOB_STATE_DONE);
+}
+
 TEST(Farm, ARepeatedTurnCommitsOnce) {
   Wheel wheel;
   wheel.farm_.AddJob("j", {}, 4, wheel.now_ms);

@@ -24,6 +24,7 @@ struct Options {
   std::string blobs;
   std::string metrics;
   std::string log_level = "info";
+  int lease_seconds = 30;
   LoopOptions loop;
 };
 
@@ -57,20 +58,21 @@ void AddOptions(CLI::App& app, Options& options) {
                  "another scheduler may lead when this one was silent for so long")
       ->capture_default_str()
       ->check(CLI::Range(100, 600'000));
-  app.add_option("--lease-seconds", options.loop.farm.target_lease_ms,
-                 "work that a lease should hold")
+  app.add_option("--lease-seconds", options.lease_seconds, "work that a lease should hold")
       ->capture_default_str()
-      ->transform([](const std::string& s) { return s + "000"; });
+      ->check(CLI::Range(1, 3'600));
   app.add_option("--log-level", options.log_level, "debug, info, warn, error")
       ->capture_default_str();
 }
 
 // I7: without authentication nobody beyond this machine may ask for anything.
 bool IsLoopback(const std::string& address) {
-  for (const char* prefix : {"unix:", "127.", "localhost:", "[::1]:"}) {
+  for (const char* prefix : {"unix:", "localhost:", "[::1]:"}) {
     if (absl::StartsWith(address, prefix)) return true;
   }
-  return false;
+  // Digits only: a name may begin with "127." and lead anywhere.
+  return absl::StartsWith(address, "127.") &&
+         address.find_first_not_of("0123456789.:") == std::string::npos;
 }
 
 absl::Status Serve(const Options& options) {
@@ -86,6 +88,7 @@ absl::Status Serve(const Options& options) {
   if (!options.metrics.empty()) TS_RETURN_IF_ERROR(registry.Serve(options.metrics));
 
   LoopOptions loop_options = options.loop;
+  loop_options.farm.target_lease_ms = int64_t{1'000} * options.lease_seconds;
   loop_options.name = absl::StrCat("scheduler-", getpid(), "-", RandomHex(4));
   FarmLoop loop(loop_options, std::make_unique<store::FarmStore>(options.redis), RealClock(),
                 metrics);

@@ -50,7 +50,8 @@ class FileBlobStore : public BlobStore {
     for (fs::recursive_directory_iterator it(Path(prefix), error), end; it != end;
          it.increment(error)) {
       const std::string name = it->path().filename().string();
-      if (it->is_regular_file() && name.find(".tmp-") == std::string::npos) {
+      std::error_code gone;  // a temporary file may be, by now
+      if (name.find(".tmp-") == std::string::npos && it->is_regular_file(gone)) {
         keys.push_back(it->path().lexically_relative(root_).string());
       }
       if (error) break;

@@ -209,6 +209,10 @@ TEST_F(FarmServiceTest, BadInputGetsTheRightStatus) {
   *huge.add_axes() = huge.axes(0);
   huge.mutable_axes(1)->set_name("m");
   EXPECT_EQ(Submit(huge, &response).error_code(), grpc::StatusCode::OUT_OF_RANGE);
+  huge.mutable_axes(1)->set_range("1-2");  // a plan, but more than Redis has bits in a string
+  const grpc::Status many = Submit(huge, &response);
+  EXPECT_EQ(many.error_code(), grpc::StatusCode::OUT_OF_RANGE);
+  EXPECT_THAT(many.error_message(), HasSubstr("the axes make 8000000000 variants"));
   grpc::ClientContext get_context, cancel_context, list_context, watch_context, read_context;
   v1::Job job;
   v1::GetJobRequest get;
