@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <thread>
@@ -19,6 +20,7 @@
 namespace tiltshift::tests {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
 v1::JobSpec Spec(const std::string& range) {
@@ -67,6 +69,15 @@ class FarmServiceTest : public ::testing::Test {
     *request.mutable_spec() = spec;
     request.set_request_id(request_id);
     return farm_->Submit(&context, request, response);
+  }
+  // Submissions in the blob store: a call that has come so far waits for Redis.
+  size_t Submissions() {
+    std::error_code none_yet;
+    size_t count = 0;
+    for (std::filesystem::directory_iterator it(folder_ + "/blobs/jobs", none_yet), end; it != end;
+         ++it)
+      ++count;
+    return count;
   }
   v1::Job Job(const std::string& id) {
     grpc::ClientContext context;
@@ -147,12 +158,16 @@ class PendingSubmit {
   PendingSubmit(v1::Farm::Stub& farm, const v1::JobSpec& spec) {
     *request_.mutable_spec() = spec;
     context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
-    thread_ = std::thread([&] { status_ = farm.Submit(&context_, request_, &response_); });
+    thread_ = std::thread([&] {
+      status_ = farm.Submit(&context_, request_, &response_);
+      answered_ = true;
+    });
   }
   ~PendingSubmit() {
     context_.TryCancel();
     if (thread_.joinable()) thread_.join();
   }
+  bool answered() const { return answered_; }
   grpc::Status Status() {
     thread_.join();
     return status_;
@@ -163,6 +178,7 @@ class PendingSubmit {
   v1::SubmitRequest request_;
   v1::SubmitResponse response_;
   grpc::Status status_;
+  std::atomic<bool> answered_{false};
   std::thread thread_;
 };
 
@@ -320,25 +336,22 @@ TEST_F(FarmServiceTest, CancelEndsAJobAndRevokesItsLeases) {
 
 // Whoever still waits for an answer gets one, so that the process can go.
 TEST_F(FarmServiceTest, StopsWhileRedisIsAwayAndACallerWaits) {
-  v1::SubmitResponse response;
-  ASSERT_TRUE(Submit(Spec("1-10"), &response).ok());
   redis_->KillMinus9();
   PendingSubmit waiting(*farm_, Spec("1-5"));
-  ASSERT_TRUE(
-      WaitFor([&] { return scheduler_->Output().find("warn") != std::string::npos; }, 10'000));
+  ASSERT_TRUE(WaitFor([&] { return waiting.answered() || Submissions() == 1; }, 10'000));
   scheduler_->Signal(SIGTERM);
   EXPECT_EQ(scheduler_->Wait(10'000), 0) << scheduler_->Output();
   EXPECT_EQ(waiting.Status().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 TEST_F(FarmServiceTest, AFormerLeaderAnswersItsCallersAndEnds) {
-  v1::SubmitResponse response;
-  ASSERT_TRUE(Submit(Spec("1-10"), &response).ok());
   store::RedisClient client(redis_->address());
   ASSERT_TRUE(client.Run({"INCR", "ts:epoch"}).ok());  // another took the lead
   PendingSubmit waiting(*farm_, Spec("1-5"));
   EXPECT_EQ(scheduler_->Wait(10'000), 1) << scheduler_->Output();
-  EXPECT_EQ(waiting.Status().error_code(), grpc::StatusCode::UNAVAILABLE);
+  // gRPC cancels a call that arrives while the server shuts down.
+  EXPECT_THAT(waiting.Status().error_code(),
+              AnyOf(grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::CANCELLED));
 }
 
 // I1 after a Redis that lost what it had not written to its file yet: nothing hangs, nothing that
