@@ -1,5 +1,5 @@
-// Attention on AMX tiles: heads are packed into tiles, then blocks of queries run on their own. The arithmetic is
-// in simd/amx.h.
+// Attention on AMX tiles: heads are packed into tiles, then blocks of queries run on their own. The
+// arithmetic is in simd/amx.h.
 #include <algorithm>
 #include <cmath>
 
@@ -46,13 +46,15 @@ class AmxAttentionStep : public Step {
       simd::AmxPackHead(k + head * head_.d, v + head * head_.d, kv_stride_, Head(head));
     });
     const int64_t rows = op_.q.shape.rows();
-    const int64_t blocks = (rows + simd::kAmxRows - 1) / simd::kAmxRows;
+    const int64_t block_rows = simd::AmxBlockRows(head_);
+    const int64_t blocks = (rows + block_rows - 1) / block_rows;
     const int64_t y_stride = op_.y.shape.channels;
     const float scale = 1.0f / std::sqrt(static_cast<float>(head_.d));
     ParallelFor(op_.heads * blocks, threads_, [&](int64_t index, int thread) {
       const int64_t head = index / blocks;
-      const int64_t first = index % blocks * simd::kAmxRows;
-      const simd::AmxOptions options = {std::min(simd::kAmxRows, rows - first), q_stride_, y_stride, scale};
+      const int64_t first = index % blocks * block_rows;
+      const simd::AmxOptions options = {std::min(block_rows, rows - first), q_stride_, y_stride,
+                                        scale};
       simd::AmxAttend(q + first * q_stride_ + head * head_.d, Head(head), options,
                       scratch_ + op_.heads * part_ * 4 + thread * thread_bytes_,
                       y + first * y_stride + head * head_.d);
