@@ -1,12 +1,14 @@
-// Images a second of the engine alone, and how near its UNet comes to what oneDNN reaches at the same shapes.
+// Images a second of the engine alone, and how near its UNet comes to what oneDNN reaches at the
+// same shapes.
 //
 //   build/release/bin/engine_bench --slots 2 --threads 1          (two renderers, a core each)
 //   build/release/bin/engine_bench --slots 1 --threads 2 --ops    (and a table of operations)
 //
-// Validates first (every slot must give the same bytes, I4), warms up, then measures. The limit is measured in the
-// same run, by the same threads at the same time: each convolution and linear layer of the UNet alone, again and
-// again, its best time. The forward it is held against is the sum of its operations' best times within whole
-// guided steps, so that what else runs on the machine weighs on neither side; images a second is plain wall clock.
+// Validates first (every slot must give the same bytes, I4), warms up, then measures. The limit is
+// measured in the same run, by the same threads at the same time: each convolution and linear layer
+// of the UNet alone, again and again, its best time. The forward it is held against is the sum of
+// its operations' best times within whole guided steps, so that what else runs on the machine
+// weighs on neither side; images a second is plain wall clock.
 #include <omp.h>
 
 #include <algorithm>
@@ -26,7 +28,7 @@ struct Settings {
   std::string model = "models/diorama";
   std::string precision = "auto";
   int slots = 2, threads = 1, images = 6, steps = 20, size = 256;
-  bool ops = false;
+  bool ops = false, each = false;
 };
 
 struct SlotResult {
@@ -35,7 +37,11 @@ struct SlotResult {
   StageSeconds seconds;         // summed over the images
   double images_seconds = 0;
   double forward_seconds = 0;  // each operation's best within whole guided steps, added
-  std::vector<OpProfile> denoise, denoise_alone, decode;
+  std::vector<OpProfile> denoise, denoise_alone, library_alone, decode;
+};
+
+struct Models {
+  std::shared_ptr<const Model> own, library;
 };
 
 double Now() {
@@ -69,28 +75,43 @@ absl::Status MeasureImages(const Settings& settings, Renderer& renderer, RenderR
   return absl::OkStatus();
 }
 
+// The UNet's programs, warm and bound to a prompt.
+absl::StatusOr<Pipeline::DenoisePrograms> Warm(const Settings& settings, const Model& model,
+                                               Pipeline& pipeline) {
+  TS_ASSIGN_OR_RETURN(const Prompt* prompt, pipeline.Encode("a miniature"));
+  const int side = settings.size / model.impl().config.vae.scale();
+  const LatentSize size = {side, side};
+  std::vector<float> latent(pipeline.LatentFloats(size), 0.5f);
+  TS_ASSIGN_OR_RETURN(const auto sampler,
+                      MakeSampler(SamplerKind::kModelDefault, model.impl().config.noise, 2));
+  const DenoiseOptions options = {size, sampler.get(), prompt, prompt, 4.0f};
+  TS_RETURN_IF_ERROR(pipeline.Denoise(options, nullptr, latent));
+  return pipeline.DenoiseProgramsFor(size);
+}
+
 absl::Status MeasureForward(const Settings& settings, const std::shared_ptr<const Model>& model,
                             SlotResult* result) {
   Pipeline pipeline(model);
-  TS_ASSIGN_OR_RETURN(const Prompt* prompt, pipeline.Encode("a miniature"));
-  const int side = settings.size / model->impl().config.vae.scale();
-  const LatentSize size = {side, side};
-  std::vector<float> latent(pipeline.LatentFloats(size));
-  TS_ASSIGN_OR_RETURN(const auto sampler,
-                      MakeSampler(SamplerKind::kModelDefault, model->impl().config.noise, 2));
-  const DenoiseOptions options = {size, sampler.get(), prompt, prompt, 4.0f};
-  std::fill(latent.begin(), latent.end(), 0.5f);
-  TS_RETURN_IF_ERROR(pipeline.Denoise(options, nullptr, latent));
-  TS_ASSIGN_OR_RETURN(const auto unet, pipeline.DenoiseProgramsFor(size));
+  TS_ASSIGN_OR_RETURN(const auto unet, Warm(settings, *model, pipeline));
   result->denoise = unet.guided->Profile(150, unet.unguided);
   result->denoise_alone = unet.guided->ProfileAlone(50);
   for (const OpProfile& op : result->denoise) result->forward_seconds += op.seconds;
-  TS_ASSIGN_OR_RETURN(Program * vae, pipeline.DecodeProgram(size));
+  const int side = settings.size / model->impl().config.vae.scale();
+  TS_ASSIGN_OR_RETURN(Program * vae, pipeline.DecodeProgram({side, side}));
   result->decode = vae->Profile(5);
   return absl::OkStatus();
 }
 
-absl::Status RunSlot(const Settings& settings, const std::shared_ptr<const Model>& model, int slot,
+// The limit: the same graph by the library alone.
+absl::Status MeasureLimit(const Settings& settings, const std::shared_ptr<const Model>& library,
+                          SlotResult* result) {
+  Pipeline pipeline(library);
+  TS_ASSIGN_OR_RETURN(const auto unet, Warm(settings, *library, pipeline));
+  result->library_alone = unet.guided->ProfileAlone(50);
+  return absl::OkStatus();
+}
+
+absl::Status RunSlot(const Settings& settings, const Models& models, int slot,
                      std::barrier<>& together, SlotResult* result) {
   omp_set_num_threads(settings.threads);
   RenderRequest request;
@@ -98,7 +119,7 @@ absl::Status RunSlot(const Settings& settings, const std::shared_ptr<const Model
   request.negative_prompt = "blurry";
   request.width = request.height = settings.size;
   request.steps = settings.steps;
-  Renderer renderer(model);
+  Renderer renderer(models.own);
   absl::StatusOr<Picture> first = renderer.Render(request);
   if (first.ok()) result->pixels = std::move(first->rgb);
   together.arrive_and_wait();
@@ -107,10 +128,13 @@ absl::Status RunSlot(const Settings& settings, const std::shared_ptr<const Model
   const absl::Status images = MeasureImages(settings, renderer, request, result);
   together.arrive_and_wait();
   TS_RETURN_IF_ERROR(images);
-  return MeasureForward(settings, model, result);
+  TS_RETURN_IF_ERROR(MeasureForward(settings, models.own, result));
+  together.arrive_and_wait();
+  return MeasureLimit(settings, models.library, result);
 }
 
-void PrintOps(const char* title, const std::vector<OpProfile>& ops, const std::vector<OpProfile>* alone) {
+void PrintOps(const char* title, const std::vector<OpProfile>& ops,
+              const std::vector<OpProfile>* alone) {
   struct Sum {
     int count = 0;
     double seconds = 0, flops = 0, alone = 0;
@@ -132,6 +156,14 @@ void PrintOps(const char* title, const std::vector<OpProfile>& ops, const std::v
   }
 }
 
+void PrintEach(const std::vector<OpProfile>& ops, const std::vector<OpProfile>& alone) {
+  std::printf("\n%-72s %9s %9s %9s\n", "UNet forward", "us", "GFLOP/s", "alone us");
+  for (size_t i = 0; i < ops.size(); ++i) {
+    std::printf("%-72s %9.1f %9.0f %9.1f\n", (ops[i].kind + " " + ops[i].name).c_str(),
+                ops[i].seconds * 1e6, ops[i].flops / ops[i].seconds / 1e9, alone[i].seconds * 1e6);
+  }
+}
+
 void Print(const Settings& settings, const Model& model, const std::vector<SlotResult>& results) {
   const SlotResult& slot = results[0];
   double rate = 0, gflops = 0, limit = 0, flops = 0;
@@ -140,39 +172,48 @@ void Print(const Settings& settings, const Model& model, const std::vector<SlotR
     flops = 0;
     for (const OpProfile& op : each.denoise) flops += op.flops;
     gflops += flops / each.forward_seconds / 1e9;
-    limit += Limit(each.denoise_alone);
+    limit += Limit(each.library_alone);
   }
   const double images = settings.images;
   std::printf("%s\n%d slots x %d threads, %dx%d, %d steps, guided\n", model.render_class().c_str(),
               settings.slots, settings.threads, settings.size, settings.size, settings.steps);
   std::printf("images/s             %8.2f\n", rate);
   std::printf("seconds an image     %8.3f  (encode %.4f, denoise %.3f, decode %.3f; slot 0)\n",
-              slot.images_seconds / images, slot.seconds.encode / images, slot.seconds.denoise / images,
-              slot.seconds.decode / images);
-  std::printf("UNet forward         %8.2f  GFLOP, %.2f ms\n", flops / 1e9, slot.forward_seconds * 1e3);
+              slot.images_seconds / images, slot.seconds.encode / images,
+              slot.seconds.denoise / images, slot.seconds.decode / images);
+  std::printf("UNet forward         %8.2f  GFLOP, %.2f ms\n", flops / 1e9,
+              slot.forward_seconds * 1e3);
   std::printf("UNet                 %8.0f  GFLOP/s, all slots together\n", gflops);
-  std::printf("limit                %8.0f  GFLOP/s: oneDNN alone at these convolutions and matrices\n", limit);
+  std::printf(
+      "limit                %8.0f  GFLOP/s: oneDNN alone at these convolutions and matrices\n",
+      limit);
   std::printf("share of the limit   %7.1f%%\n", 100 * gflops / limit);
   if (settings.ops) {
     PrintOps("UNet forward", slot.denoise, &slot.denoise_alone);
     PrintOps("VAE decode", slot.decode, nullptr);
   }
+  if (settings.each) PrintEach(slot.denoise, slot.denoise_alone);
 }
 
 int Main(const Settings& settings) {
   const std::map<std::string, Precision> precisions = {
       {"auto", Precision::kAuto}, {"bf16", Precision::kBf16}, {"fp32", Precision::kFp32}};
-  const auto model = Model::Load(settings.model, {precisions.at(settings.precision)});
-  if (!model.ok()) {
+  const Precision precision = precisions.at(settings.precision);
+  const auto own = Model::Load(settings.model, {.precision = precision});
+  const auto library =
+      Model::Load(settings.model, {.precision = precision, .library_products = true});
+  for (const auto& model : {own, library}) {
+    if (model.ok()) continue;
     std::fprintf(stderr, "%s\n", std::string(model.status().message()).c_str());
     return 1;
   }
+  const Models models = {*own, *library};
   std::vector<SlotResult> results(settings.slots);
   std::vector<std::thread> threads;
   std::barrier<> together(settings.slots);
   for (int slot = 0; slot < settings.slots; ++slot) {
     threads.emplace_back([&, slot] {
-      results[slot].status = RunSlot(settings, *model, slot, together, &results[slot]);
+      results[slot].status = RunSlot(settings, models, slot, together, &results[slot]);
       if (!results[slot].status.ok()) together.arrive_and_drop();
     });
   }
@@ -183,11 +224,12 @@ int Main(const Settings& settings) {
       return 1;
     }
     if (result.pixels != results[0].pixels) {
-      std::fprintf(stderr, "slots gave different bytes for one request: no figure of this run counts\n");
+      std::fprintf(stderr,
+                   "slots gave different bytes for one request: no figure of this run counts\n");
       return 1;
     }
   }
-  Print(settings, **model, results);
+  Print(settings, *models.own, results);
   return 0;
 }
 
@@ -199,12 +241,15 @@ int main(int argc, char** argv) {
   CLI::App app("Images a second of the engine alone, and its share of oneDNN's own speed.");
   app.add_option("--model", settings.model, "A diffusers model directory");
   app.add_option("--precision", settings.precision)->check(CLI::IsMember({"auto", "bf16", "fp32"}));
-  app.add_option("--slots", settings.slots, "Renderers, each on a thread of its own")->check(CLI::Range(1, 256));
-  app.add_option("--threads", settings.threads, "OpenMP threads of each")->check(CLI::Range(1, 256));
+  app.add_option("--slots", settings.slots, "Renderers, each on a thread of its own")
+      ->check(CLI::Range(1, 256));
+  app.add_option("--threads", settings.threads, "OpenMP threads of each")
+      ->check(CLI::Range(1, 256));
   app.add_option("--images", settings.images, "Images a slot")->check(CLI::Range(1, 100000));
   app.add_option("--steps", settings.steps)->check(CLI::Range(1, 1000));
   app.add_option("--size", settings.size, "Width and height")->check(CLI::Range(64, 2048));
   app.add_flag("--ops", settings.ops, "Print seconds by kind of operation");
+  app.add_flag("--each", settings.each, "Print every operation of the UNet");
   CLI11_PARSE(app, argc, argv);
   return tiltshift::engine::Main(settings);
 }

@@ -74,6 +74,8 @@ class Backend {
   virtual int threads() const = 0;
 };
 
-std::unique_ptr<Backend> MakeCpuBackend();
+// What multiplies on the CPU: our kernels where they are the faster, or oneDNN alone, benches' yardstick.
+enum class Products : uint8_t { kFastest, kLibrary };
+std::unique_ptr<Backend> MakeCpuBackend(Products products = Products::kFastest);
 
 }  // namespace tiltshift::engine

@@ -7,7 +7,7 @@ namespace tiltshift::engine {
 namespace {
 
 // Raised by any change that may change a picture's bytes.
-constexpr int kEngineVersion = 1;
+constexpr int kEngineVersion = 2;
 
 absl::StatusOr<Compute> ChooseCompute(Precision precision, const Backend& backend) {
   if (precision == Precision::kFp32) return Compute::kFp32;
@@ -37,7 +37,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
     return absl::UnimplementedError(absl::StrCat(directory, "/vae/config.json: out_channels is ",
                                                  config.vae.out_channels, "; pictures have 3"));
   }
-  std::unique_ptr<Backend> backend = MakeCpuBackend();
+  std::unique_ptr<Backend> backend = MakeCpuBackend(options.library_products ? Products::kLibrary : Products::kFastest);
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
   TS_ASSIGN_OR_RETURN(auto text_encoder,
                       LoadNetwork<TextEncoder>(directory + "/text_encoder", config.text_encoder,

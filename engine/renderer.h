@@ -23,6 +23,7 @@ enum class Precision { kAuto, kBf16, kFp32 };  // kAuto: bf16 where the processo
 
 struct LoadOptions {
   Precision precision = Precision::kAuto;
+  bool library_products = false;  // convolutions and matrices by oneDNN alone: for measuring against
 };
 
 // Weights and configuration; immutable and shared by all renderers of a process.
@@ -37,7 +38,7 @@ class Model {
 
   // SHA-256 over the configs, tokenizer and weights, 64 hex characters.
   const std::string& hash() const;
-  // "cpu-avx512_core_amx/dnnl-2.6.3/engine-1/bf16/<first 12 of hash>": backend, instruction set,
+  // "cpu-avx512_core_amx/dnnl-2.6.3/engine-2/bf16/<first 12 of hash>": backend, instruction set,
   // library, engine version, precision, model.
   const std::string& render_class() const;
   // Width and height must be multiples of this (8 for the usual VAE times the UNet's own factor).

@@ -76,6 +76,7 @@ class ConvStep : public DnnlStep {
 }  // namespace
 
 std::unique_ptr<Step> MakeConv(const Setting& setting, const ConvOp& op, int node) {
+  if (std::unique_ptr<Step> step = MakeAmxConv(setting, op)) return step;
   return std::make_unique<ConvStep>(setting, op, setting.plan.InPlace(node));
 }
 

@@ -10,7 +10,11 @@ namespace {
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend() : engine_(dnnl::engine::kind::cpu, 0), bf16_weights_(engine_), float_weights_(engine_) {}
+  explicit CpuBackend(Products products)
+      : products_(products),
+        engine_(dnnl::engine::kind::cpu, 0),
+        bf16_weights_(engine_),
+        float_weights_(engine_) {}
 
   std::string name() const override {
     const dnnl_version_t* version = dnnl_version();
@@ -29,6 +33,7 @@ class CpuBackend : public Backend {
                      .weights = bf16 ? &bf16_weights_ : &float_weights_,
                      .kernels = bf16 ? &simd::Bf16Kernels() : &simd::FloatKernels(KernelIsa()),
                      .bf16 = bf16,
+                     .products = products_,
                      .threads = threads(),
                  });
     } catch (const dnnl::error& error) {
@@ -41,6 +46,7 @@ class CpuBackend : public Backend {
   }
 
  private:
+  const Products products_;
   dnnl::engine engine_;
   PackedWeights bf16_weights_;
   PackedWeights float_weights_;
@@ -49,6 +55,8 @@ class CpuBackend : public Backend {
 }  // namespace
 }  // namespace cpu
 
-std::unique_ptr<Backend> MakeCpuBackend() { return std::make_unique<cpu::CpuBackend>(); }
+std::unique_ptr<Backend> MakeCpuBackend(Products products) {
+  return std::make_unique<cpu::CpuBackend>(products);
+}
 
 }  // namespace tiltshift::engine

@@ -52,8 +52,8 @@ class CpuProgram::PlanBinder : public Binder {
 
 CpuProgram::CpuProgram(const Graph& graph, const Options& options)
     : graph_(graph), plan_(graph_, options.bf16 ? 2 : 4), stream_(options.engine) {
-  const Setting setting = {graph_,           options.bf16,     options.threads, options.engine,
-                           *options.weights, *options.kernels, plan_};
+  const Setting setting = {graph_,         options.bf16,     options.products, options.threads,
+                           options.engine, *options.weights, *options.kernels, plan_};
   const int nodes = static_cast<int>(graph_.nodes().size());
   for (int i = 0; i < nodes; ++i) {
     steps_.push_back(std::visit(StepMaker{setting, i}, graph_.nodes()[i].op));

@@ -24,6 +24,7 @@ class CpuProgram : public Program {
     PackedWeights* weights;
     const simd::Kernels* kernels;
     bool bf16;
+    Products products;
     int threads;
   };
   // May throw dnnl::error. The weights must outlive the program.

@@ -1,5 +1,5 @@
-// What convolutions and matrix products share: a oneDNN primitive, its memory objects, and its arguments
-// in the C form, so that running one builds nothing.
+// What convolutions and matrix products share: a oneDNN primitive, its memory objects, and its
+// arguments in the C form, so that running one builds nothing.
 #pragma once
 
 #include <vector>

@@ -1,5 +1,5 @@
-// What the processor has, as far as oneDNN will use it: DNNL_MAX_CPU_ISA limits our own kernels too, so that the
-// name in the render class tells the whole truth.
+// What the processor has, as far as oneDNN will use it: DNNL_MAX_CPU_ISA limits our own kernels
+// too, so that the name in the render class tells the whole truth.
 #pragma once
 
 #include <string>

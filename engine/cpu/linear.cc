@@ -75,6 +75,7 @@ class LinearStep : public DnnlStep {
 }  // namespace
 
 std::unique_ptr<Step> MakeLinear(const Setting& setting, const LinearOp& op, int node) {
+  if (std::unique_ptr<Step> step = MakeAmxLinear(setting, op)) return step;
   return std::make_unique<LinearStep>(setting, op, setting.plan.InPlace(node));
 }
 

@@ -1,4 +1,5 @@
-// Where each tensor of a graph lies in one block of memory: tensors whose lives don't meet share bytes.
+// Where each tensor of a graph lies in one block of memory: tensors whose lives don't meet share
+// bytes.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,8 @@ class MemoryPlan {
 
   // Bytes that only node `node` uses, while it runs. Before Place.
   void AddScratch(int node, size_t bytes);
-  // Decides every offset. Large first, each at the lowest place where nothing that lives at the same time lies
+  // Decides every offset. Large first, each at the lowest place where nothing that lives at the
+  // same time lies
   // ("greedy by size", Pisarchyk and Lee 2020).
   void Place();
 
@@ -26,7 +28,8 @@ class MemoryPlan {
   size_t ElementBytes(Element element) const {
     return element == Element::kFloat ? sizeof(float) : activation_bytes_;
   }
-  // Node `node` adds its residual in place: the residual is used by nothing later, and lies where y does.
+  // Node `node` adds its residual in place: the residual is used by nothing later, and lies where y
+  // does.
   bool InPlace(int node) const { return in_place_[node]; }
 
  private:

@@ -1,10 +1,12 @@
-// Weights in the layouts that oneDNN's kernels want, made once and shared by every program of a model.
+// Weights in the layouts that oneDNN's kernels want, made once and shared by every program of a
+// model.
 #pragma once
 
 #include <dnnl.hpp>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "engine/cpu/aligned.h"
@@ -13,14 +15,19 @@
 namespace tiltshift::engine::cpu {
 
 // Safe to use from many threads. What it returns lives as long as it does.
+// May throw dnnl::error.
 class PackedWeights {
  public:
   explicit PackedWeights(dnnl::engine engine) : engine_(std::move(engine)) {}
 
-  // `parameter`, whose floats lie as `plain` says, in the layout and type of `packed`. Made at the first
-  // call; a layout that another size of picture wants is another copy.
+  // `parameter`, whose floats lie as `plain` says, in the layout and type of `packed`. Made at the
+  // first call; a layout that another size of picture wants is another copy.
   dnnl::memory Packed(const Parameter& parameter, const dnnl::memory::desc& plain,
                       const dnnl::memory::desc& packed);
+  // A filter [out, in, kh, kw] or matrix [out, in] as the panels of simd/amx_product.h, in bf16; k
+  // runs over the filter's places and, fastest, its input channels, of which there are a multiple
+  // of 32.
+  std::span<const uint16_t> Panels(const Parameter& parameter);
   // The floats as they are: biases, scales and shifts.
   const float* Floats(const Parameter& parameter);
 
@@ -32,7 +39,9 @@ class PackedWeights {
 
   dnnl::engine engine_;
   std::mutex mutex_;
+  Arena arena_;
   std::map<const Parameter*, std::vector<Entry>> packed_;
+  std::map<const Parameter*, std::span<const uint16_t>> panels_;
   std::map<const Parameter*, std::vector<float>> floats_;
 };
 

@@ -1,5 +1,5 @@
-// One loop over OpenMP's threads. Each index is computed by one thread, whole, so how many threads there are
-// changes no bit of what an index computes.
+// One loop over OpenMP's threads. Each index is computed by one thread, whole, so how many threads
+// there are changes no bit of what an index computes.
 #pragma once
 
 #include <omp.h>

@@ -4,6 +4,7 @@
 #include <dnnl.hpp>
 #include <memory>
 
+#include "engine/backend.h"
 #include "engine/cpu/memory_plan.h"
 #include "engine/cpu/packed_weights.h"
 #include "engine/cpu/simd/kernels.h"
@@ -11,7 +12,8 @@
 
 namespace tiltshift::engine::cpu {
 
-// Where a value lies. The base is looked up at each run: for a bound tensor it changes between runs.
+// Where a value lies. The base is looked up at each run: for a bound tensor it changes between
+// runs.
 struct Place {
   char* const* base = nullptr;
   size_t offset = 0;
@@ -22,6 +24,7 @@ struct Place {
 struct Setting {
   const Graph& graph;
   bool bf16;
+  Products products;
   int threads;
   dnnl::engine engine;
   PackedWeights& weights;
@@ -55,6 +58,9 @@ class Step {
 
 // One maker an operation; `node` is its place in the graph. They may throw dnnl::error.
 std::unique_ptr<Step> MakeConv(const Setting& setting, const ConvOp& op, int node);
+// On AMX tiles; null where that cannot be.
+std::unique_ptr<Step> MakeAmxLinear(const Setting& setting, const LinearOp& op);
+std::unique_ptr<Step> MakeAmxConv(const Setting& setting, const ConvOp& op);
 std::unique_ptr<Step> MakeLinear(const Setting& setting, const LinearOp& op, int node);
 std::unique_ptr<Step> MakeGroupNorm(const Setting& setting, const GroupNormOp& op);
 std::unique_ptr<Step> MakeLayerNorm(const Setting& setting, const LayerNormOp& op);

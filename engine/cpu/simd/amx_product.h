@@ -1,0 +1,62 @@
+// Products of activations and weights in bf16 on AMX tiles: linear layers, and convolutions as
+// products whose left rows are picked from the picture ("implicit GEMM").
+//
+//   y[r, n] = sum over k of a[r, k] * b[k, n] + bias[n] + residual[r, n]
+//
+// Sums are fp32, over the k in ascending order in steps of 32, whatever rows or columns are
+// computed together (I4). 32 rows by 32 columns are in flight: four tiles of sums, two of each
+// side, so that each loaded kilobyte serves two products of 16 x 16 x 32. A tile product takes 16
+// cycles, and the loads fit beside it where one side is in the first-level cache and the other no
+// farther than the second.
+#pragma once
+
+#include <cstdint>
+
+namespace tiltshift::engine::simd {
+
+// Weights as panels of 32 columns; a panel is, for each step of 32 k, two tiles of [16 pairs of
+// k][16 columns][2] elements. Columns past the last are zero.
+inline constexpr int64_t kPanelColumns = 32;
+inline constexpr int64_t kStepDepth = 32;
+inline int64_t PanelElements(int64_t steps) { return steps * kStepDepth * kPanelColumns; }
+inline int64_t PanelsFor(int64_t columns) { return (columns + kPanelColumns - 1) / kPanelColumns; }
+
+struct AmxProduct {
+  // Left rows come in tiles of 16: row r of tile t at step s starts at a[tiles[t] + r * a_stride +
+  // steps[s]], 32 elements. All of them must be readable, also where `out` says that nobody wants
+  // the row.
+  const uint16_t* a = nullptr;
+  int64_t a_stride = 0;
+  const int32_t* tiles = nullptr;
+  int64_t tile_count = 0;
+  const int32_t* steps = nullptr;
+  int64_t step_count = 0;
+  int last_rows = 16;  // rows of the last tile; the others have 16
+
+  const uint16_t* b = nullptr;  // panels
+  int64_t columns = 0;
+
+  const float* bias = nullptr;         // [columns] or null
+  const uint16_t* residual = nullptr;  // rows like y's, or null; may be y itself
+  int64_t residual_stride = 0;
+  uint16_t* y = nullptr;
+  int64_t y_stride = 0;
+  const int32_t* out = nullptr;  // [tile_count * 16]: the row of y, or -1
+};
+
+// Row tiles and panels of a product, both [first, last): what one thread computes.
+struct AmxPart {
+  int64_t first_tile = 0, last_tile = 0;
+  int64_t first_panel = 0, last_panel = 0;
+};
+void AmxMultiply(const AmxProduct& product, const AmxPart& part);
+
+// Packs one column of weights: value(k) for its k, rounded to bf16. `column` counts from 0 over all
+// panels.
+inline int64_t PackedAt(int64_t k, int64_t column, int64_t steps) {
+  const int64_t panel = column / kPanelColumns, tile = column % kPanelColumns / 16;
+  return panel * PanelElements(steps) + (k / 32 * 2 + tile) * 512 + k % 32 / 2 * 32 +
+         column % 16 * 2 + k % 2;
+}
+
+}  // namespace tiltshift::engine::simd

@@ -1,0 +1,167 @@
+// Operations of the CPU backend in bf16 against the same in fp32, at sizes that meet every way
+// through the kernels: whole and partial tiles, few and many rows, all head dims, odd pictures.
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <cmath>
+#include <random>
+
+#include "engine/backend.h"
+
+namespace tiltshift::engine {
+namespace {
+
+std::vector<float> Random(int64_t count, int seed) {
+  std::mt19937 bits(seed);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  std::vector<float> values(count);
+  for (float& value : values) value = uniform(bits);
+  return values;
+}
+
+// A parameter with random values of its own.
+struct Weights {
+  std::vector<float> values;
+  Parameter parameter;
+
+  Weights(std::vector<int64_t> shape, int seed) {
+    int64_t count = 1;
+    for (const int64_t n : shape) count *= n;
+    values = Random(count, seed);
+    const std::string_view bytes(reinterpret_cast<const char*>(values.data()),
+                                 count * sizeof(float));
+    parameter = {.name = "weights", .shape = shape, .parts = {{Dtype::kF32, shape, bytes}}};
+  }
+};
+
+struct Network {
+  Graph graph;
+  std::vector<Value> inputs;
+  Value output;
+
+  Value Input(Shape shape) {
+    inputs.push_back(graph.Input(shape, Element::kFloat));
+    return graph.FromPlanar("in", inputs.back(), 1, 0);
+  }
+  void Output(const Value& y) {
+    output = graph.ToPlanar("out", y);
+    graph.Output(output);
+  }
+};
+
+std::vector<float> Run(const Network& network, Compute compute, int threads) {
+  omp_set_num_threads(threads);
+  const std::unique_ptr<Backend> backend = MakeCpuBackend();
+  const auto program = backend->Compile(network.graph, compute);
+  EXPECT_TRUE(program.ok()) << program.status();
+  int seed = 100;
+  for (const Value& input : network.inputs)
+    (*program)->Write(input, Random(input.shape.size(), seed++));
+  std::vector<float> out(network.output.shape.size());
+  for (int run = 0; run < 2; ++run) {  // the second in memory that the first has used
+    (*program)->Run();
+    (*program)->Read(network.output, out);
+  }
+  return out;
+}
+
+// Relative L2 distance.
+double Distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    norm += b[i] * b[i];
+  }
+  return std::sqrt(difference / norm);
+}
+
+// bf16 keeps 8 bits: rounding what goes in, the weights and what comes out costs about 3e-3 in all.
+void ExpectNearFp32(const Network& network, double bound = 5e-3) {
+  if (!MakeCpuBackend()->HasBf16()) GTEST_SKIP() << "no bf16 on this processor";
+  const std::vector<float> near = Run(network, Compute::kBf16, 1);
+  EXPECT_LT(Distance(near, Run(network, Compute::kFp32, 1)), bound);
+  EXPECT_EQ(near, Run(network, Compute::kBf16, 2)) << "threads change bits";
+}
+
+struct LinearCase {
+  int rows, in, out;
+  bool bias = true, residual = false;
+};
+
+class LinearTest : public ::testing::TestWithParam<LinearCase> {};
+
+TEST_P(LinearTest, Bf16IsNearFp32) {
+  const LinearCase& size = GetParam();
+  const Weights matrix({size.out, size.in}, 1), bias({size.out}, 2);
+  Network network;
+  const Value x = network.Input({size.rows, 1, size.in});
+  LinearOp op = {
+      .x = x, .matrix = &matrix.parameter, .bias = size.bias ? &bias.parameter : nullptr};
+  if (size.residual) op.residual = network.Input({size.rows, 1, size.out});
+  network.Output(network.graph.Linear("linear", op));
+  ExpectNearFp32(network);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, LinearTest,
+                         ::testing::Values(LinearCase{1, 32, 16}, LinearCase{16, 64, 32},
+                                           LinearCase{77, 96, 96}, LinearCase{64, 160, 1280, false},
+                                           LinearCase{64, 640, 160, true, true},
+                                           LinearCase{300, 64, 40, true, true},
+                                           LinearCase{31, 32, 33}, LinearCase{20, 36, 24},
+                                           LinearCase{528, 320, 96, false, true}));
+
+struct ConvCase {
+  int height, width, in, out;
+  int stride = 1;
+  bool residual = false;
+};
+
+class ConvTest : public ::testing::TestWithParam<ConvCase> {};
+
+TEST_P(ConvTest, Bf16IsNearFp32) {
+  const ConvCase& size = GetParam();
+  const Weights filter({size.out, size.in, 3, 3}, 1), bias({size.out}, 2);
+  Network network;
+  const Value x = network.Input({size.height, size.width, size.in});
+  ConvOp op = {.x = x, .filter = &filter.parameter, .bias = &bias.parameter, .stride = size.stride};
+  if (size.residual) op.residual = network.Input({size.height, size.width, size.out});
+  network.Output(network.graph.Conv("conv", op));
+  ExpectNearFp32(network);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, ConvTest,
+                         ::testing::Values(ConvCase{32, 32, 64, 64},
+                                           ConvCase{16, 16, 32, 96, 1, true},
+                                           ConvCase{8, 8, 160, 160, 1, true},
+                                           ConvCase{9, 13, 32, 40}, ConvCase{1, 1, 32, 16},
+                                           ConvCase{3, 48, 64, 4}, ConvCase{16, 16, 4, 64},
+                                           ConvCase{16, 16, 64, 64, 2}));
+
+struct AttentionCase {
+  int queries, keys, heads, d;
+};
+
+class AttentionTest : public ::testing::TestWithParam<AttentionCase> {};
+
+TEST_P(AttentionTest, Bf16IsNearFp32) {
+  const AttentionCase& size = GetParam();
+  const int channels = size.heads * size.d;
+  Network network;
+  AttentionOp op = {.heads = size.heads};
+  op.q = network.Input({size.queries, 1, channels});
+  op.k = network.Input({size.keys, 1, channels});
+  op.v = network.Input({size.keys, 1, channels});
+  network.Output(network.graph.Attention("attention", op));
+  // The mean of many values is small beside them, and the weights' own rounding is not.
+  ExpectNearFp32(network, 1e-2);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Sizes, AttentionTest,
+    ::testing::Values(AttentionCase{64, 64, 5, 32}, AttentionCase{256, 256, 4, 24},
+                      AttentionCase{64, 77, 5, 32}, AttentionCase{33, 5, 2, 40},
+                      AttentionCase{17, 300, 1, 80}, AttentionCase{100, 129, 1, 160},
+                      AttentionCase{16, 64, 1, 512}));
+
+}  // namespace
+}  // namespace tiltshift::engine
