@@ -1,7 +1,9 @@
-// A vector of floats in the compiler's own vector types, and the functions the kernels need over it.
+// A vector of floats in the compiler's own vector types, and the functions the kernels need over
+// it.
 //
-// Included by kernels.inc alone, inside one namespace an instruction set: everything here has internal linkage,
-// so no function compiled for a newer processor can be picked by the linker for an older one.
+// Included by kernels.inc alone, inside one namespace an instruction set: everything here has
+// internal linkage, so no function compiled for a newer processor can be picked by the linker for
+// an older one.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +46,8 @@ TS_INLINE Vec Load(const float* p) {
 }
 TS_INLINE void Store(Vec v, float* p) { memcpy(p, &v, sizeof(v)); }
 
-// bf16 is a float's upper half; rounded to nearest, ties to even. A NaN may come out as an infinity.
+// bf16 is a float's upper half; rounded to nearest, ties to even. A NaN may come out as an
+// infinity.
 TS_INLINE Vec Load(const uint16_t* p) {
   VecH h;
   memcpy(&h, p, sizeof(h));
@@ -101,8 +104,9 @@ TS_INLINE float Largest(Vec v) {
 #endif
 }
 
-// exp(x) = 2^n 2^f with n whole and |f| <= 1/2. 2^f is a minimax polynomial: of degree 6, within 2e-9
-// (fp32's rounding is more) for kExact, else of degree 4 or 3, within 3e-6 or 1e-4. x below -87 gives about 1e-38.
+// exp(x) = 2^n 2^f with n whole and |f| <= 1/2. 2^f is a minimax polynomial: of degree 6, within
+// 2e-9 (fp32's rounding is more) for kExact, else of degree 4 or 3, within 3e-6 or 1e-4. x below
+// -87 gives about 1e-38.
 template <bool kExact>
 TS_INLINE Vec Exp(Vec x) {
 #if defined(__AVX512F__)
@@ -117,7 +121,8 @@ TS_INLINE Vec Exp(Vec x) {
   }
 #endif
   const Vec t = Min(Max(x * 1.44269504f, Broadcast(-126.0f)), Broadcast(126.0f));
-  const Vec shifted = t + 12582912.0f;  // 1.5 * 2^23: rounds to a whole number, kept in the low bits
+  const Vec shifted =
+      t + 12582912.0f;  // 1.5 * 2^23: rounds to a whole number, kept in the low bits
   const Vec f = t - (shifted - 12582912.0f);
   Vec p;
   if (kExact) {
@@ -135,10 +140,14 @@ TS_INLINE Vec Exp(Vec x) {
   return (Vec)((VecI)p + ((VecI)shifted << 23));
 }
 
-// 1 / x for x in [1, 2^120]: a division, or a linear guess in the exponent and two Newton steps (2^-12.5).
+// 1 / x for x in [1, 2^120]: a division, or within 2^-12.5: the processor's own guess, or a linear
+// one in the exponent and two Newton steps. With AVX-512 x may be infinite.
 template <bool kExact>
 TS_INLINE Vec Reciprocal(Vec x) {
   if (kExact) return 1.0f / x;
+#if defined(__AVX512F__)
+  return (Vec)_mm512_rcp14_ps((__m512)x);
+#endif
   Vec r = (Vec)(0x7ef311c7 - (VecI)x);
   r = r * (2.0f - x * r);
   return r * (2.0f - x * r);
@@ -146,11 +155,14 @@ TS_INLINE Vec Reciprocal(Vec x) {
 
 template <bool kExact>
 TS_INLINE Vec Sigmoid(Vec x) {
+#if defined(__AVX512F__)
+  if (!kExact) return Reciprocal<false>(1.0f + Exp<false>(-x));
+#endif
   return Reciprocal<kExact>(1.0f + Exp<kExact>(Min(-x, Broadcast(80.0f))));
 }
 
-// x * Phi(x). kExact: erf by Abramowitz and Stegun 7.1.26, within 1.5e-7. Else Phi(x) as the sigmoid of an odd
-// polynomial, fitted for the smallest error of the product: within 2.6e-5.
+// x * Phi(x). kExact: erf by Abramowitz and Stegun 7.1.26, within 1.5e-7. Else Phi(x) as the
+// sigmoid of an odd polynomial, fitted for the smallest error of the product: within 2.6e-5.
 template <bool kExact>
 TS_INLINE Vec Gelu(Vec x) {
   if (!kExact) {

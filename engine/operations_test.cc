@@ -163,5 +163,47 @@ INSTANTIATE_TEST_SUITE_P(
                       AttentionCase{17, 300, 1, 80}, AttentionCase{100, 129, 1, 160},
                       AttentionCase{16, 64, 1, 512}));
 
+struct NormCase {
+  int rows, channels, groups;
+  Nonlinearity nonlinearity = Nonlinearity::kSilu;
+};
+
+class GroupNormTest : public ::testing::TestWithParam<NormCase> {};
+
+TEST_P(GroupNormTest, Bf16IsNearFp32) {
+  const NormCase& size = GetParam();
+  const Weights scale({size.channels}, 1), shift({size.channels}, 2);
+  Network network;
+  const Value x = network.Input({size.rows, 1, size.channels});
+  const GroupNormOp op = {.x = x,
+                          .scale = &scale.parameter,
+                          .shift = &shift.parameter,
+                          .groups = size.groups,
+                          .nonlinearity = size.nonlinearity};
+  network.Output(network.graph.GroupNorm("norm", op));
+  ExpectNearFp32(network);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, GroupNormTest,
+                         ::testing::Values(NormCase{1024, 64, 32}, NormCase{256, 96, 32},
+                                           NormCase{65, 160, 32}, NormCase{1, 40, 4},
+                                           NormCase{129, 320, 32, Nonlinearity::kNone},
+                                           NormCase{7, 72, 1, Nonlinearity::kQuickGelu}));
+
+TEST(RowsTest, LayerNormBf16IsNearFp32) {
+  const Weights scale({100}, 1), shift({100}, 2);
+  Network network;
+  const Value x = network.Input({33, 1, 100});
+  network.Output(network.graph.LayerNorm(
+      "norm", {.x = x, .scale = &scale.parameter, .shift = &shift.parameter}));
+  ExpectNearFp32(network);
+}
+
+TEST(RowsTest, GegluBf16IsNearFp32) {
+  Network network;
+  network.Output(network.graph.Geglu("geglu", network.Input({33, 1, 2 * 72})));
+  ExpectNearFp32(network);
+}
+
 }  // namespace
 }  // namespace tiltshift::engine
