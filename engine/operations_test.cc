@@ -137,6 +137,24 @@ INSTANTIATE_TEST_SUITE_P(Sizes, ConvTest,
                                            ConvCase{3, 48, 64, 4}, ConvCase{16, 16, 4, 64},
                                            ConvCase{16, 16, 64, 64, 2}));
 
+// As in a residual block: what the norm makes lies with the border that the convolution reads.
+TEST_P(ConvTest, AfterAGroupNormBf16IsNearFp32) {
+  const ConvCase& size = GetParam();
+  const Weights filter({size.out, size.in, 3, 3}, 1), bias({size.out}, 2), scale({size.in}, 3),
+      shift({size.in}, 4);
+  Network network;
+  const GroupNormOp norm = {.x = network.Input({size.height, size.width, size.in}),
+                            .scale = &scale.parameter,
+                            .shift = &shift.parameter,
+                            .groups = 4,
+                            .nonlinearity = Nonlinearity::kSilu};
+  const Value x = network.graph.GroupNorm("norm", norm);
+  const ConvOp conv = {
+      .x = x, .filter = &filter.parameter, .bias = &bias.parameter, .stride = size.stride};
+  network.Output(network.graph.Conv("conv", conv));
+  ExpectNearFp32(network, 1e-2);
+}
+
 struct AttentionCase {
   int queries, keys, heads, d;
 };

@@ -2,6 +2,7 @@
 // and weights find their places.
 #include <algorithm>
 
+#include "engine/cpu/bordered.h"
 #include "engine/cpu/isa.h"
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/simd/amx_product.h"
@@ -9,6 +10,20 @@
 
 namespace tiltshift::engine::cpu {
 namespace {
+
+bool MayUseAmx(const Setting& setting) {
+  return setting.bf16 && HasAmx() && setting.products == Products::kFastest;
+}
+
+bool IsActivation(const Setting& setting, const Value& value) {
+  return setting.graph.element(value) == Element::kActivation;
+}
+
+bool FitsAmx(const Setting& setting, const ConvOp& op) {
+  return MayUseAmx(setting) && op.filter->shape[2] == 3 && op.stride == 1 &&
+         op.x.shape.channels % simd::kStepDepth == 0 && IsActivation(setting, op.x) &&
+         IsActivation(setting, op.y) && (!op.residual || IsActivation(setting, *op.residual));
+}
 
 // A product whose panels are shared out among threads.
 class AmxProductStep : public Step {
@@ -94,7 +109,9 @@ class AmxConvStep : public AmxProductStep {
         x_stride_(setting.stride(op.x)),
         width_(op.x.shape.width),
         height_(op.x.shape.height),
-        channels_(op.x.shape.channels) {
+        channels_(op.x.shape.channels),
+        border_(op.x.shape),
+        has_border_(WantsBorder(setting, op.x)) {
     const int32_t line = width_ + 2;
     if (width_ % 16 == 0) {
       for (int32_t h = 0; h < height_; ++h) {
@@ -119,9 +136,8 @@ class AmxConvStep : public AmxProductStep {
     SetPlaces();
   }
 
-  // The bordered copy, and what the last tile reads past it.
   size_t scratch_bytes() const override {
-    return (BorderedPixels() + 16) * channels_ * sizeof(uint16_t);
+    return has_border_ ? 0 : border_.elements() * sizeof(uint16_t);
   }
 
   void Bind(const Binder& binder) override {
@@ -129,12 +145,12 @@ class AmxConvStep : public AmxProductStep {
     y_ = binder.Of(op_.y);
     if (op_.residual) residual_ = binder.Of(*op_.residual);
     if (op_.row_bias) row_bias_ = binder.Of(*op_.row_bias);
-    bordered_ = reinterpret_cast<uint16_t*>(binder.Scratch());
+    copy_ = reinterpret_cast<uint16_t*>(binder.Scratch());
   }
 
   void Run(const dnnl::stream&) override {
-    CopyBordered();
-    product_.a = bordered_;
+    if (!has_border_) CopyWithBorder();
+    product_.a = has_border_ ? Bf16(x_) : copy_;
     product_.y = reinterpret_cast<uint16_t*>(y_.get());
     product_.residual = op_.residual ? Bf16(residual_) : nullptr;
     if (op_.row_bias) product_.bias = reinterpret_cast<const float*>(row_bias_.get());
@@ -142,23 +158,18 @@ class AmxConvStep : public AmxProductStep {
   }
 
  private:
-  int64_t BorderedPixels() const { return int64_t{height_ + 2} * (width_ + 2); }
-
-  void CopyBordered() const {
+  void CopyWithBorder() const {
     const uint16_t* x = Bf16(x_);
-    const int64_t pixel = channels_, line = (width_ + 2) * pixel;
-    std::fill_n(bordered_, line, 0);
-    std::fill_n(bordered_ + (height_ + 1) * line, line + 16 * pixel, 0);
+    border_.ClearEnds(copy_);
     ParallelFor(height_, threads_, [&](int64_t h, int) {
-      uint16_t* to = bordered_ + (h + 1) * line;
       const uint16_t* from = x + h * width_ * x_stride_;
-      std::fill_n(to, pixel, 0);
-      std::fill_n(to + (width_ + 1) * pixel, pixel, 0);
-      if (x_stride_ == pixel) {
-        std::copy_n(from, width_ * pixel, to + pixel);
+      uint16_t* to = border_.Line(copy_, h);
+      border_.ClearSides(copy_, h);
+      if (x_stride_ == channels_) {
+        std::copy_n(from, width_ * x_stride_, to);
       } else {
         for (int64_t w = 0; w < width_; ++w)
-          std::copy_n(from + w * x_stride_, pixel, to + (w + 1) * pixel);
+          std::copy_n(from + w * x_stride_, channels_, to + w * channels_);
       }
     });
   }
@@ -166,17 +177,11 @@ class AmxConvStep : public AmxProductStep {
   ConvOp op_;
   int64_t x_stride_;
   int32_t width_, height_, channels_;
+  Bordered border_;
+  bool has_border_;  // x was made with one
   Place x_, y_, residual_, row_bias_;
-  uint16_t* bordered_ = nullptr;
+  uint16_t* copy_ = nullptr;
 };
-
-bool MayUseAmx(const Setting& setting) {
-  return setting.bf16 && HasAmx() && setting.products == Products::kFastest;
-}
-
-bool IsActivation(const Setting& setting, const Value& value) {
-  return setting.graph.element(value) == Element::kActivation;
-}
 
 }  // namespace
 
@@ -189,11 +194,25 @@ std::unique_ptr<Step> MakeAmxLinear(const Setting& setting, const LinearOp& op) 
 }
 
 std::unique_ptr<Step> MakeAmxConv(const Setting& setting, const ConvOp& op) {
-  const bool fits = MayUseAmx(setting) && op.filter->shape[2] == 3 && op.stride == 1 &&
-                    op.x.shape.channels % simd::kStepDepth == 0 && IsActivation(setting, op.x) &&
-                    IsActivation(setting, op.y) &&
-                    (!op.residual || IsActivation(setting, *op.residual));
-  return fits ? std::make_unique<AmxConvStep>(setting, op) : nullptr;
+  return FitsAmx(setting, op) ? std::make_unique<AmxConvStep>(setting, op) : nullptr;
+}
+
+bool WantsBorder(const Setting& setting, const Value& value) {
+  int readers = 0, convolutions = 0;
+  const TensorInfo& tensor = setting.graph.tensors()[value.tensor];
+  if (tensor.bound || tensor.read || tensor.written || !(tensor.shape == value.shape)) return false;
+  bool normalised = false;
+  for (const Node& node : setting.graph.nodes()) {
+    const auto* conv = std::get_if<ConvOp>(&node.op);
+    for (const Value& input : InputsOf(node.op)) {
+      if (input.tensor != value.tensor) continue;
+      ++readers;
+      convolutions += conv != nullptr && conv->x.tensor == value.tensor && FitsAmx(setting, *conv);
+    }
+    normalised |=
+        std::holds_alternative<GroupNormOp>(node.op) && OutputOf(node.op).tensor == value.tensor;
+  }
+  return normalised && readers == 1 && convolutions == 1;
 }
 
 }  // namespace tiltshift::engine::cpu

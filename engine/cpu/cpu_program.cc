@@ -58,6 +58,7 @@ CpuProgram::CpuProgram(const Graph& graph, const Options& options)
   for (int i = 0; i < nodes; ++i) {
     steps_.push_back(std::visit(StepMaker{setting, i}, graph_.nodes()[i].op));
     plan_.AddScratch(i, steps_[i]->scratch_bytes());
+    plan_.Enlarge(OutputOf(graph_.nodes()[i].op).tensor, steps_[i]->output_bytes());
   }
   plan_.Place();
   memory_ = NewAligned(plan_.bytes());

@@ -78,6 +78,11 @@ void MemoryPlan::AddScratch(int node, size_t bytes) {
   blocks_.push_back({bytes, node, node, 0});
 }
 
+void MemoryPlan::Enlarge(int tensor, size_t bytes) {
+  size_t& size = blocks_[block_of_[tensor]].size;
+  size = std::max(size, bytes);
+}
+
 void MemoryPlan::Place() {
   std::vector<int> order(blocks_.size());
   std::iota(order.begin(), order.end(), 0);

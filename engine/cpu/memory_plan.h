@@ -17,6 +17,8 @@ class MemoryPlan {
 
   // Bytes that only node `node` uses, while it runs. Before Place.
   void AddScratch(int node, size_t bytes);
+  // A tensor takes this many bytes at least. Before Place.
+  void Enlarge(int tensor, size_t bytes);
   // Decides every offset. Large first, each at the lowest place where nothing that lives at the
   // same time lies
   // ("greedy by size", Pisarchyk and Lee 2020).

@@ -52,6 +52,8 @@ class Step {
  public:
   virtual ~Step() = default;
   virtual size_t scratch_bytes() const { return 0; }
+  // Of its output, where that is more than its shape says.
+  virtual size_t output_bytes() const { return 0; }
   virtual void Bind(const Binder& binder) = 0;
   virtual void Run(const dnnl::stream& stream) = 0;
 };
@@ -61,6 +63,8 @@ std::unique_ptr<Step> MakeConv(const Setting& setting, const ConvOp& op, int nod
 // On AMX tiles; null where that cannot be.
 std::unique_ptr<Step> MakeAmxLinear(const Setting& setting, const LinearOp& op);
 std::unique_ptr<Step> MakeAmxConv(const Setting& setting, const ConvOp& op);
+// A tensor that a group norm makes for one such convolution: it lies there with its border (bordered.h).
+bool WantsBorder(const Setting& setting, const Value& value);
 std::unique_ptr<Step> MakeLinear(const Setting& setting, const LinearOp& op, int node);
 std::unique_ptr<Step> MakeGroupNorm(const Setting& setting, const GroupNormOp& op);
 std::unique_ptr<Step> MakeLayerNorm(const Setting& setting, const LayerNormOp& op);
