@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "engine/cpu/dnnl_step.h"
+#include "engine/cpu/dnnl_version.h"
 #include "engine/cpu/parallel.h"
 
 namespace tiltshift::engine::cpu {
@@ -31,10 +32,9 @@ class ConvStep : public DnnlStep {
     dnnl::post_ops post_ops;
     // Summing into y is the one form of residual that oneDNN's fastest (brgemm) convolutions take.
     if (op.residual) post_ops.append_sum();
-    const dnnl::convolution_forward::primitive_desc plan(
-        {dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, x_, any, bias_, y_,
-         strides, padding, padding},
-        Attributes(post_ops), engine_);
+    const auto plan = PlanOf<dnnl::convolution_forward>(
+        engine_, Attributes(post_ops), dnnl::prop_kind::forward_inference,
+        dnnl::algorithm::convolution_direct, x_, any, bias_, y_, strides, padding, padding);
     SetPrimitive(dnnl::convolution_forward(plan), plan.scratchpad_desc());
 
     const memory::desc plain(filter, memory::data_type::f32, Tag::oihw);

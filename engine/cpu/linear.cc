@@ -1,5 +1,6 @@
 // Linear layers through oneDNN's matmul: rows of activations times a packed matrix.
 #include "engine/cpu/dnnl_step.h"
+#include "engine/cpu/dnnl_version.h"
 
 namespace tiltshift::engine::cpu {
 namespace {
@@ -11,11 +12,9 @@ void AppendNonlinearity(Nonlinearity nonlinearity, dnnl::post_ops* post_ops) {
   using dnnl::algorithm;
   switch (nonlinearity) {
     case Nonlinearity::kNone: break;
-    case Nonlinearity::kSilu: post_ops->append_eltwise(1, algorithm::eltwise_swish, 1, 0); break;
-    case Nonlinearity::kGelu: post_ops->append_eltwise(1, algorithm::eltwise_gelu_erf, 0, 0); break;
-    case Nonlinearity::kQuickGelu:
-      post_ops->append_eltwise(1, algorithm::eltwise_swish, 1.702f, 0);
-      break;
+    case Nonlinearity::kSilu: AppendEltwise(algorithm::eltwise_swish, 1, 0, post_ops); break;
+    case Nonlinearity::kGelu: AppendEltwise(algorithm::eltwise_gelu_erf, 0, 0, post_ops); break;
+    case Nonlinearity::kQuickGelu: AppendEltwise(algorithm::eltwise_swish, 1.702f, 0, post_ops); break;
   }
 }
 
@@ -41,9 +40,9 @@ class LinearStep : public DnnlStep {
       residual_index_ = post_ops.len();
       post_ops.append_binary(dnnl::algorithm::binary_add, residual_);
     }
-    const auto desc = op.bias != nullptr ? dnnl::matmul::desc(x_, any, bias_, y_)
-                                         : dnnl::matmul::desc(x_, any, y_);
-    const dnnl::matmul::primitive_desc plan(desc, Attributes(post_ops), engine_);
+    const dnnl::primitive_attr attributes = Attributes(post_ops);
+    const auto plan = op.bias != nullptr ? PlanOf<dnnl::matmul>(engine_, attributes, x_, any, bias_, y_)
+                                         : PlanOf<dnnl::matmul>(engine_, attributes, x_, any, y_);
     SetPrimitive(dnnl::matmul(plan), plan.scratchpad_desc());
 
     const memory::desc plain({in, out}, memory::data_type::f32, Tag::ba);
