@@ -2,14 +2,10 @@
 
 #include <algorithm>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 
 namespace tiltshift::store {
-
-// Generated from farm_functions.lua.
-extern const char kFarmFunctions[];
 
 namespace {
 
@@ -21,14 +17,6 @@ constexpr char kToken[] = "ts:token";
 constexpr size_t kMostFailuresShown = 20;
 
 std::string JobKey(const std::string& id) { return "ts:job:" + id; }
-
-RedisCommand Call(const char* function, const std::vector<std::string>& keys,
-                  const std::vector<std::string>& arguments) {
-  RedisCommand command = {"FCALL", function, std::to_string(keys.size())};
-  command.insert(command.end(), keys.begin(), keys.end());
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  return command;
-}
 
 std::map<std::string, std::string> AsMap(const RedisReply& reply) {
   std::map<std::string, std::string> fields;
@@ -64,7 +52,8 @@ StoredLease ParseLease(const std::string& token, const std::string& record) {
 
 }  // namespace
 
-FarmStore::FarmStore(std::string redis_address) : client_(std::move(redis_address)) {}
+FarmStore::FarmStore(std::string redis_address)
+    : client_(std::move(redis_address)), functions_(client_) {}
 
 absl::StatusOr<std::string> FarmStore::RunId() {
   if (run_id_of_ == client_.connections() && run_id_of_ != 0) return run_id_;
@@ -85,18 +74,18 @@ absl::Status FarmStore::Prepare() {
   const int major = at == std::string::npos
                         ? 0
                         : Number<int>(info.text.substr(at + 14, info.text.find('.', at) - at - 14));
-  if (major < 7) {
-    return absl::FailedPreconditionError(absl::StrCat("Redis at ", client_.address(),
-                                                      " is version ", major,
-                                                      ".x; the farm's functions need 7 or newer"));
+  if (major < 6) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "Redis at ", client_.address(), " is version ", major, ".x; the farm needs 6 or newer"));
   }
-  return client_.Run({"FUNCTION", "LOAD", "REPLACE", kFarmFunctions}).status();
+  return functions_.Load();
 }
 
 absl::StatusOr<uint64_t> FarmStore::Lead(const std::string& name, int ttl_ms, uint64_t epoch) {
-  TS_ASSIGN_OR_RETURN(const RedisReply reply,
-                      client_.Run(Call("ts_lead", {kEpoch, kLeader},
-                                       {name, std::to_string(ttl_ms), std::to_string(epoch)})));
+  TS_ASSIGN_OR_RETURN(
+      const RedisReply reply,
+      functions_.Run(
+          {"ts_lead", {kEpoch, kLeader}, {name, std::to_string(ttl_ms), std::to_string(epoch)}}));
   if (reply.items.size() != 2) return absl::InternalError("ts_lead answered something else");
   if (reply.items[0].integer == 0) {
     return absl::FailedPreconditionError(
@@ -106,7 +95,7 @@ absl::StatusOr<uint64_t> FarmStore::Lead(const std::string& name, int ttl_ms, ui
 }
 
 absl::Status FarmStore::Resign(const std::string& name, uint64_t epoch) {
-  return client_.Run(Call("ts_resign", {kEpoch, kLeader}, {std::to_string(epoch), name})).status();
+  return functions_.Run({"ts_resign", {kEpoch, kLeader}, {std::to_string(epoch), name}}).status();
 }
 
 absl::StatusOr<StoredJob> FarmStore::LoadJob(const std::string& id) {
@@ -160,23 +149,24 @@ absl::StatusOr<StoredFarm> FarmStore::Load() {
 Write FarmStore::Submit(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec,
                         uint64_t variants, int64_t now_ms, const std::string& request_id) {
   const bool has_request = !request_id.empty();
-  return {Call(
-      "ts_submit",
-      {kEpoch, kJobs, JobKey(job_id), has_request ? "ts:request:" + request_id : JobKey(job_id)},
-      {std::to_string(epoch), job_id, std::to_string(now_ms), std::to_string(variants),
-       spec.SerializeAsString(), has_request ? "1" : "0"})};
+  return {
+      {"ts_submit",
+       {kEpoch, kJobs, JobKey(job_id), has_request ? "ts:request:" + request_id : JobKey(job_id)},
+       {std::to_string(epoch), job_id, std::to_string(now_ms), std::to_string(variants),
+        spec.SerializeAsString(), has_request ? "1" : "0"}}};
 }
 
 Write FarmStore::Grant(uint64_t epoch, const StoredLease& lease, int64_t now_ms) {
-  return {Call("ts_lease", {kEpoch, kLeases, kToken, JobKey(lease.job_id)},
-               {std::to_string(epoch), std::to_string(lease.token), LeaseRecord(lease),
-                std::to_string(now_ms)})};
+  return {{"ts_lease",
+           {kEpoch, kLeases, kToken, JobKey(lease.job_id)},
+           {std::to_string(epoch), std::to_string(lease.token), LeaseRecord(lease),
+            std::to_string(now_ms)}}};
 }
 
 Write FarmStore::Release(uint64_t epoch, const std::vector<uint64_t>& tokens) {
   std::vector<std::string> arguments = {std::to_string(epoch)};
   for (const uint64_t token : tokens) arguments.push_back(std::to_string(token));
-  return {Call("ts_release", {kEpoch, kLeases}, arguments)};
+  return {{"ts_release", {kEpoch, kLeases}, std::move(arguments)}};
 }
 
 Write FarmStore::Commit(uint64_t epoch, const std::string& job_id,
@@ -198,30 +188,22 @@ Write FarmStore::Commit(uint64_t epoch, const std::string& job_id,
     }
   }
   const std::string key = JobKey(job_id);
-  return {Call(
-      "ts_commit",
-      {kEpoch, kLeases, key, key + ":done", key + ":failed", key + ":failures", key + ":attempts"},
-      arguments)};
+  return {
+      {"ts_commit",
+       {kEpoch, kLeases, key, key + ":done", key + ":failed", key + ":failures", key + ":attempts"},
+       std::move(arguments)}};
 }
 
 Write FarmStore::Cancel(uint64_t epoch, const std::string& job_id, int64_t now_ms) {
-  return {
-      Call("ts_cancel", {kEpoch, JobKey(job_id)}, {std::to_string(epoch), std::to_string(now_ms)})};
+  return {{"ts_cancel", {kEpoch, JobKey(job_id)}, {std::to_string(epoch), std::to_string(now_ms)}}};
 }
 
 absl::StatusOr<std::vector<RedisReply>> FarmStore::WriteAll(const std::vector<Write>& writes) {
-  std::vector<RedisCommand> commands;
-  for (const Write& write : writes) commands.push_back(write.command);
-  TS_ASSIGN_OR_RETURN(auto replies, client_.RunAll(commands));
+  std::vector<FunctionCall> calls;
+  for (const Write& write : writes) calls.push_back(write.call);
+  TS_ASSIGN_OR_RETURN(auto replies, functions_.RunAll(calls));
   for (const RedisReply& reply : replies) {
-    if (reply.kind != RedisReply::Kind::kError) continue;
-    // A server that lost its functions (an empty one in the old one's place) gets them again at the
-    // next try.
-    if (absl::StrContains(reply.text, "Function not found")) {
-      TS_RETURN_IF_ERROR(Prepare());
-      return absl::UnavailableError("the farm's functions were loaded again");
-    }
-    return ErrorOf(reply);
+    if (reply.kind == RedisReply::Kind::kError) return ErrorOf(reply);
   }
   return replies;
 }

@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "proto/job.pb.h"
+#include "store/farm_functions.h"
 #include "store/redis_client.h"
 
 namespace tiltshift::store {
@@ -56,16 +57,16 @@ struct StoredOutcome {
   std::vector<StoredFailure> failed;
 };
 
-// One write of a group: built by the make functions below, sent by FarmStore::Write.
+// One write of a group: built by the make functions below, sent by FarmStore::WriteAll.
 struct Write {
-  RedisCommand command;
+  FunctionCall call;
 };
 
 class FarmStore {
  public:
   explicit FarmStore(std::string redis_address);
 
-  // Checks the server's version and loads the functions. FailedPrecondition below Redis 7.
+  // Checks the server's version and loads the functions. FailedPrecondition below Redis 6.
   absl::Status Prepare();
 
   // Takes the lead, or keeps it where `epoch` is the one held. The epoch; or FailedPrecondition
@@ -97,6 +98,7 @@ class FarmStore {
  private:
   absl::StatusOr<StoredJob> LoadJob(const std::string& id);
   RedisClient client_;
+  FarmFunctions functions_;
   std::string run_id_;
   uint64_t run_id_of_ = 0;  // the connection it was asked on
 };

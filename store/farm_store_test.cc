@@ -11,10 +11,15 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class FarmStoreTest : public ::testing::Test {
+// A server that has no FUNCTION is as Redis 6 is, also where the installed one is newer.
+enum class Server { kAsInstalled, kWithoutFunctions };
+
+class FarmStoreTest : public ::testing::TestWithParam<Server> {
  protected:
   void SetUp() override {
-    redis_ = std::make_unique<tests::RedisServer>(tests::FreshFolder());
+    std::vector<std::string> options;
+    if (GetParam() == Server::kWithoutFunctions) options = {"--rename-command", "FUNCTION", ""};
+    redis_ = std::make_unique<tests::RedisServer>(tests::FreshFolder(), options);
     store_ = std::make_unique<FarmStore>(redis_->address());
     ASSERT_TRUE(store_->Prepare().ok());
     const auto epoch = store_->Lead("me", 60'000, 0);
@@ -59,7 +64,7 @@ class FarmStoreTest : public ::testing::Test {
   uint64_t epoch_ = 0;
 };
 
-TEST_F(FarmStoreTest, OneLeads) {
+TEST_P(FarmStoreTest, OneLeads) {
   EXPECT_EQ(*store_->Lead("me", 60'000, epoch_), epoch_);
   const auto other = store_->Lead("other", 60'000, 0);
   EXPECT_THAT(std::string(other.status().message()), HasSubstr("another scheduler leads: me"));
@@ -68,7 +73,7 @@ TEST_F(FarmStoreTest, OneLeads) {
 }
 
 // I3: a former leader changes nothing.
-TEST_F(FarmStoreTest, AStaleEpochWritesNothing) {
+TEST_P(FarmStoreTest, AStaleEpochWritesNothing) {
   SubmitJob("j", 10);
   Grant(1, "j", 0, 10);
   ASSERT_TRUE(store_->Resign("me", epoch_).ok());
@@ -87,7 +92,7 @@ TEST_F(FarmStoreTest, AStaleEpochWritesNothing) {
 }
 
 // I1: bits count once, however ranges overlap, align or repeat.
-TEST_F(FarmStoreTest, ABitCountsOnce) {
+TEST_P(FarmStoreTest, ABitCountsOnce) {
   SubmitJob("j", 1000);
   Grant(1, "j", 0, 1000);
   EXPECT_EQ(Commit("j", {1, {Range(3, 1)}, {}})[0].integer, 1);
@@ -100,7 +105,7 @@ TEST_F(FarmStoreTest, ABitCountsOnce) {
   EXPECT_EQ(job.ended_ms, 3000);
 }
 
-TEST_F(FarmStoreTest, AFailedVariantNeverCommitsNorTheOtherWay) {
+TEST_P(FarmStoreTest, AFailedVariantNeverCommitsNorTheOtherWay) {
   SubmitJob("j", 16);
   Grant(1, "j", 0, 16);
   Commit("j", {1,
@@ -116,7 +121,7 @@ TEST_F(FarmStoreTest, AFailedVariantNeverCommitsNorTheOtherWay) {
 }
 
 // I3: no lease, another job's lease, a released lease.
-TEST_F(FarmStoreTest, AStaleTokenCommitsNothing) {
+TEST_P(FarmStoreTest, AStaleTokenCommitsNothing) {
   SubmitJob("j", 8);
   SubmitJob("k", 8);
   Grant(1, "k", 0, 8);
@@ -131,7 +136,7 @@ TEST_F(FarmStoreTest, AStaleTokenCommitsNothing) {
   EXPECT_EQ(Load("j").failed, 0u);
 }
 
-TEST_F(FarmStoreTest, TheSameRequestIsOneJob) {
+TEST_P(FarmStoreTest, TheSameRequestIsOneJob) {
   v1::JobSpec spec;
   const auto first = store_->WriteAll({FarmStore::Submit(epoch_, "a", spec, 1, 0, "r")});
   const auto second = store_->WriteAll({FarmStore::Submit(epoch_, "b", spec, 1, 0, "r")});
@@ -141,7 +146,7 @@ TEST_F(FarmStoreTest, TheSameRequestIsOneJob) {
 }
 
 // I2: what was answered is there after kill -9, functions included.
-TEST_F(FarmStoreTest, AcknowledgedWritesSurviveKillMinus9) {
+TEST_P(FarmStoreTest, AcknowledgedWritesSurviveKillMinus9) {
   SubmitJob("j", 100);
   Grant(7, "j", 0, 50);
   Commit("j", {7, {Range(0, 33)}, {}});
@@ -159,7 +164,7 @@ TEST_F(FarmStoreTest, AcknowledgedWritesSurviveKillMinus9) {
 
 // I5: ten million variants cost a few hundred bytes until they run, and a bitmap of 1.25 MB when
 // they have.
-TEST_F(FarmStoreTest, TenMillionVariantsAreSmall) {
+TEST_P(FarmStoreTest, TenMillionVariantsAreSmall) {
   auto used = [&] {
     const auto info = store_->client().Run({"INFO", "memory"});
     return std::stoll(info->text.substr(info->text.find("used_memory:") + 12));
@@ -171,6 +176,25 @@ TEST_F(FarmStoreTest, TenMillionVariantsAreSmall) {
   EXPECT_EQ(Commit("j", {1, {Range(0, 10'000'000)}, {}})[0].integer, 10'000'000);
   EXPECT_LT(used() - before, 5'000'000);
 }
+
+// An empty server in the old one's place, or one that keeps no scripts.
+TEST_P(FarmStoreTest, LostFunctionsAreLoadedAgain) {
+  SubmitJob("j", 10);
+  store_->client().Run({"FUNCTION", "FLUSH"}).IgnoreError();
+  ASSERT_TRUE(store_->client().Run({"SCRIPT", "FLUSH"}).ok());
+  Grant(1, "j", 0, 10);
+  EXPECT_EQ(Commit("j", {1, {Range(0, 4)}, {}})[0].integer, 4);
+  store_->client().Run({"FUNCTION", "FLUSH"}).IgnoreError();
+  ASSERT_TRUE(store_->client().Run({"SCRIPT", "FLUSH"}).ok());
+  EXPECT_EQ(*store_->Lead("me", 60'000, epoch_), epoch_);
+}
+
+INSTANTIATE_TEST_SUITE_P(Servers, FarmStoreTest,
+                         ::testing::Values(Server::kAsInstalled, Server::kWithoutFunctions),
+                         [](const auto& info) {
+                           return info.param == Server::kAsInstalled ? "AsInstalled"
+                                                                     : "WithoutFunctions";
+                         });
 
 TEST(FarmStoreWithoutRedis, SaysWhereItLooked) {
   FarmStore store("unix:/nonexistent/redis");

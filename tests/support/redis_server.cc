@@ -27,17 +27,29 @@ bool Answers(const std::string& path) {
 
 }  // namespace
 
-RedisServer::RedisServer(const std::string& folder)
-    : folder_(folder), socket_("/tmp/ts-redis-" + std::to_string(getpid())) {
+RedisServer::RedisServer(const std::string& folder, std::vector<std::string> options)
+    : folder_(folder),
+      socket_("/tmp/ts-redis-" + std::to_string(getpid())),
+      options_(std::move(options)) {
   Start();
 }
 
 void RedisServer::Start() {
-  process_ = std::make_unique<Process>(
-      std::vector<std::string>{"redis-server", "--port", "0", "--unixsocket", socket_, "--dir",
-                               folder_, "--appendonly", "yes", "--appendfsync", "everysec",
-                               "--save", ""},
-      folder_);
+  std::vector<std::string> command = {"redis-server",
+                                      "--port",
+                                      "0",
+                                      "--unixsocket",
+                                      socket_,
+                                      "--dir",
+                                      folder_,
+                                      "--appendonly",
+                                      "yes",
+                                      "--appendfsync",
+                                      "everysec",
+                                      "--save",
+                                      ""};
+  command.insert(command.end(), options_.begin(), options_.end());
+  process_ = std::make_unique<Process>(command, folder_);
   ASSERT_TRUE(WaitFor([&] { return Answers(socket_); }, 20'000)) << process_->Output();
 }
 

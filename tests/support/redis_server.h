@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tests/support/process.h"
 
@@ -11,8 +12,8 @@ namespace tiltshift::tests {
 
 class RedisServer {
  public:
-  // Files and socket below `folder`.
-  explicit RedisServer(const std::string& folder);
+  // Its files are in `folder`; `options` follow on its command line.
+  explicit RedisServer(const std::string& folder, std::vector<std::string> options = {});
 
   void Start();       // returns when it accepts connections
   void KillMinus9();  // returns when it is gone
@@ -20,6 +21,7 @@ class RedisServer {
 
  private:
   const std::string folder_, socket_;
+  const std::vector<std::string> options_;
   std::unique_ptr<Process> process_;
 };
 

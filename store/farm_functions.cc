@@ -1,0 +1,73 @@
+#include "store/farm_functions.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "absl/strings/match.h"
+
+namespace tiltshift::store {
+
+// Generated from farm_functions.lua.
+extern const char kFarmFunctions[];
+
+namespace {
+
+// Stands in the place of the text's first line, so that the line numbers in Lua's messages hold.
+constexpr std::string_view kScriptHead =
+    "local functions = {}; local redis = setmetatable("
+    "{register_function = function(name, f) functions[name] = f end}, {__index = redis})";
+constexpr std::string_view kScriptTail = "return functions[table.remove(ARGV, 1)](KEYS, ARGV)\n";
+
+std::string Script() {
+  const std::string_view text = kFarmFunctions;
+  return absl::StrCat(kScriptHead, text.substr(text.find('\n')), kScriptTail);
+}
+
+bool IsMissing(const RedisReply& reply) {
+  return reply.kind == RedisReply::Kind::kError &&
+         (absl::StrContains(reply.text, "Function not found") ||
+          absl::StartsWith(reply.text, "NOSCRIPT"));
+}
+
+}  // namespace
+
+absl::Status FarmFunctions::Load() {
+  const absl::Status loaded = client_.Run({"FUNCTION", "LOAD", "REPLACE", kFarmFunctions}).status();
+  if (!absl::StrContains(loaded.message(), "unknown command")) {
+    script_.clear();
+    return loaded;
+  }
+  TS_ASSIGN_OR_RETURN(RedisReply sha, client_.Run({"SCRIPT", "LOAD", Script()}));
+  script_ = std::move(sha.text);
+  return absl::OkStatus();
+}
+
+RedisCommand FarmFunctions::Command(const FunctionCall& call) const {
+  RedisCommand command =
+      script_.empty() ? RedisCommand{"FCALL", call.function} : RedisCommand{"EVALSHA", script_};
+  command.push_back(std::to_string(call.keys.size()));
+  command.insert(command.end(), call.keys.begin(), call.keys.end());
+  if (!script_.empty()) command.push_back(call.function);
+  command.insert(command.end(), call.arguments.begin(), call.arguments.end());
+  return command;
+}
+
+absl::StatusOr<std::vector<RedisReply>> FarmFunctions::RunAll(
+    const std::vector<FunctionCall>& calls) {
+  for (bool again = false;; again = true) {
+    std::vector<RedisCommand> commands;
+    for (const FunctionCall& call : calls) commands.push_back(Command(call));
+    TS_ASSIGN_OR_RETURN(auto replies, client_.RunAll(commands));
+    if (again || std::none_of(replies.begin(), replies.end(), IsMissing)) return replies;
+    TS_RETURN_IF_ERROR(Load());
+  }
+}
+
+absl::StatusOr<RedisReply> FarmFunctions::Run(const FunctionCall& call) {
+  TS_ASSIGN_OR_RETURN(auto replies, RunAll({call}));
+  if (replies[0].kind == RedisReply::Kind::kError)
+    return Annotate(ErrorOf(replies[0]), "Redis at " + client_.address());
+  return std::move(replies[0]);
+}
+
+}  // namespace tiltshift::store
