@@ -95,7 +95,7 @@ TEST_F(CliTest, GetFetchesChecksAndMends) {
   for (std::string line; std::getline(manifest, line); ++index) {
     const auto info = nlohmann::json::parse(line);
     EXPECT_EQ(info["index"], std::to_string(index));
-    EXPECT_EQ(Sha256Hex(*ReadFile(out + "/" + std::string(info["name"]))), info["sha256"]);
+    EXPECT_EQ(info["sha256"], Sha256Hex(*ReadFile(out + "/" + std::string(info["name"]))));
   }
   EXPECT_EQ(index, 50u);
 

@@ -40,7 +40,7 @@ void AddOptions(CLI::App& app, Options& options) {
          "--listen", options.listen,
          "host:port or unix:PATH to serve on; loopback only, there is no authentication yet")
       ->capture_default_str();
-  app.add_option("--redis", options.redis, "host:port or unix:PATH of a Redis 7 or newer")
+  app.add_option("--redis", options.redis, "host:port or unix:PATH of a Redis 6 or newer")
       ->capture_default_str();
   app.add_option("--blobs", options.blobs,
                  "folder of the blob store: submissions, outputs, manifests")
