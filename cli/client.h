@@ -2,6 +2,8 @@
 // as sentences.
 #pragma once
 
+#include <grpcpp/channel.h>
+
 #include <functional>
 #include <memory>
 #include <string>
