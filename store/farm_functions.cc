@@ -1,7 +1,6 @@
 #include "store/farm_functions.h"
 
 #include <algorithm>
-#include <string_view>
 
 #include "absl/strings/match.h"
 
@@ -13,13 +12,13 @@ extern const char kFarmFunctions[];
 namespace {
 
 // Stands in the place of the text's first line, so that the line numbers in Lua's messages hold.
-constexpr std::string_view kScriptHead =
+constexpr char kScriptHead[] =
     "local functions = {}; local redis = setmetatable("
     "{register_function = function(name, f) functions[name] = f end}, {__index = redis})";
-constexpr std::string_view kScriptTail = "return functions[table.remove(ARGV, 1)](KEYS, ARGV)\n";
+constexpr char kScriptTail[] = "return functions[table.remove(ARGV, 1)](KEYS, ARGV)\n";
 
 std::string Script() {
-  const std::string_view text = kFarmFunctions;
+  const std::string text = kFarmFunctions;
   return absl::StrCat(kScriptHead, text.substr(text.find('\n')), kScriptTail);
 }
 
