@@ -137,7 +137,7 @@ TEST_F(RenderE2e, KilledProcessesChangeNothing) {
   EXPECT_EQ(different.size(), 200u);
   std::set<std::string> indices;
   for (const auto& line : Manifest(killed))
-    EXPECT_TRUE(indices.insert(line["index"]).second) << line;
+    EXPECT_TRUE(indices.insert(line["index"].get<std::string>()).second) << line;
   EXPECT_EQ(indices.size(), 200u);
   EXPECT_THAT(render.Output(), HasSubstr("done: 200 of 200 pictures"));
 }
