@@ -68,7 +68,8 @@ class Wheel {
           }
         }
         for (const auto& failure : outcome.failed) {
-          if (failure.is_final) EXPECT_TRUE(failed[job].insert(failure.index).second);
+          if (!failure.is_final) continue;
+          EXPECT_TRUE(failed[job].insert(failure.index).second);
         }
       }
       farm_.ApplyTotals(job, committed[job].size(), failed[job].size(), now_ms);
