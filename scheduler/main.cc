@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "base/hash.h"
@@ -75,6 +76,26 @@ bool IsLoopback(const std::string& address) {
          address.find_first_not_of("0123456789.:") == std::string::npos;
 }
 
+// What health checks ask for by name; the server as a whole is "".
+std::vector<std::string> ServiceNames() {
+  return {"", v1::Farm::service_full_name(), v1::Workers::service_full_name()};
+}
+
+// Returns when the process is to end. Until then health checks hear what a submission would: not
+// serving while Redis is away.
+void WaitForTheEnd(const FarmLoop& loop, grpc::HealthCheckServiceInterface& health) {
+  std::optional<bool> told;
+  while (g_stop == 0 && !loop.lost_lead()) {
+    const bool serving = loop.Health().ok();
+    if (told != serving) {
+      for (const std::string& name : ServiceNames()) health.SetServingStatus(name, serving);
+      told = serving;
+    }
+    usleep(50'000);
+  }
+  health.SetServingStatus(false);
+}
+
 absl::Status Serve(const Options& options) {
   if (!IsLoopback(options.listen) || !(options.metrics.empty() || IsLoopback(options.metrics))) {
     return absl::InvalidArgumentError(
@@ -110,8 +131,7 @@ absl::Status Serve(const Options& options) {
         absl::StrCat("cannot listen on ", options.listen, "; is another scheduler there?"));
   }
   spdlog::info("serving on {}", options.listen);
-  while (g_stop == 0 && !loop.lost_lead()) usleep(50'000);
-  server->GetHealthCheckService()->SetServingStatus(false);
+  WaitForTheEnd(loop, *server->GetHealthCheckService());
   loop.Stop();  // first: it answers whoever still waits, and the server waits for them
   server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   if (loop.lost_lead()) return absl::FailedPreconditionError("lost the lead");

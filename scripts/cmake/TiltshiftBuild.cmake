@@ -1,4 +1,4 @@
-# What every folder shares: packages, warnings, sanitizers, and the four ways to add a target.
+# What every folder shares: packages, warnings, sanitizers, and the ways to add a target.
 
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
@@ -65,6 +65,27 @@ function(tiltshift_test name)
   # Passive: OpenMP's spinning barriers take a hundred times as long when something else runs on the cores.
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
                        ENVIRONMENT OMP_WAIT_POLICY=passive)
+endfunction()
+
+# tiltshift_protos(VARIABLE a.proto ...): generates messages and services of this folder's protos below
+# the build folder, in a folder of the same name; VARIABLE lists what was generated.
+function(tiltshift_protos variable)
+  file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  set(generated)
+  foreach(proto ${ARGN})
+    string(REGEX REPLACE "\\.proto$" "" stem ${proto})
+    set(out ${CMAKE_BINARY_DIR}/${folder}/${stem})
+    add_custom_command(
+      OUTPUT ${out}.pb.cc ${out}.pb.h ${out}.grpc.pb.cc ${out}.grpc.pb.h
+      COMMAND protobuf::protoc -I ${CMAKE_SOURCE_DIR} --cpp_out=${CMAKE_BINARY_DIR}
+              --grpc_out=${CMAKE_BINARY_DIR}
+              --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>
+              ${CMAKE_CURRENT_SOURCE_DIR}/${proto}
+      DEPENDS ${proto}
+      VERBATIM)
+    list(APPEND generated ${out}.pb.cc ${out}.pb.h ${out}.grpc.pb.cc ${out}.grpc.pb.h)
+  endforeach()
+  set(${variable} ${generated} PARENT_SCOPE)
 endfunction()
 
 # tiltshift_program(NAME SOURCES ... LINK ...): an executable, put in build/PRESET/bin.

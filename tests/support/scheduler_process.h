@@ -1,0 +1,28 @@
+// A scheduler of this build on a unix socket of its own, with times short enough for tests.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/support/process.h"
+
+namespace tiltshift::tests {
+
+class SchedulerProcess {
+ public:
+  // Blobs and logs below `folder`. Does not wait until it serves: ask its channel to.
+  SchedulerProcess(const std::string& folder, const std::string& redis,
+                   const std::vector<std::string>& more = {});
+  // Killed if it still runs, and its socket with it.
+  ~SchedulerProcess();
+
+  std::string address() const { return "unix:" + socket_; }
+  Process& process() { return *process_; }
+
+ private:
+  const std::string socket_;
+  std::unique_ptr<Process> process_;
+};
+
+}  // namespace tiltshift::tests
