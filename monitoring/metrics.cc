@@ -1,6 +1,22 @@
 #include "monitoring/metrics.h"
 
 namespace tiltshift::monitoring {
+namespace {
+
+constexpr char kOther[] = "other";
+constexpr const char* kRedisFunctions[] = {"ts_lead",    "ts_resign", "ts_submit", "ts_lease",
+                                           "ts_release", "ts_commit", "ts_cancel", kOther};
+
+Gauge Jobs(Registry& r, const char* state) {
+  return r.AddGauge("tiltshift_jobs", "Jobs by state", "state", state);
+}
+
+Histogram Calls(Registry& r, const char* method) {
+  return r.AddHistogram("tiltshift_grpc_seconds", "Calls by method, streams from start to end",
+                        "method", method);
+}
+
+}  // namespace
 
 SchedulerMetrics::SchedulerMetrics(Registry& r)
     : variants_committed(r.AddCounter("tiltshift_variants_committed_total", "Variants committed")),
@@ -14,14 +30,30 @@ SchedulerMetrics::SchedulerMetrics(Registry& r)
       queue_variants(r.AddGauge("tiltshift_queue_variants", "Variants waiting for a worker")),
       workers_connected(r.AddGauge("tiltshift_workers_connected", "Workers with an open session")),
       leader(r.AddGauge("tiltshift_leader", "1 where this scheduler leads the farm")),
+      jobs_queued(Jobs(r, "queued")),
+      jobs_running(Jobs(r, "running")),
+      jobs_done(Jobs(r, "done")),
+      jobs_failed(Jobs(r, "failed")),
+      jobs_cancelled(Jobs(r, "cancelled")),
       turn_seconds(
           r.AddHistogram("tiltshift_turn_seconds", "From a worker's turn to its acknowledgement")),
-      redis_seconds(
-          r.AddHistogram("tiltshift_redis_seconds", "Round trips of commit groups to Redis")),
-      submit_seconds(
-          r.AddHistogram("tiltshift_grpc_seconds", "Public calls by method", "method", "Submit")),
-      get_seconds(
-          r.AddHistogram("tiltshift_grpc_seconds", "Public calls by method", "method", "GetJob")) {}
+      submit_seconds(Calls(r, "Submit")),
+      get_job_seconds(Calls(r, "GetJob")),
+      list_jobs_seconds(Calls(r, "ListJobs")),
+      watch_job_seconds(Calls(r, "WatchJob")),
+      cancel_job_seconds(Calls(r, "CancelJob")),
+      read_outputs_seconds(Calls(r, "ReadOutputs")),
+      list_workers_seconds(Calls(r, "ListWorkers")),
+      session_seconds(Calls(r, "Session")) {
+  for (const char* function : kRedisFunctions)
+    redis_seconds_[function] = r.AddHistogram(
+        "tiltshift_redis_seconds", "Round trips to Redis by function", "function", function);
+}
+
+Histogram SchedulerMetrics::RedisSeconds(std::string_view function) const {
+  const auto found = redis_seconds_.find(function);
+  return found != redis_seconds_.end() ? found->second : redis_seconds_.find(kOther)->second;
+}
 
 WorkerMetrics::WorkerMetrics(Registry& r)
     : images_rendered(

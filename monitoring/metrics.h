@@ -3,8 +3,11 @@
 // and fixed. docs/metrics.md lists them.
 #pragma once
 
+#include <chrono>
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 
@@ -28,6 +31,20 @@ class Histogram {
   void* impl = nullptr;
 };
 
+// Observes, when it goes, for how long it was there.
+class Timer {
+ public:
+  explicit Timer(Histogram histogram) : histogram_(histogram) {}
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  ~Timer() { histogram_.Observe(std::chrono::duration<double>(Clock::now() - start_).count()); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Histogram histogram_;
+  const Clock::time_point start_ = Clock::now();
+};
+
 class Registry {
  public:
   Registry();
@@ -35,8 +52,9 @@ class Registry {
 
   Counter AddCounter(const std::string& name, const std::string& help,
                      const std::string& label = "", const std::string& value = "");
-  Gauge AddGauge(const std::string& name, const std::string& help);
-  // Buckets from 1 ms to 100 s.
+  Gauge AddGauge(const std::string& name, const std::string& help, const std::string& label = "",
+                 const std::string& value = "");
+  // Buckets from 0.1 ms to 100 s.
   Histogram AddHistogram(const std::string& name, const std::string& help,
                          const std::string& label = "", const std::string& value = "");
 
@@ -53,8 +71,18 @@ struct SchedulerMetrics {
   Counter variants_committed, variants_failed, variants_retried;
   Counter leases_granted, leases_expired;
   Gauge leases_active, queue_variants, workers_connected, leader;
-  Histogram turn_seconds, redis_seconds;
-  Histogram submit_seconds, get_seconds;
+  Gauge jobs_queued, jobs_running, jobs_done, jobs_failed, jobs_cancelled;
+  Histogram turn_seconds;
+  // Calls from their arrival to their end: for a stream, all of its life.
+  Histogram submit_seconds, get_job_seconds, list_jobs_seconds, watch_job_seconds;
+  Histogram cancel_job_seconds, read_outputs_seconds, list_workers_seconds, session_seconds;
+
+  // Of round trips in which Redis ran this function of the farm's library; what is none of them
+  // (plain commands) is one series, "other".
+  Histogram RedisSeconds(std::string_view function) const;
+
+ private:
+  std::map<std::string, Histogram, std::less<>> redis_seconds_;
 };
 
 struct WorkerMetrics {

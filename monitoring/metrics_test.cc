@@ -1,44 +1,16 @@
 #include "monitoring/metrics.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
+
+#include "tests/support/scrape.h"
 
 namespace tiltshift::monitoring {
 namespace {
 
 using ::testing::HasSubstr;
-
-std::string Scrape(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-  EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
-  EXPECT_EQ(write(fd, request.data(), request.size()), static_cast<ssize_t>(request.size()));
-  std::string text;
-  char block[4096];
-  for (ssize_t n; (n = read(fd, block, sizeof(block))) > 0;)
-    text.append(block, static_cast<size_t>(n));
-  close(fd);
-  return text;
-}
-
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-  bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address));
-  socklen_t size = sizeof(address);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  close(fd);
-  return ntohs(address.sin_port);
-}
+using tests::FreePort;
+using tests::Scrape;
 
 TEST(Metrics, AreServedByTheirNames) {
   Registry registry;
@@ -48,10 +20,19 @@ TEST(Metrics, AreServedByTheirNames) {
   ASSERT_TRUE(registry.Serve("127.0.0.1:" + std::to_string(port)).ok());
   scheduler.variants_committed.Add(3);
   scheduler.queue_variants.Set(17);
+  scheduler.jobs_running.Add(2);
+  { const Timer timer(scheduler.list_jobs_seconds); }
+  scheduler.RedisSeconds("ts_commit").Observe(0.00015);
+  scheduler.RedisSeconds("what nobody knows").Observe(0.1);
   worker.decode_seconds.Observe(0.03);
   const std::string text = Scrape(port);
   EXPECT_THAT(text, HasSubstr("tiltshift_variants_committed_total 3"));
   EXPECT_THAT(text, HasSubstr("tiltshift_queue_variants 17"));
+  EXPECT_THAT(text, HasSubstr("tiltshift_jobs{state=\"running\"} 2"));
+  EXPECT_THAT(text, HasSubstr("tiltshift_grpc_seconds_count{method=\"ListJobs\"} 1"));
+  EXPECT_THAT(text,
+              HasSubstr("tiltshift_redis_seconds_bucket{function=\"ts_commit\",le=\"0.0002\"} 1"));
+  EXPECT_THAT(text, HasSubstr("tiltshift_redis_seconds_count{function=\"other\"} 1"));
   EXPECT_THAT(text, HasSubstr("tiltshift_render_seconds_bucket{stage=\"decode\",le=\"0.05\"} 1"));
   EXPECT_THAT(text,
               HasSubstr("# HELP tiltshift_leases_expired_total Leases whose worker fell silent"));

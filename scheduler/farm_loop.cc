@@ -30,6 +30,21 @@ class Answer {
   std::function<void(Result)> done_;
 };
 
+monitoring::Gauge JobsGauge(const monitoring::SchedulerMetrics& metrics, v1::JobState state) {
+  switch (state) {
+    case v1::JOB_STATE_RUNNING:
+      return metrics.jobs_running;
+    case v1::JOB_STATE_DONE:
+      return metrics.jobs_done;
+    case v1::JOB_STATE_FAILED:
+      return metrics.jobs_failed;
+    case v1::JOB_STATE_CANCELLED:
+      return metrics.jobs_cancelled;
+    default:
+      return metrics.jobs_queued;
+  }
+}
+
 }  // namespace
 
 // One round: what the events decided, and what to do when Redis has it.
@@ -45,7 +60,11 @@ struct FarmLoop::Round {
 
 FarmLoop::FarmLoop(LoopOptions options, std::unique_ptr<store::FarmStore> store, const Clock& clock,
                    monitoring::SchedulerMetrics& metrics)
-    : options_(std::move(options)), store_(std::move(store)), clock_(clock), metrics_(metrics) {}
+    : options_(std::move(options)), store_(std::move(store)), clock_(clock), metrics_(metrics) {
+  store_->client().OnRoundTrip([&metrics](const std::string& function, double seconds) {
+    metrics.RedisSeconds(function).Observe(seconds);
+  });
+}
 
 FarmLoop::~FarmLoop() { Stop(); }
 
@@ -217,9 +236,7 @@ bool FarmLoop::WriteRound(Round& round) {
   if (writes.empty()) return true;
 
   for (;;) {
-    const int64_t start_ms = clock_.SteadyMs();
     const auto replies = store_->WriteAll(writes);
-    metrics_.redis_seconds.Observe((clock_.SteadyMs() - start_ms) / 1000.0);
     if (replies.ok()) {
       EndTrouble();
       for (size_t i = 0; i < jobs.size(); ++i) {
@@ -257,7 +274,12 @@ void FarmLoop::Publish(int64_t now_ms) {
   to_watch_.insert(changed.begin(), changed.end());
   {
     std::lock_guard lock(mutex_);
-    for (const std::string& id : changed) views_[id] = farm_->View(id, now_ms, /*with_spec=*/true);
+    for (const std::string& id : changed) {
+      auto& view = views_[id];
+      if (view != nullptr) JobsGauge(metrics_, view->state()).Add(-1);
+      view = farm_->View(id, now_ms, /*with_spec=*/true);
+      JobsGauge(metrics_, view->state()).Add(1);
+    }
     view_order_ = farm_->JobIds();
     workers_ = farm_->Workers(now_ms);
   }

@@ -51,7 +51,7 @@ grpc::Status ToGrpc(const absl::Status& status) {
 grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* context,
                                               const v1::SubmitRequest* request,
                                               v1::SubmitResponse* response) {
-  const auto start = std::chrono::steady_clock::now();
+  auto timer = std::make_shared<monitoring::Timer>(metrics_.submit_seconds);
   if (const absl::Status health = loop_.Health(); !health.ok()) {
     return Answer(context, Annotate(health, "nothing was accepted, try again soon"));
   }
@@ -73,11 +73,8 @@ grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* conte
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   response->set_variants(plan->count());
   loop_.Submit(job_id, plan->spec(), plan->count(), request->request_id(),
-               [this, reactor, response, start](absl::StatusOr<std::string> id) {
+               [reactor, response, timer](absl::StatusOr<std::string> id) {
                  if (id.ok()) response->set_job_id(*id);
-                 const std::chrono::duration<double> taken =
-                     std::chrono::steady_clock::now() - start;
-                 metrics_.submit_seconds.Observe(taken.count());
                  reactor->Finish(ToGrpc(id.status()));
                });
   return reactor;
@@ -85,18 +82,17 @@ grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* conte
 
 grpc::ServerUnaryReactor* FarmService::GetJob(grpc::CallbackServerContext* context,
                                               const v1::GetJobRequest* request, v1::Job* response) {
-  const auto start = std::chrono::steady_clock::now();
+  const monitoring::Timer timer(metrics_.get_job_seconds);
   const auto job = loop_.Job(request->job_id());
   if (job == nullptr) return Answer(context, NoJob(request->job_id()));
   *response = *job;
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-  metrics_.get_seconds.Observe(taken.count());
   return Answer(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* FarmService::ListJobs(grpc::CallbackServerContext* context,
                                                 const v1::ListJobsRequest* request,
                                                 v1::ListJobsResponse* response) {
+  const monitoring::Timer timer(metrics_.list_jobs_seconds);
   const uint32_t limit = request->limit() == 0 ? 100 : request->limit();
   if (limit > kMostListed)
     return Answer(context,
@@ -112,15 +108,16 @@ grpc::ServerUnaryReactor* FarmService::ListJobs(grpc::CallbackServerContext* con
 
 grpc::ServerWriteReactor<v1::Job>* FarmService::WatchJob(grpc::CallbackServerContext*,
                                                          const v1::GetJobRequest* request) {
-  return WatchReactor::Start(loop_, request->job_id());
+  return WatchReactor::Start(loop_, request->job_id(), metrics_.watch_job_seconds);
 }
 
 grpc::ServerUnaryReactor* FarmService::CancelJob(grpc::CallbackServerContext* context,
                                                  const v1::CancelJobRequest* request,
                                                  v1::Job* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  auto timer = std::make_shared<monitoring::Timer>(metrics_.cancel_job_seconds);
   loop_.Cancel(request->job_id(),
-               [this, reactor, response, id = request->job_id()](absl::Status status) {
+               [this, reactor, response, timer, id = request->job_id()](absl::Status status) {
                  const auto job = loop_.Job(id);
                  if (status.ok() && job != nullptr) *response = *job;
                  reactor->Finish(ToGrpc(status));
@@ -132,12 +129,14 @@ grpc::ServerWriteReactor<v1::OutputPiece>* FarmService::ReadOutputs(
     grpc::CallbackServerContext*, const v1::ReadOutputsRequest* request) {
   const auto job = loop_.Job(request->job_id());
   return new OutputReader(blobs_, *request,
-                          job == nullptr ? NoJob(request->job_id()) : absl::OkStatus());
+                          job == nullptr ? NoJob(request->job_id()) : absl::OkStatus(),
+                          metrics_.read_outputs_seconds);
 }
 
 grpc::ServerUnaryReactor* FarmService::ListWorkers(grpc::CallbackServerContext* context,
                                                    const v1::ListWorkersRequest*,
                                                    v1::ListWorkersResponse* response) {
+  const monitoring::Timer timer(metrics_.list_workers_seconds);
   for (auto& worker : loop_.Workers()) *response->add_workers() = std::move(worker);
   return Answer(context, absl::OkStatus());
 }

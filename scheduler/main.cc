@@ -120,7 +120,7 @@ absl::Status Serve(const Options& options) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   FarmService farm_service(loop, *blobs, metrics);
-  WorkerService worker_service(loop);
+  WorkerService worker_service(loop, metrics);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials());
   builder.RegisterService(&farm_service);

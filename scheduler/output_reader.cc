@@ -16,8 +16,8 @@ constexpr size_t kPieceBytes = 1 << 20;  // below gRPC's limit of 4 MB a message
 }  // namespace
 
 OutputReader::OutputReader(store::BlobStore& blobs, v1::ReadOutputsRequest request,
-                           const absl::Status& job)
-    : blobs_(blobs), request_(std::move(request)) {
+                           const absl::Status& job, monitoring::Histogram seconds)
+    : timer_(seconds), blobs_(blobs), request_(std::move(request)) {
   absl::Status status = job;
   if (status.ok()) status = ReadManifest();
   if (!status.ok()) {

@@ -5,6 +5,7 @@
 #include <deque>
 #include <string>
 
+#include "monitoring/metrics.h"
 #include "proto/farm.grpc.pb.h"
 #include "store/blob_store.h"
 
@@ -13,7 +14,8 @@ namespace tiltshift::scheduler {
 class OutputReader : public grpc::ServerWriteReactor<v1::OutputPiece> {
  public:
   // Ends at once where `job` is not OK.
-  OutputReader(store::BlobStore& blobs, v1::ReadOutputsRequest request, const absl::Status& job);
+  OutputReader(store::BlobStore& blobs, v1::ReadOutputsRequest request, const absl::Status& job,
+               monitoring::Histogram seconds);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override {}
@@ -23,6 +25,7 @@ class OutputReader : public grpc::ServerWriteReactor<v1::OutputPiece> {
   absl::Status ReadManifest();
   absl::Status Next();  // fills piece_, or leaves it empty at the end
 
+  const monitoring::Timer timer_;
   store::BlobStore& blobs_;
   const v1::ReadOutputsRequest request_;
   std::deque<v1::OutputInfo> infos_;

@@ -4,8 +4,9 @@
 
 namespace tiltshift::scheduler {
 
-WatchReactor* WatchReactor::Start(FarmLoop& loop, const std::string& job_id) {
-  auto* reactor = new WatchReactor;
+WatchReactor* WatchReactor::Start(FarmLoop& loop, const std::string& job_id,
+                                  monitoring::Histogram seconds) {
+  auto* reactor = new WatchReactor(seconds);
   reactor->self_ = std::make_shared<WatchReactor*>(reactor);
   auto self = reactor->self_;
   auto self_mutex = reactor->self_mutex_;

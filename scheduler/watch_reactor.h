@@ -14,16 +14,19 @@ namespace tiltshift::scheduler {
 
 class WatchReactor : public grpc::ServerWriteReactor<v1::Job> {
  public:
-  static WatchReactor* Start(FarmLoop& loop, const std::string& job_id);
+  static WatchReactor* Start(FarmLoop& loop, const std::string& job_id,
+                             monitoring::Histogram seconds);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
 
  private:
+  explicit WatchReactor(monitoring::Histogram seconds) : timer_(seconds) {}
   bool Offer(const v1::Job& job);
   void End(const grpc::Status& status);
 
+  const monitoring::Timer timer_;
   std::mutex mutex_;
   v1::Job sending_;
   std::optional<v1::Job> next_;

@@ -30,8 +30,8 @@ class SessionStream : public WorkerStream {
 
 class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::SchedulerMessage> {
  public:
-  explicit SessionReactor(FarmLoop& loop)
-      : loop_(loop), stream_(std::make_shared<SessionStream>(this)) {
+  SessionReactor(FarmLoop& loop, monitoring::Histogram seconds)
+      : timer_(seconds), loop_(loop), stream_(std::make_shared<SessionStream>(this)) {
     StartRead(&incoming_);
   }
 
@@ -107,6 +107,7 @@ class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Sch
     Finish(status);
   }
 
+  const monitoring::Timer timer_;
   FarmLoop& loop_;
   std::shared_ptr<SessionStream> stream_;
   std::string worker_id_;
@@ -125,7 +126,7 @@ void SessionStream::Send(const v1::SchedulerMessage& message) {
 
 grpc::ServerBidiReactor<v1::WorkerMessage, v1::SchedulerMessage>* WorkerService::Session(
     grpc::CallbackServerContext*) {
-  return new SessionReactor(loop_);
+  return new SessionReactor(loop_, metrics_.session_seconds);
 }
 
 }  // namespace tiltshift::scheduler

@@ -2,7 +2,9 @@
 
 #include <hiredis/hiredis.h>
 
+#include <chrono>
 #include <csignal>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -87,6 +89,7 @@ absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(
     const std::vector<RedisCommand>& commands) {
   TS_RETURN_IF_ERROR(EnsureConnected());
   redisContext* context = connection_->context;
+  const auto start = std::chrono::steady_clock::now();
   for (const RedisCommand& command : commands) {
     std::vector<const char*> words;
     std::vector<size_t> lengths;
@@ -108,7 +111,17 @@ absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(
     replies.push_back(Convert(*static_cast<redisReply*>(reply)));
     freeReplyObject(reply);
   }
+  TellRoundTrip(commands,
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return replies;
+}
+
+void RedisClient::TellRoundTrip(const std::vector<RedisCommand>& commands, double seconds) const {
+  if (round_trip_ == nullptr) return;
+  std::set<std::string> functions;
+  for (const RedisCommand& command : commands)
+    functions.insert(command[0] == "FCALL" ? command[1] : "");
+  for (const std::string& function : functions) round_trip_(function, seconds);
 }
 
 absl::StatusOr<RedisReply> RedisClient::Run(const RedisCommand& command) {

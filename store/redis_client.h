@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,12 +41,18 @@ class RedisClient {
   // Unavailable where the connection broke: some, all or none of the commands were executed.
   absl::StatusOr<std::vector<RedisReply>> RunAll(const std::vector<RedisCommand>& commands);
 
+  // Called after each round trip that was answered, once for every function of the farm's library
+  // that was in it, with how long it took; plain commands have the name "".
+  using RoundTrip = std::function<void(const std::string& function, double seconds)>;
+  void OnRoundTrip(RoundTrip round_trip) { round_trip_ = std::move(round_trip); }
+
   const std::string& address() const { return address_; }
   // Connections made so far: after a change, the server may be another one.
   uint64_t connections() const { return connections_; }
 
  private:
   absl::Status EnsureConnected();
+  void TellRoundTrip(const std::vector<RedisCommand>& commands, double seconds) const;
   absl::Status Broken(const std::string& what);
 
   struct Connection;
@@ -53,6 +60,7 @@ class RedisClient {
   const int timeout_ms_;
   std::unique_ptr<Connection> connection_;
   uint64_t connections_ = 0;
+  RoundTrip round_trip_;
 };
 
 // The status an error reply stands for.
