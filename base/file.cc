@@ -101,6 +101,22 @@ absl::StatusOr<Written> WriteFileAtomic(const std::string& path, std::string_vie
   return placed;
 }
 
+absl::Status LinkOrCopy(const std::string& from, const std::string& to) {
+  if (link(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
+  if (errno == EEXIST) {
+    const std::string temporary = TemporaryName(to);
+    if (link(from.c_str(), temporary.c_str()) == 0) {
+      const int renamed = rename(temporary.c_str(), to.c_str()) == 0 ? 0 : errno;
+      unlink(temporary.c_str());  // still there where both names were one file already
+      return renamed == 0 ? absl::OkStatus() : ErrnoStatus(renamed, "cannot replace", to);
+    }
+  }
+  if (errno != EXDEV && errno != EPERM && errno != EMLINK && errno != EOPNOTSUPP)
+    return ErrnoStatus(errno, "cannot link", to);
+  TS_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(from));
+  return WriteFileAtomic(to, bytes, IfPresent::kReplace).status();
+}
+
 absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) return ErrnoStatus(errno, "cannot open", path);

@@ -27,6 +27,10 @@ enum class Written { kCreated, kReplaced, kKept };
 absl::StatusOr<Written> WriteFileAtomic(const std::string& path, std::string_view bytes,
                                         IfPresent if_present);
 
+// Gives the file `from` the name `to` as well, in place of what has it: a hard link, or a copy
+// where the file system has none. `to` is the old file or the new one, whole, at any moment.
+absl::Status LinkOrCopy(const std::string& from, const std::string& to);
+
 // A read-only mapping of a whole file; the bytes live as long as the object.
 class MappedFile {
  public:

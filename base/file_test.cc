@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -55,6 +56,33 @@ TEST_F(FileTest, MappingHoldsTheBytes) {
   ASSERT_TRUE(file.ok()) << file.status();
   MappedFile moved = std::move(*file);
   EXPECT_EQ(moved.bytes(), "mapped");
+}
+
+TEST(LinkOrCopy, TheNameIsTheOldFileOrTheNewOne) {
+  const std::string folder = ::testing::TempDir() + "/link_or_copy";
+  std::filesystem::remove_all(folder);
+  ASSERT_TRUE(WriteFileAtomic(folder + "/from", "new", IfPresent::kReplace).ok());
+  ASSERT_TRUE(LinkOrCopy(folder + "/from", folder + "/fresh").ok());
+  EXPECT_EQ(*ReadFile(folder + "/fresh"), "new");
+  EXPECT_TRUE(std::filesystem::equivalent(folder + "/from", folder + "/fresh"));
+  ASSERT_TRUE(WriteFileAtomic(folder + "/old", "old", IfPresent::kReplace).ok());
+  ASSERT_TRUE(LinkOrCopy(folder + "/from", folder + "/old").ok());
+  ASSERT_TRUE(LinkOrCopy(folder + "/from", folder + "/old").ok());  // one file already
+  EXPECT_EQ(*ReadFile(folder + "/old"), "new");
+  const auto files = std::distance(std::filesystem::directory_iterator(folder), {});
+  EXPECT_EQ(files, 3);  // nothing temporary
+  EXPECT_EQ(LinkOrCopy(folder + "/none", folder + "/x").code(), absl::StatusCode::kNotFound);
+}
+
+TEST(LinkOrCopy, CopiesWhereNoLinkCanBe) {
+  const std::string from = "/dev/shm/tiltshift-link-" + std::to_string(getpid()),
+                    to = ::testing::TempDir() + "/copied";
+  if (!WriteFileAtomic(from, "bytes", IfPresent::kReplace).ok())
+    GTEST_SKIP() << "needs /dev/shm, another file system";
+  EXPECT_TRUE(LinkOrCopy(from, to).ok());
+  EXPECT_TRUE(LinkOrCopy(from, to).ok());
+  std::filesystem::remove(from);
+  EXPECT_EQ(*ReadFile(to), "bytes");
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -22,6 +21,7 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr int kMostDeathsInARow = 5;  // without having lived kLivedWell
 constexpr auto kLivedWell = std::chrono::seconds(20);
 constexpr auto kLook = std::chrono::milliseconds(50);
+constexpr auto kLockPatience = std::chrono::seconds(3);
 constexpr int kWorkerPatienceMs = 60'000;  // it finishes the variants it renders
 constexpr int kPatienceMs = 5'000;
 constexpr int kHopelessPatienceMs = 1'000;
@@ -50,9 +50,7 @@ struct LocalFarm::Child {
 
 LocalFarm::LocalFarm(LocalFarmOptions options) : options_(std::move(options)) {}
 
-std::string LocalFarm::scheduler_address() const {
-  return absl::StrCat("unix:", sockets_, "/scheduler");
-}
+std::string LocalFarm::scheduler_address() const { return "unix:" + sockets_.scheduler(); }
 std::string LocalFarm::blobs() const { return options_.folder + "/blobs"; }
 
 absl::StatusOr<std::unique_ptr<LocalFarm>> LocalFarm::Start(const LocalFarmOptions& options) {
@@ -63,23 +61,30 @@ absl::StatusOr<std::unique_ptr<LocalFarm>> LocalFarm::Start(const LocalFarmOptio
   return farm;
 }
 
+// The children inherit the lock: those of a farm that was killed may live for a moment longer, and
+// must not write to the files of the next one.
+absl::Status LocalFarm::Lock() {
+  const std::string lock = options_.folder + "/lock";
+  lock_fd_ = open(lock.c_str(), O_RDWR | O_CREAT, 0644);
+  if (lock_fd_ < 0) return ErrnoStatus(errno, "cannot open", lock);
+  const auto deadline = SteadyClock::now() + kLockPatience;
+  while (flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
+    if (SteadyClock::now() > deadline) {
+      return absl::AlreadyExistsError(absl::StrCat("another `tiltshift render` works in ",
+                                                   options_.folder,
+                                                   "; wait for it, or choose another --out"));
+    }
+    std::this_thread::sleep_for(kLook);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status LocalFarm::Prepare() {
   for (const char* part : {"/redis", "/blobs", "/logs"})
     TS_RETURN_IF_ERROR(MakeFolders(options_.folder + part));
-  const std::string lock = options_.folder + "/lock";
-  lock_fd_ = open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_fd_ < 0) return ErrnoStatus(errno, "cannot open", lock);
-  if (flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
-    return absl::AlreadyExistsError(absl::StrCat("another `tiltshift render` works in ",
-                                                 options_.folder,
-                                                 "; wait for it, or choose another --out"));
-  }
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  std::string pattern = absl::StrCat(
-      runtime != nullptr && access(runtime, W_OK) == 0 ? runtime : "/tmp", "/tiltshift-XXXXXX");
-  if (mkdtemp(pattern.data()) == nullptr) return ErrnoStatus(errno, "cannot make folder", pattern);
-  sockets_ = pattern;
-  const std::string redis = sockets_ + "/redis";
+  TS_RETURN_IF_ERROR(Lock());
+  TS_ASSIGN_OR_RETURN(sockets_, SocketFolder::Make());
+  const std::string redis = sockets_.redis();
   auto add = [&](const std::string& name, std::vector<std::string> arguments, int patience_ms) {
     auto child = std::make_unique<Child>();
     child->name = name;
@@ -160,8 +165,6 @@ std::vector<std::string> LocalFarm::TakeNews() {
 LocalFarm::~LocalFarm() {
   stopping_ = true;
   if (supervisor_.joinable()) supervisor_.join();
-  std::error_code ignored;
-  if (!sockets_.empty()) fs::remove_all(sockets_, ignored);
   if (lock_fd_ >= 0) close(lock_fd_);
 }
 

@@ -3,8 +3,8 @@
 // child that dies is started again; all are gone when the farm goes, or when this process does,
 // however it ends.
 //
-// Files below `folder`: redis/ (its append-only file), blobs/, logs/, lock. Sockets are in a short
-// folder of their own, because a unix socket's path has at most 107 characters.
+// Files below `folder`: redis/ (its append-only file), blobs/, logs/, lock. Sockets are in a folder
+// of their own (cli/socket_folder.h).
 #pragma once
 
 #include <atomic>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "cli/socket_folder.h"
 
 namespace tiltshift::cli {
 
@@ -44,12 +45,13 @@ class LocalFarm {
  private:
   struct Child;
   explicit LocalFarm(LocalFarmOptions options);
+  absl::Status Lock();
   absl::Status Prepare();
   void Supervise();
   void Look(Child& child);
 
   const LocalFarmOptions options_;
-  std::string sockets_;
+  SocketFolder sockets_;
   int lock_fd_ = -1;
   std::vector<std::unique_ptr<Child>> children_;  // of the supervisor's thread
   std::atomic<bool> stopping_{false}, hopeless_{false};

@@ -1,7 +1,6 @@
 #include "cli/outputs.h"
 
 #include <google/protobuf/util/json_util.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "cli/format.h"
+#include "cli/stored_outputs.h"
 #include "picture/png.h"
 #include "picture/sheet.h"
 
@@ -25,29 +25,6 @@ std::string PathIn(const std::string& folder, const std::string& name) {
   return absl::StrCat(folder, "/", name);
 }
 
-// A scheduler is trusted with pictures, not with this machine's paths.
-absl::Status CheckName(const std::string& name) {
-  if (name.empty() || name[0] == '.' || name.find('/') != std::string::npos) {
-    return absl::DataLossError(
-        absl::StrCat("the farm named a picture \"", name, "\", which is no file name"));
-  }
-  return absl::OkStatus();
-}
-
-bool IsThere(const std::string& folder, const v1::OutputInfo& info) {
-  const auto bytes = ReadFile(PathIn(folder, info.name()));
-  return bytes.ok() && bytes->size() == info.bytes() && Sha256Hex(*bytes) == info.sha256();
-}
-
-bool LinkLocally(const std::string& blobs, const std::string& job_id, const std::string& folder,
-                 const v1::OutputInfo& info) {
-  if (blobs.empty()) return false;
-  const std::string from = absl::StrCat(blobs, "/jobs/", job_id, "/outputs/", info.name());
-  const std::string to = PathIn(folder, info.name());
-  unlink(to.c_str());
-  return link(from.c_str(), to.c_str()) == 0;
-}
-
 // Collects one picture's bytes and puts it in place when it is whole and right.
 class Receiver {
  public:
@@ -57,7 +34,7 @@ class Receiver {
     TS_RETURN_IF_ERROR(Finish());
     info_ = info;
     bytes_.clear();
-    return CheckName(info.name());
+    return CheckOutputName(info.name());
   }
   absl::Status Data(const std::string& piece) {
     bytes_ += piece;
@@ -140,11 +117,12 @@ absl::StatusOr<Fetched> FetchOutputs(FarmClient& client, const std::string& job_
       request,
       [&](const v1::OutputInfo& info) -> absl::Status {
         TS_RETURN_IF_ERROR(go_on());
-        TS_RETURN_IF_ERROR(CheckName(info.name()));
+        TS_RETURN_IF_ERROR(CheckOutputName(info.name()));
         ++fetched.pictures;
         absl::StrAppend(&manifest, ToJson(info), "\n");
         if (IsThere(folder, info)) return absl::OkStatus();
-        if (LinkLocally(options.local_blobs, job_id, folder, info)) {
+        if (!options.local_blobs.empty() &&
+            TakeBlob(options.local_blobs, job_id, info, folder).ok() && IsThere(folder, info)) {
           ++fetched.fetched;
         } else {
           missing.push_back(info.index());
@@ -184,7 +162,7 @@ absl::StatusOr<std::vector<v1::OutputInfo>> ReadManifest(const std::string& fold
       return absl::DataLossError(absl::StrCat(folder, "/manifest.jsonl:", line_number,
                                               ": damaged line; `tiltshift get` writes it anew"));
     }
-    TS_RETURN_IF_ERROR(CheckName(infos.back().name()));
+    TS_RETURN_IF_ERROR(CheckOutputName(infos.back().name()));
   }
   return infos;
 }

@@ -14,6 +14,7 @@
 #include "cli/format.h"
 #include "cli/local_farm.h"
 #include "cli/outputs.h"
+#include "cli/stored_outputs.h"
 #include "cli/watch.h"
 #include "plan/plan.h"
 #include "plan/spec.h"
@@ -93,10 +94,10 @@ absl::StatusOr<v1::SubmitResponse> SubmitWhenReady(LocalFarm& farm, FarmClient& 
   }
 }
 
-// Shows the job until it has ended; stops early, with the farm's trouble, where a child can't be
-// kept alive.
+// Shows the job and brings its pictures until it has ended; stops early, with the farm's trouble,
+// where a child can't be kept alive.
 absl::StatusOr<v1::Job> Follow(LocalFarm& farm, FarmClient& client, const std::string& job_id,
-                               bool json) {
+                               StoredOutputs& outputs, bool json) {
   v1::Job last;
   Progress progress(json);
   auto well = std::chrono::steady_clock::now();
@@ -105,6 +106,7 @@ absl::StatusOr<v1::Job> Follow(LocalFarm& farm, FarmClient& client, const std::s
   };
   const absl::Status watched = client.Watch(job_id, kWatchPatienceMs, [&](const v1::Job& job) {
     if (!job.id().empty()) progress.Show(last = job);
+    outputs.Bring();
     if (last.trouble().empty()) well = std::chrono::steady_clock::now();
     for (const std::string& news : farm.TakeNews()) {
       progress.End();
@@ -158,7 +160,8 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
                  WithCommas(plan.count()).c_str(), options.out.c_str());
   TS_ASSIGN_OR_RETURN(const auto submitted,
                       SubmitWhenReady(*farm, client, spec, "render-" + spec_hash.substr(0, 40)));
-  const auto followed = Follow(*farm, client, submitted.job_id(), options.common.json);
+  StoredOutputs outputs(farm->blobs(), submitted.job_id(), options.out);
+  const auto followed = Follow(*farm, client, submitted.job_id(), outputs, options.common.json);
   // Whatever is rendered belongs to the user, also after Ctrl-C.
   const auto fetched =
       FetchOutputs(client, submitted.job_id(), options.out, {.local_blobs = farm->blobs()});

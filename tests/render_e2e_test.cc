@@ -182,6 +182,51 @@ TEST_F(RenderE2e, KilledParentTakesItsChildrenAlong) {
   EXPECT_EQ(Hashes(out).size(), 200u);
 }
 
+// A picture under its name is whole, at any moment; a kill that leaves no time loses none of them.
+TEST_F(RenderE2e, PicturesAppearWhileItRenders) {
+  const std::string spec = WriteSpec(SmallCampaign(50)), out = folder_ + "/out";
+  std::map<std::string, std::string> seen;
+  {
+    Process render(Render(spec, out), folder_);
+    const auto look = [&] {
+      if (!fs::exists(out)) return false;
+      for (const auto& [name, hash] : Hashes(out)) {
+        const auto [at, fresh] = seen.emplace(name, hash);
+        EXPECT_EQ(at->second, hash) << name << " has changed";
+      }
+      return seen.size() >= 20;
+    };
+    ASSERT_TRUE(WaitFor(look, kLongMs)) << render.Errors();
+    EXPECT_TRUE(render.Running());
+    EXPECT_LT(seen.size(), 200u);
+    EXPECT_FALSE(fs::exists(out + "/manifest.jsonl"));
+    render.Signal(SIGKILL);
+    render.Wait(kLongMs);
+  }
+  ASSERT_EQ(Run(Render(spec, out)), 0);
+  const auto hashes = Hashes(out);
+  EXPECT_EQ(hashes.size(), 200u);
+  for (const auto& [name, hash] : seen) EXPECT_EQ(hashes.at(name), hash);
+  for (const auto& line : Manifest(out)) EXPECT_EQ(hashes.at(line["name"]), line["sha256"]);
+}
+
+TEST_F(RenderE2e, TheNextRenderRemovesTheSocketsOfAKilledOne) {
+  const std::string spec = WriteSpec(SmallCampaign(50)), out = folder_ + "/out",
+                    runtime = "/tmp/ts-runtime-" + std::to_string(getpid());
+  fs::create_directories(runtime);
+  setenv("XDG_RUNTIME_DIR", runtime.c_str(), 1);
+  const auto folders = [&] { return std::distance(fs::directory_iterator(runtime), {}); };
+  Process killed(Render(spec, out, {"--render", "noop"}), folder_);
+  ASSERT_TRUE(WaitFor([&] { return Stored(out) >= 1; }, kLongMs)) << killed.Errors();
+  killed.Signal(SIGKILL);
+  killed.Wait(kLongMs);
+  EXPECT_EQ(folders(), 1);
+  EXPECT_EQ(Run(Render(spec, out, {"--render", "noop"})), 0);
+  EXPECT_EQ(folders(), 0);
+  unsetenv("XDG_RUNTIME_DIR");
+  fs::remove_all(runtime);
+}
+
 // ---- bad input: one clear error each, nothing started
 
 TEST_F(RenderE2e, BadSpecs) {
