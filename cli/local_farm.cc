@@ -105,8 +105,9 @@ absl::Status LocalFarm::Prepare() {
       kPatienceMs);
   add("tiltshift-worker",
       {ProgramBeside("tiltshift-worker"), "--scheduler", scheduler_address(), "--blobs", blobs(),
-       "--models", options_.models, "--slots", std::to_string(options_.slots), "--render",
-       options_.render, "--metrics", options_.metrics},
+       "--models", options_.models, "--slots", std::to_string(options_.slots), "--keep-free",
+       std::to_string(options_.keep_free_mb), "--render", options_.render, "--metrics",
+       options_.metrics},
       kWorkerPatienceMs);
   return absl::OkStatus();
 }

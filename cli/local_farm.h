@@ -23,6 +23,7 @@ struct LocalFarmOptions {
   std::string folder;
   std::string models;
   int slots = 2;
+  uint64_t keep_free_mb = 64;     // of the disk, by the worker
   std::string render = "engine";  // or noop
   std::string metrics;            // the worker's /metrics address; empty: none
 };

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "absl/strings/str_join.h"
+#include "base/disk.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "cli/commands.h"
@@ -35,6 +36,7 @@ struct RenderOptions {
   int slots = 2;
   std::string render = "engine";
   std::string metrics;
+  uint64_t keep_free_mb = 64;
   bool no_sheet = false;
 };
 
@@ -151,8 +153,13 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   const std::string spec_hash = Sha256Hex(plan.spec().SerializeAsString());
   TS_RETURN_IF_ERROR(ClaimFolder(farm_folder, options.out, spec, spec_hash));
 
-  LocalFarmOptions farm_options{farm_folder, options.models, options.slots, options.render,
-                                options.metrics};
+  TS_RETURN_IF_ERROR(CheckRoom(options.out, 0, options.keep_free_mb * 1'000'000));
+  const LocalFarmOptions farm_options{.folder = farm_folder,
+                                      .models = options.models,
+                                      .slots = options.slots,
+                                      .keep_free_mb = options.keep_free_mb,
+                                      .render = options.render,
+                                      .metrics = options.metrics};
   TS_ASSIGN_OR_RETURN(auto farm, LocalFarm::Start(farm_options));
   FarmClient client(farm->scheduler_address());
   if (!options.common.json)
@@ -214,6 +221,10 @@ void AddRenderCommand(CLI::App& app, Chosen& chosen) {
       ->check(CLI::IsMember({"engine", "noop"}));
   command->add_option("--metrics", options->metrics,
                       "host:port for the worker's /metrics while it renders");
+  command
+      ->add_option("--keep-free", options->keep_free_mb,
+                   "megabytes of the folder's disk that are left free: rendering ends before")
+      ->capture_default_str();
   command->add_flag("--no-sheet", options->no_sheet, "draw no contact sheet");
   AddJsonOption(*command, options->common);
   command->callback([options, &chosen] { chosen.run = [options] { return RunRender(*options); }; });

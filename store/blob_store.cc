@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "base/disk.h"
 #include "base/file.h"
 
 namespace tiltshift::store {
@@ -30,10 +31,12 @@ absl::Status CheckKey(const std::string& key) {
 
 class FileBlobStore : public BlobStore {
  public:
-  explicit FileBlobStore(std::string root) : root_(std::move(root)) {}
+  FileBlobStore(std::string root, uint64_t keep_free)
+      : root_(std::move(root)), keep_free_(keep_free) {}
 
   absl::StatusOr<bool> PutIfAbsent(const std::string& key, std::string_view bytes) override {
     TS_RETURN_IF_ERROR(CheckKey(key));
+    if (keep_free_ > 0) TS_RETURN_IF_ERROR(CheckRoom(root_, bytes.size(), keep_free_));
     TS_ASSIGN_OR_RETURN(const Written written, WriteFileAtomic(Path(key), bytes, IfPresent::kKeep));
     return written == Written::kCreated;
   }
@@ -72,17 +75,19 @@ class FileBlobStore : public BlobStore {
  private:
   std::string Path(const std::string& key) const { return absl::StrCat(root_, "/", key); }
   const std::string root_;
+  const uint64_t keep_free_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<BlobStore>> OpenFileBlobStore(const std::string& root) {
+absl::StatusOr<std::unique_ptr<BlobStore>> OpenFileBlobStore(const std::string& root,
+                                                             uint64_t keep_free) {
   TS_RETURN_IF_ERROR(MakeFolders(root));
   const std::string probe = absl::StrCat(root, "/.writable-", getpid());
   const auto written = WriteFileAtomic(probe, "", IfPresent::kReplace);
   unlink(probe.c_str());
   if (!written.ok()) return Annotate(written.status(), "the blob store can't be written");
-  return std::make_unique<FileBlobStore>(fs::path(root).lexically_normal().string());
+  return std::make_unique<FileBlobStore>(fs::path(root).lexically_normal().string(), keep_free);
 }
 
 }  // namespace tiltshift::store

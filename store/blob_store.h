@@ -31,7 +31,10 @@ class BlobStore {
   virtual absl::Status Delete(const std::string& key) = 0;
 };
 
-// Files below `root`. Unwritable or missing root: an error now, not at the first picture.
-absl::StatusOr<std::unique_ptr<BlobStore>> OpenFileBlobStore(const std::string& root);
+// Files below `root`. Unwritable or missing root: an error now, not at the first picture. Where a
+// write would leave less than `keep_free` bytes on the disk it is refused, ResourceExhausted, with
+// nothing written: others on this disk (Redis' file, logs) need some to end in order.
+absl::StatusOr<std::unique_ptr<BlobStore>> OpenFileBlobStore(const std::string& root,
+                                                             uint64_t keep_free = 0);
 
 }  // namespace tiltshift::store

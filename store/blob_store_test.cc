@@ -41,5 +41,16 @@ TEST(FileBlobStore, ARootThatCannotBeMadeIsAnErrorNow) {
   EXPECT_THAT(std::string(store.status().message()), ::testing::HasSubstr("/proc/nowhere"));
 }
 
+TEST(FileBlobStore, KeepsRoomOnTheDisk) {
+  const std::string root = tests::FreshFolder();
+  auto store = OpenFileBlobStore(root, uint64_t{1} << 62);
+  ASSERT_TRUE(store.ok()) << store.status();
+  const auto put = (*store)->PutIfAbsent("a", "x");
+  EXPECT_EQ(put.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(put.status().message()),
+              ::testing::HasSubstr("the disk of " + root + " is nearly full: "));
+  EXPECT_EQ((*store)->Get("a").status().code(), absl::StatusCode::kNotFound);
+}
+
 }  // namespace
 }  // namespace tiltshift::store

@@ -132,6 +132,10 @@ absl::StatusOr<RedisReply> RedisClient::Run(const RedisCommand& command) {
 }
 
 absl::Status ErrorOf(const RedisReply& reply) {
+  if (absl::StrContains(reply.text, "No space left on device")) {
+    return absl::UnavailableError(
+        absl::StrCat(reply.text, "; free some space on the disk that holds Redis' file"));
+  }
   for (const char* passing :
        {"LOADING", "BUSY", "MISCONF", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN"}) {
     if (absl::StartsWith(reply.text, passing)) return absl::UnavailableError(reply.text);

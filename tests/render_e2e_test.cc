@@ -265,16 +265,66 @@ TEST_F(RenderE2e, AnotherCampaignInTheFolderIsRefused) {
   EXPECT_THAT(errors, HasSubstr("holds the pictures of another campaign"));
 }
 
-TEST_F(RenderE2e, FullDiskFailsWithAReason) {
-  const std::string out = folder_ + "/tiny";
-  fs::create_directories(out);
-  if (mount("tmpfs", out.c_str(), "tmpfs", 0, "size=2m") != 0)
-    GTEST_SKIP() << "needs the right to mount a tmpfs";
+// A small disk of its own; skipped where this user may not mount one.
+class SmallDisk : public RenderE2e {
+ protected:
+  void SetUp() override {
+    RenderE2e::SetUp();
+    out_ = folder_ + "/small";
+    fs::create_directories(out_);
+    mounted_ = mount("tmpfs", out_.c_str(), "tmpfs", 0, "size=4m") == 0;
+    if (!mounted_) GTEST_SKIP() << "needs the right to mount a tmpfs";
+  }
+  void TearDown() override {
+    if (mounted_) umount2(out_.c_str(), MNT_DETACH);
+    RenderE2e::TearDown();
+  }
+  // More room, and the same command again: every picture is there, whole, and nothing else is.
+  void ExpectNothingIsLost(const std::string& spec, size_t pictures) {
+    ASSERT_EQ(mount("tmpfs", out_.c_str(), "tmpfs", MS_REMOUNT, "size=200m"), 0);
+    std::string errors;
+    ASSERT_EQ(Run(Render(spec, out_, {"--render", "noop"}), &errors), 0) << errors;
+    const auto hashes = Hashes(out_);
+    EXPECT_EQ(hashes.size(), pictures);
+    EXPECT_EQ(Stored(out_), pictures);
+    const auto manifest = Manifest(out_);
+    EXPECT_EQ(manifest.size(), pictures);
+    for (const auto& line : manifest) EXPECT_EQ(hashes.at(line["name"]), line["sha256"]);
+    for (const auto& entry : fs::recursive_directory_iterator(out_))
+      EXPECT_EQ(entry.path().string().find(".tmp-"), std::string::npos) << entry.path();
+  }
+
+  std::string out_;
+  bool mounted_ = false;
+};
+
+TEST_F(SmallDisk, NothingStartsOnANearlyFullOne) {
   std::string errors;
-  const int code = Run(Render(WriteSpec(SmallCampaign(5000)), out, {"--render", "noop"}), &errors);
-  umount2(out.c_str(), MNT_DETACH);
-  EXPECT_NE(code, 0);
+  EXPECT_EQ(Run(Render(WriteSpec(SmallCampaign(1)), out_, {"--render", "noop"}), &errors), 5);
+  EXPECT_THAT(errors, HasSubstr("the disk of " + out_ + " is nearly full: 4."));
+  EXPECT_THAT(errors, HasSubstr("64.0 MB are kept free"));
+  EXPECT_THAT(errors, HasSubstr("free some space, then run the same command again"));
+  EXPECT_FALSE(fs::exists(out_ + "/.tiltshift/redis"));
+}
+
+TEST_F(SmallDisk, RenderingEndsBeforeItIsFull) {
+  const std::string spec = WriteSpec(SmallCampaign(500));
+  std::string errors;
+  EXPECT_EQ(Run(Render(spec, out_, {"--render", "noop", "--keep-free", "2"}), &errors), 5);
+  EXPECT_THAT(errors, HasSubstr("is nearly full: "));
+  EXPECT_THAT(errors, HasSubstr("2.0 MB are kept free"));
+  EXPECT_GT(fs::space(out_).available, 1'500'000u);  // what Redis and the logs took meanwhile
+  EXPECT_GT(Stored(out_), 0u);
+  ExpectNothingIsLost(spec, 2000);
+}
+
+TEST_F(SmallDisk, AWriteThatFindsItFullLosesNothing) {
+  const std::string spec = WriteSpec(SmallCampaign(500));
+  std::string errors;
+  EXPECT_EQ(Run(Render(spec, out_, {"--render", "noop", "--keep-free", "0"}), &errors), 5);
   EXPECT_THAT(errors, HasSubstr("No space left on device"));
+  EXPECT_THAT(errors, HasSubstr("free some space"));
+  ExpectNothingIsLost(spec, 2000);
 }
 
 TEST_F(RenderE2e, ReadOnlyFolder) {

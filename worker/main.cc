@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "absl/strings/str_split.h"
+#include "base/disk.h"
 #include "base/hash.h"
 #include "monitoring/metrics.h"
 #include "worker/session.h"
@@ -25,6 +26,7 @@ struct Options {
   std::string precision = "auto";
   std::string log_level = "info";
   std::string models = "models";
+  uint64_t keep_free_mb = 64;
   int slots = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 };
 
@@ -40,6 +42,9 @@ void AddOptions(CLI::App& app, Options& options) {
                  "host:port or unix:PATH; several, with commas, are tried in turn")
       ->capture_default_str();
   app.add_option("--blobs", options.blobs, "folder of the blob store, the scheduler's")->required();
+  app.add_option("--keep-free", options.keep_free_mb,
+                 "megabytes of the blob store's disk that are left free: the worker ends before")
+      ->capture_default_str();
   app.add_option("--models", options.models, "folder with a diffusers directory a model")
       ->capture_default_str();
   app.add_option("--slots", options.slots, "variants rendered at once, a thread each")
@@ -65,7 +70,9 @@ std::string WorkerName(const Options& options) {
 }
 
 absl::Status Serve(const Options& options) {
-  TS_ASSIGN_OR_RETURN(auto blobs, store::OpenFileBlobStore(options.blobs));
+  const uint64_t keep_free = options.keep_free_mb * 1'000'000;
+  TS_RETURN_IF_ERROR(CheckRoom(options.blobs, 0, keep_free));
+  TS_ASSIGN_OR_RETURN(auto blobs, store::OpenFileBlobStore(options.blobs, keep_free));
   monitoring::Registry registry;
   monitoring::WorkerMetrics metrics(registry);
   if (!options.metrics.empty()) TS_RETURN_IF_ERROR(registry.Serve(options.metrics));
