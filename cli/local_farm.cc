@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -84,6 +85,8 @@ absl::Status LocalFarm::Prepare() {
     TS_RETURN_IF_ERROR(MakeFolders(options_.folder + part));
   TS_RETURN_IF_ERROR(Lock());
   TS_ASSIGN_OR_RETURN(sockets_, SocketFolder::Make());
+  // They are another farm's: the private redis-server asks for none.
+  for (const char* name : {"TILTSHIFT_REDIS_USER", "TILTSHIFT_REDIS_PASSWORD"}) unsetenv(name);
   const std::string redis = sockets_.redis();
   auto add = [&](const std::string& name, std::vector<std::string> arguments, int patience_ms) {
     auto child = std::make_unique<Child>();

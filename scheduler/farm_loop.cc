@@ -11,7 +11,8 @@ namespace {
 constexpr auto kTick = std::chrono::milliseconds(50);
 constexpr int64_t kTellEveryMs = 100;
 constexpr int64_t kTellAllEveryMs = 500;
-constexpr auto kRetryRedis = std::chrono::milliseconds(200);
+constexpr auto kAskForLead = std::chrono::milliseconds(200);
+constexpr auto kLookForStop = std::chrono::milliseconds(50);
 
 // Whom a caller waits for. Dropped unanswered, because the loop ended, it says so: gRPC waits for
 // every call before a server can go.
@@ -60,7 +61,11 @@ struct FarmLoop::Round {
 
 FarmLoop::FarmLoop(LoopOptions options, std::unique_ptr<store::FarmStore> store, const Clock& clock,
                    monitoring::SchedulerMetrics& metrics)
-    : options_(std::move(options)), store_(std::move(store)), clock_(clock), metrics_(metrics) {
+    : options_(std::move(options)),
+      store_(std::move(store)),
+      clock_(clock),
+      metrics_(metrics),
+      backoff_({}, RandomSeed()) {
   store_->client().OnRoundTrip([&metrics](const std::string& function, double seconds) {
     metrics.RedisSeconds(function).Observe(seconds);
   });
@@ -91,10 +96,15 @@ absl::Status FarmLoop::Start(const std::function<bool()>& stop) {
       if (run.ok()) redis_run_ = *run;
     }
     if (status.ok()) break;
-    if (status.code() == absl::StatusCode::kDataLoss) return status;
+    if (absl::IsDataLoss(status) || absl::IsPermissionDenied(status)) return status;
     if (said != Message(status)) spdlog::warn("waiting: {}", said = Message(status));
-    std::this_thread::sleep_for(kRetryRedis);
+    const auto again =
+        std::chrono::steady_clock::now() +
+        (absl::IsUnavailable(status) ? std::chrono::milliseconds(RetryRedisMs()) : kAskForLead);
+    while (!stop() && std::chrono::steady_clock::now() < again)
+      std::this_thread::sleep_for(kLookForStop);
   }
+  backoff_.Reset();
   if (stop()) return absl::CancelledError("stopped before it led");
   const int64_t now_ms = clock_.UnixMs();
   lead_renewed_ms_ = now_ms;
@@ -163,8 +173,10 @@ bool FarmLoop::KeepLead() {
   const auto lead = store_->Lead(options_.name, options_.leader_ttl_ms, farm_->epoch());
   lead_renewed_ms_ = now_ms;
   if (lead.ok()) EndTrouble();
-  if (absl::IsUnavailable(lead.status())) ShowTrouble(lead.status());
-  if (!absl::IsFailedPrecondition(lead.status())) return true;
+  if (!absl::IsFailedPrecondition(lead.status())) {
+    if (!lead.ok()) ShowTrouble(lead.status());
+    return true;
+  }
   spdlog::error("{}; this scheduler stops", Message(lead.status()));
   lost_lead_ = true;
   return false;
@@ -239,6 +251,7 @@ bool FarmLoop::WriteRound(Round& round) {
     const auto replies = store_->WriteAll(writes);
     if (replies.ok()) {
       EndTrouble();
+      backoff_.Reset();
       for (size_t i = 0; i < jobs.size(); ++i) {
         const auto& totals = (*replies)[i].items;
         if (totals.size() >= 2)
@@ -255,9 +268,16 @@ bool FarmLoop::WriteRound(Round& round) {
       return false;
     }
     ShowTrouble(replies.status());
+    const auto wait = std::chrono::milliseconds(RetryRedisMs());
     std::unique_lock lock(mutex_);
-    if (wake_.wait_for(lock, kRetryRedis, [&] { return stopping_; })) return false;
+    if (wake_.wait_for(lock, wait, [&] { return stopping_; })) return false;
   }
+}
+
+// A server that can't be reached is the client's to wait for; one that answers, and refuses, ours.
+int64_t FarmLoop::RetryRedisMs() {
+  const int64_t client_ms = store_->client().RetryInMs();
+  return client_ms > 0 ? client_ms : backoff_.NextMs();
 }
 
 void FarmLoop::CountCommits(const Batch& batch) {

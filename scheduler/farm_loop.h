@@ -83,6 +83,7 @@ class FarmLoop {
   void RunRounds();
   bool RunRound(std::deque<Event> events);
   bool WriteRound(Round& round);
+  int64_t RetryRedisMs();
   void CountCommits(const Batch& batch);
   void Publish(int64_t now_ms);
   void TellWatchers(int64_t now_ms);
@@ -100,6 +101,7 @@ class FarmLoop {
   std::multimap<std::string, JobWatcher> watchers_;
   std::string redis_run_;    // the run of Redis that the Farm agrees with
   bool in_trouble_ = false;  // Redis is away
+  Backoff backoff_;          // while it is there and refuses
   int64_t lead_renewed_ms_ = 0, told_ms_ = 0, told_all_ms_ = 0;
   std::set<std::string> to_watch_;
   Farm::Counts counted_;

@@ -41,7 +41,11 @@ void AddOptions(CLI::App& app, Options& options) {
          "--listen", options.listen,
          "host:port or unix:PATH to serve on; loopback only, there is no authentication yet")
       ->capture_default_str();
-  app.add_option("--redis", options.redis, "host:port or unix:PATH of a Redis 6 or newer")
+  app.add_option(
+         "--redis", options.redis,
+         "host:port, unix:PATH or redis://user:password@host:port/database of a Redis 6 or "
+         "newer; user and password also from TILTSHIFT_REDIS_USER, TILTSHIFT_REDIS_PASSWORD")
+      ->envname("TILTSHIFT_REDIS")
       ->capture_default_str();
   app.add_option("--blobs", options.blobs,
                  "folder of the blob store: submissions, outputs, manifests")
@@ -103,6 +107,7 @@ absl::Status Serve(const Options& options) {
                      "127.0.0.1:PORT or unix:PATH, not ",
                      options.listen, " ", options.metrics));
   }
+  TS_ASSIGN_OR_RETURN(const auto redis, store::ParseRedisAddress(options.redis));
   TS_ASSIGN_OR_RETURN(auto blobs, store::OpenFileBlobStore(options.blobs));
   monitoring::Registry registry;
   monitoring::SchedulerMetrics metrics(registry);
@@ -111,8 +116,9 @@ absl::Status Serve(const Options& options) {
   LoopOptions loop_options = options.loop;
   loop_options.farm.target_lease_ms = int64_t{1'000} * options.lease_seconds;
   loop_options.name = absl::StrCat("scheduler-", getpid(), "-", RandomHex(4));
-  FarmLoop loop(loop_options, std::make_unique<store::FarmStore>(options.redis), RealClock(),
-                metrics);
+  FarmLoop loop(loop_options,
+                std::make_unique<store::FarmStore>(store::WithCredentialsOfEnvironment(redis)),
+                RealClock(), metrics);
   const absl::Status started = loop.Start([] { return g_stop != 0; });
   if (absl::IsCancelled(started)) return absl::OkStatus();
   TS_RETURN_IF_ERROR(started);

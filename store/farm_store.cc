@@ -52,8 +52,7 @@ StoredLease ParseLease(const std::string& token, const std::string& record) {
 
 }  // namespace
 
-FarmStore::FarmStore(std::string redis_address)
-    : client_(std::move(redis_address)), functions_(client_) {}
+FarmStore::FarmStore(RedisAddress redis) : client_(std::move(redis)), functions_(client_) {}
 
 absl::StatusOr<std::string> FarmStore::RunId() {
   if (run_id_of_ == client_.connections() && run_id_of_ != 0) return run_id_;

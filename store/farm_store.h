@@ -64,7 +64,7 @@ struct Write {
 
 class FarmStore {
  public:
-  explicit FarmStore(std::string redis_address);
+  explicit FarmStore(RedisAddress redis);
 
   // Checks the server's version and loads the functions. FailedPrecondition below Redis 6.
   absl::Status Prepare();

@@ -19,13 +19,13 @@ class FarmStoreTest : public ::testing::TestWithParam<Server> {
   void SetUp() override {
     redis_ = std::make_unique<tests::RedisServer>(tests::FreshFolder());
     if (GetParam() == Server::kWithoutFunctions) {
-      if (!RedisClient(redis_->address()).Run({"FUNCTION", "LIST"}).ok())
+      if (!RedisClient(*ParseRedisAddress(redis_->address())).Run({"FUNCTION", "LIST"}).ok())
         GTEST_SKIP() << "the installed redis-server has none";
       redis_.reset();
       redis_ = std::make_unique<tests::RedisServer>(
           tests::FreshFolder(), std::vector<std::string>{"--rename-command", "FUNCTION", ""});
     }
-    store_ = std::make_unique<FarmStore>(redis_->address());
+    store_ = std::make_unique<FarmStore>(*ParseRedisAddress(redis_->address()));
     ASSERT_TRUE(store_->Prepare().ok());
     const auto epoch = store_->Lead("me", 60'000, 0);
     ASSERT_TRUE(epoch.ok()) << epoch.status();
@@ -202,7 +202,7 @@ INSTANTIATE_TEST_SUITE_P(Servers, FarmStoreTest,
                          });
 
 TEST(FarmStoreWithoutRedis, SaysWhereItLooked) {
-  FarmStore store("unix:/nonexistent/redis");
+  FarmStore store(*ParseRedisAddress("unix:/nonexistent/redis"));
   const absl::Status status = store.Prepare();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), HasSubstr("Redis at unix:/nonexistent/redis: "));

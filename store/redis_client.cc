@@ -2,12 +2,12 @@
 
 #include <hiredis/hiredis.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <set>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 
 namespace tiltshift::store {
 namespace {
@@ -39,15 +39,11 @@ RedisReply Convert(const redisReply& reply) {
   return out;
 }
 
-redisContext* Connect(const std::string& address, int timeout_ms) {
+redisContext* Open(const RedisAddress& address, int timeout_ms) {
   const timeval timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1000};
-  if (absl::StartsWith(address, "unix:")) {
-    return redisConnectUnixWithTimeout(address.c_str() + 5, timeout);
-  }
-  const size_t colon = address.rfind(':');
-  int port = 6379;
-  if (colon != std::string::npos && !absl::SimpleAtoi(address.substr(colon + 1), &port)) port = 0;
-  return redisConnectWithTimeout(address.substr(0, colon).c_str(), port, timeout);
+  if (!address.unix_path.empty())
+    return redisConnectUnixWithTimeout(address.unix_path.c_str(), timeout);
+  return redisConnectWithTimeout(address.host.c_str(), address.port, timeout);
 }
 
 }  // namespace
@@ -60,8 +56,12 @@ struct RedisClient::Connection {
   redisContext* context;
 };
 
-RedisClient::RedisClient(std::string address, int timeout_ms)
-    : address_(std::move(address)), timeout_ms_(timeout_ms) {
+RedisClient::RedisClient(RedisAddress address, const Options& options)
+    : address_(std::move(address)),
+      shown_(address_.Shown()),
+      timeout_ms_(options.timeout_ms),
+      clock_(options.clock),
+      backoff_({}, options.seed) {
   // hiredis writes without MSG_NOSIGNAL: a server that died must be an error, not this process'
   // end.
   std::signal(SIGPIPE, SIG_IGN);
@@ -71,25 +71,72 @@ RedisClient::~RedisClient() = default;
 absl::Status RedisClient::Broken(const std::string& what) {
   connection_.reset();
   return absl::UnavailableError(absl::StrCat(
-      "Redis at ", address_, ": ", what, "; is redis-server running, and is the address right?"));
+      "Redis at ", shown_, ": ", what, "; is redis-server running, and is the address right?"));
+}
+
+int64_t RedisClient::RetryInMs() const {
+  return connection_ != nullptr ? 0 : std::max<int64_t>(0, retry_at_ms_ - clock_.SteadyMs());
 }
 
 absl::Status RedisClient::EnsureConnected() {
   if (connection_ != nullptr) return absl::OkStatus();
-  connection_ = std::make_unique<Connection>(Connect(address_, timeout_ms_));
+  if (RetryInMs() > 0) return refused_;
+  refused_ = Connect();
+  if (refused_.ok()) refused_ = LogIn();
+  if (refused_.ok()) {
+    backoff_.Reset();
+    ++connections_;
+  } else {
+    connection_.reset();
+    retry_at_ms_ = clock_.SteadyMs() + backoff_.NextMs();
+  }
+  return refused_;
+}
+
+absl::Status RedisClient::Connect() {
+  connection_ = std::make_unique<Connection>(Open(address_, timeout_ms_));
   redisContext* context = connection_->context;
   if (context == nullptr) return Broken("out of memory");
   if (context->err != 0) return Broken(context->errstr);
   redisSetTimeout(context, timeval{timeout_ms_ / 1000, (timeout_ms_ % 1000) * 1000});
-  ++connections_;
+  return absl::OkStatus();
+}
+
+absl::Status RedisClient::LogIn() {
+  std::vector<RedisCommand> commands;
+  if (!address_.password.empty()) {
+    commands.push_back({"AUTH"});
+    if (!address_.user.empty()) commands.back().push_back(address_.user);
+    commands.back().push_back(address_.password);
+  }
+  if (address_.database != 0) commands.push_back({"SELECT", std::to_string(address_.database)});
+  if (commands.empty()) return absl::OkStatus();
+  TS_ASSIGN_OR_RETURN(const auto replies, Exchange(commands));
+  for (size_t i = 0; i < replies.size(); ++i) {
+    if (replies[i].kind != RedisReply::Kind::kError) continue;
+    const absl::Status error = ErrorOf(replies[i]);
+    if (absl::IsUnavailable(error) || absl::IsPermissionDenied(error))
+      return Annotate(error, "Redis at " + shown_);
+    return absl::PermissionDeniedError(
+        absl::StrCat("Redis at ", shown_, ": ", commands[i][0], " was refused: ", replies[i].text));
+  }
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(
     const std::vector<RedisCommand>& commands) {
   TS_RETURN_IF_ERROR(EnsureConnected());
-  redisContext* context = connection_->context;
   const auto start = std::chrono::steady_clock::now();
+  auto replies = Exchange(commands);
+  if (!replies.ok()) return replies;
+  TellRoundTrip(commands,
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  return replies;
+}
+
+absl::StatusOr<std::vector<RedisReply>> RedisClient::Exchange(
+    const std::vector<RedisCommand>& commands) {
+  redisContext* context = connection_->context;
   for (const RedisCommand& command : commands) {
     std::vector<const char*> words;
     std::vector<size_t> lengths;
@@ -111,8 +158,6 @@ absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(
     replies.push_back(Convert(*static_cast<redisReply*>(reply)));
     freeReplyObject(reply);
   }
-  TellRoundTrip(commands,
-                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return replies;
 }
 
@@ -127,7 +172,7 @@ void RedisClient::TellRoundTrip(const std::vector<RedisCommand>& commands, doubl
 absl::StatusOr<RedisReply> RedisClient::Run(const RedisCommand& command) {
   TS_ASSIGN_OR_RETURN(auto replies, RunAll({command}));
   if (replies[0].kind == RedisReply::Kind::kError)
-    return Annotate(ErrorOf(replies[0]), "Redis at " + address_);
+    return Annotate(ErrorOf(replies[0]), "Redis at " + shown_);
   return std::move(replies[0]);
 }
 
@@ -135,6 +180,12 @@ absl::Status ErrorOf(const RedisReply& reply) {
   if (absl::StrContains(reply.text, "No space left on device")) {
     return absl::UnavailableError(
         absl::StrCat(reply.text, "; free some space on the disk that holds Redis' file"));
+  }
+  for (const char* refusal : {"NOAUTH", "WRONGPASS", "NOPERM"}) {
+    if (!absl::StartsWith(reply.text, refusal)) continue;
+    return absl::PermissionDeniedError(absl::StrCat(
+        reply.text, "; user and password come with redis://USER:PASSWORD@HOST, or from ",
+        "TILTSHIFT_REDIS_USER and TILTSHIFT_REDIS_PASSWORD"));
   }
   for (const char* passing :
        {"LOADING", "BUSY", "MISCONF", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN"}) {

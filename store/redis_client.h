@@ -1,7 +1,8 @@
 // One connection to Redis, with pipelining. The only door to hiredis.
 //
-// Not thread-safe: each thread has its own. After a broken connection every call is Unavailable
-// until a call finds the server again: each call tries once to connect.
+// Not thread-safe: each thread has its own. A call connects where there is no connection. Where
+// that fails, calls are Unavailable at once, without trying, until a time has passed that grows
+// with every failure: a server that comes back is not run over by all who wait for it.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "base/backoff.h"
+#include "base/clock.h"
 #include "base/status.h"
+#include "store/redis_address.h"
 
 namespace tiltshift::store {
 
@@ -29,12 +33,19 @@ using RedisCommand = std::vector<std::string>;
 
 class RedisClient {
  public:
-  // "unix:/path/to/socket" or "host:port". Does not connect yet.
-  explicit RedisClient(std::string address, int timeout_ms = 5000);
+  struct Options {
+    int timeout_ms = 5'000;
+    const Clock& clock = RealClock();
+    uint64_t seed = RandomSeed();  // of the waits between tries
+  };
+  // Does not connect yet.
+  explicit RedisClient(RedisAddress address) : RedisClient(std::move(address), Options{}) {}
+  RedisClient(RedisAddress address, const Options& options);
   ~RedisClient();
 
   // The reply; an error that Redis itself reports is Internal with its text, except those that mean
-  // "come back later" (LOADING, BUSY, MISCONF, OOM, READONLY), which are Unavailable.
+  // "come back later" (LOADING, BUSY, MISCONF, OOM, READONLY), which are Unavailable, and those
+  // that refuse us (NOAUTH, WRONGPASS, NOPERM), which are PermissionDenied.
   absl::StatusOr<RedisReply> Run(const RedisCommand& command);
 
   // Sends all, then reads all: one round trip. Replies in order; kError replies stay in the list.
@@ -46,18 +57,29 @@ class RedisClient {
   using RoundTrip = std::function<void(const std::string& function, double seconds)>;
   void OnRoundTrip(RoundTrip round_trip) { round_trip_ = std::move(round_trip); }
 
-  const std::string& address() const { return address_; }
+  // For messages.
+  const std::string& address() const { return shown_; }
+  // How long calls will go on failing at once; 0 where the next one tries, or has a connection.
+  int64_t RetryInMs() const;
   // Connections made so far: after a change, the server may be another one.
   uint64_t connections() const { return connections_; }
 
  private:
   absl::Status EnsureConnected();
+  absl::Status Connect();
+  absl::Status LogIn();
+  absl::StatusOr<std::vector<RedisReply>> Exchange(const std::vector<RedisCommand>& commands);
   void TellRoundTrip(const std::vector<RedisCommand>& commands, double seconds) const;
   absl::Status Broken(const std::string& what);
 
   struct Connection;
-  const std::string address_;
+  const RedisAddress address_;
+  const std::string shown_;
   const int timeout_ms_;
+  const Clock& clock_;
+  Backoff backoff_;
+  int64_t retry_at_ms_ = 0;
+  absl::Status refused_;  // what the last try to connect said
   std::unique_ptr<Connection> connection_;
   uint64_t connections_ = 0;
   RoundTrip round_trip_;

@@ -184,7 +184,7 @@ class PendingSubmit {
 
 // I5
 TEST_F(FarmServiceTest, TenMillionVariantsAreAcceptedAtOnce) {
-  store::RedisClient client(redis_->address());
+  store::RedisClient client(*store::ParseRedisAddress(redis_->address()));
   auto used = [&] {
     const auto info = client.Run({"INFO", "memory"});
     return std::stoll(info->text.substr(info->text.find("used_memory:") + 12));
@@ -345,7 +345,7 @@ TEST_F(FarmServiceTest, StopsWhileRedisIsAwayAndACallerWaits) {
 }
 
 TEST_F(FarmServiceTest, AFormerLeaderAnswersItsCallersAndEnds) {
-  store::RedisClient client(redis_->address());
+  store::RedisClient client(*store::ParseRedisAddress(redis_->address()));
   ASSERT_TRUE(client.Run({"INCR", "ts:epoch"}).ok());  // another took the lead
   PendingSubmit waiting(*farm_, Spec("1-5"));
   EXPECT_EQ(scheduler_->Wait(10'000), 1) << scheduler_->Output();

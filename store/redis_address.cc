@@ -1,0 +1,127 @@
+#include "store/redis_address.h"
+
+#include <cstdlib>
+#include <optional>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+
+namespace tiltshift::store {
+namespace {
+
+constexpr char kUnix[] = "unix:";
+constexpr char kRedis[] = "redis://";
+constexpr char kRedisTls[] = "rediss://";
+constexpr int kMostDatabases = 1 << 20;
+
+absl::Status Bad(const std::string& what) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("the address of Redis: ", what,
+                   "; it is HOST:PORT, unix:PATH or redis://USER:PASSWORD@HOST:PORT/DATABASE"));
+}
+
+std::optional<std::string> PercentDecoded(const std::string& text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      decoded += text[i];
+      continue;
+    }
+    int byte = 0;
+    if (i + 2 >= text.size() || !absl::ascii_isxdigit(text[i + 1]) ||
+        !absl::SimpleHexAtoi(text.substr(i + 1, 2), &byte))
+      return std::nullopt;
+    decoded += static_cast<char>(byte);
+    i += 2;
+  }
+  return decoded;
+}
+
+// "host", "host:port", "[v6]", "[v6]:port".
+absl::Status ParseHost(const std::string& text, RedisAddress& address) {
+  std::string port;
+  if (!text.empty() && text[0] == '[') {
+    const size_t end = text.find(']');
+    if (end == std::string::npos) return Bad("a '[' without its ']'");
+    address.host = text.substr(1, end - 1);
+    if (end + 1 < text.size() && text[end + 1] != ':') return Bad("after ']' comes ':' and a port");
+    port = end + 1 < text.size() ? text.substr(end + 2) : "6379";
+  } else {
+    const size_t colon = text.rfind(':');
+    address.host = text.substr(0, colon);
+    port = colon == std::string::npos ? "6379" : text.substr(colon + 1);
+    if (absl::StrContains(address.host, ":")) return Bad("an IPv6 address stands in []");
+  }
+  if (address.host.empty()) return Bad("it names no host");
+  if (!absl::SimpleAtoi(port, &address.port) || address.port < 1 || address.port > 65535)
+    return Bad(absl::StrCat("\"", port, "\" is no port"));
+  return absl::OkStatus();
+}
+
+absl::Status ParseUser(const std::string& text, RedisAddress& address) {
+  const size_t colon = text.find(':');
+  if (colon == std::string::npos) return Bad("before '@' stand USER:PASSWORD, or :PASSWORD");
+  const auto user = PercentDecoded(text.substr(0, colon));
+  const auto password = PercentDecoded(text.substr(colon + 1));
+  if (!user.has_value() || !password.has_value())
+    return Bad("in the user or the password, '%' is not followed by two hexadecimal digits");
+  if (password->empty()) return Bad("the password is empty");
+  address.user = *user;
+  address.password = *password;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string RedisAddress::Shown() const {
+  if (!unix_path.empty()) return absl::StrCat(kUnix, unix_path);
+  const bool v6 = absl::StrContains(host, ":");
+  return absl::StrCat(v6 ? "[" : "", host, v6 ? "]" : "", ":", port,
+                      database == 0 ? "" : absl::StrCat("/", database));
+}
+
+absl::StatusOr<RedisAddress> ParseRedisAddress(const std::string& text) {
+  RedisAddress address;
+  if (absl::StartsWith(text, kRedisTls)) {
+    return Bad(
+        "rediss:// needs TLS, which this build's hiredis does not have: use a unix socket, or "
+        "redis:// through a tunnel (stunnel, ssh -L)");
+  }
+  if (absl::StartsWith(text, kUnix)) {
+    address.unix_path = text.substr(sizeof(kUnix) - 1);
+    return address.unix_path.empty() ? absl::StatusOr<RedisAddress>(Bad("unix: names no path"))
+                                     : address;
+  }
+  if (!absl::StartsWith(text, kRedis)) {
+    if (absl::StrContains(text, "://")) return Bad("only redis:// is known");
+    TS_RETURN_IF_ERROR(ParseHost(text, address));
+    return address;
+  }
+  std::string rest = text.substr(sizeof(kRedis) - 1);
+  // The last '@', so that a password that should have written it as %40 is not shown as a host.
+  if (const size_t at = rest.rfind('@'); at != std::string::npos) {
+    TS_RETURN_IF_ERROR(ParseUser(rest.substr(0, at), address));
+    rest = rest.substr(at + 1);
+  }
+  if (const size_t slash = rest.find('/'); slash != std::string::npos) {
+    const std::string database = rest.substr(slash + 1);
+    if (!database.empty() && (!absl::SimpleAtoi(database, &address.database) ||
+                              address.database < 0 || address.database > kMostDatabases))
+      return Bad(absl::StrCat("\"", database, "\" is no database's number"));
+    rest = rest.substr(0, slash);
+  }
+  TS_RETURN_IF_ERROR(ParseHost(rest, address));
+  return address;
+}
+
+RedisAddress WithCredentialsOfEnvironment(RedisAddress address) {
+  const char* password = std::getenv("TILTSHIFT_REDIS_PASSWORD");
+  if (!address.password.empty() || password == nullptr || *password == '\0') return address;
+  const char* user = std::getenv("TILTSHIFT_REDIS_USER");
+  address.password = password;
+  address.user = user == nullptr ? "" : user;
+  return address;
+}
+
+}  // namespace tiltshift::store
