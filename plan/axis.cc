@@ -89,10 +89,18 @@ absl::Status AxisValues::AllSeeds() const {
   const std::string path = absl::StrCat("axes.", name_);
   if (is_range_)
     return range_.min() < 0 ? Bad(path, "a seed is a whole number from 0 up") : absl::OkStatus();
+  std::unordered_map<uint64_t, size_t> places;
   for (size_t i = 0; i < list_.size(); ++i) {
-    if (!ParseSeed(list_[i]).ok()) {
+    const auto seed = ParseSeed(list_[i]);
+    if (!seed.ok()) {
       return Bad(absl::StrCat(path, "[", i, "]"),
                  absl::StrCat("\"", list_[i], "\" is no seed; a seed is a whole number from 0 up"));
+    }
+    const auto [at, fresh] = places.emplace(*seed, i);
+    if (!fresh) {
+      return Bad(absl::StrCat(path, "[", i, "]"),
+                 absl::StrCat("\"", list_[i], "\" is the same seed as \"", list_[at->second],
+                              "\" at [", at->second, "]"));
     }
   }
   return absl::OkStatus();

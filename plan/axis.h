@@ -22,8 +22,8 @@ class AxisValues {
   std::string At(uint64_t position) const;
   absl::StatusOr<uint64_t> IndexOf(const std::string& value) const;
 
-  // Every value is a whole number >= 0 (what a seed needs); else the path and the value that is
-  // not.
+  // Every value is a whole number >= 0 (what a seed needs), and none is there twice, however it is
+  // written ("1", "01"): it would be the same picture again. Else the path and the value.
   absl::Status AllSeeds() const;
   // Some value holds one of `characters`.
   bool AnyContains(std::string_view characters) const;

@@ -108,6 +108,21 @@ TEST(Plan, ErrorsSayWhereWhatAndWhatIsKnown) {
   EXPECT_EQ(Error(spec), "axes.seed: a seed is a whole number from 0 up");
 }
 
+TEST(Plan, ASeedCountsOnceHoweverItIsWritten) {
+  v1::JobSpec spec = Spec();
+  AddList(spec, "seed", {"7", "1", "01"});
+  spec.set_prompt("x");
+  EXPECT_EQ(Error(spec), "axes.seed[2]: \"01\" is the same seed as \"1\" at [1]");
+  spec = Spec();
+  AddList(spec, "seed", {"1", "010"});
+  spec.set_prompt("x");
+  EXPECT_TRUE(Plan::Create(spec).ok());
+  spec = Spec();  // of another axis they are two texts
+  AddList(spec, "n", {"1", "01"});
+  spec.set_prompt("{n}");
+  EXPECT_TRUE(Plan::Create(spec).ok());
+}
+
 TEST(Plan, WhatItExpandsToIsBounded) {
   v1::JobSpec spec = Spec();
   AddList(spec, "long", {std::string(1000, 'x')});
