@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <utility>
+#include <vector>
 
 namespace tiltshift {
 namespace {
@@ -62,6 +63,17 @@ absl::StatusOr<Written> PutInPlace(const std::string& temporary, const std::stri
   return present ? Written::kReplaced : Written::kCreated;
 }
 
+// Its entries are on the disk then. Where the file system can't (EINVAL), or the folder may be
+// written but not read, they get there in their own time.
+absl::Status SyncFolder(const std::string& folder) {
+  Descriptor fd(open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() < 0 && errno == EACCES) return absl::OkStatus();
+  if (fd.get() < 0) return ErrnoStatus(errno, "cannot open folder", folder);
+  if (fsync(fd.get()) != 0 && errno != EINVAL)
+    return ErrnoStatus(errno, "cannot sync folder", folder);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit_bytes) {
@@ -83,9 +95,17 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit_bytes
 }
 
 absl::Status MakeFolders(const std::string& path) {
+  std::vector<std::filesystem::path> missing;
   std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) return ErrnoStatus(error.value(), "cannot make folder", path);
+  for (std::filesystem::path folder = path;
+       !folder.empty() && !std::filesystem::is_directory(folder, error);
+       folder = folder.parent_path())
+    missing.push_back(folder);
+  for (auto folder = missing.rbegin(); folder != missing.rend(); ++folder) {
+    std::filesystem::create_directory(*folder, error);
+    if (error) return ErrnoStatus(error.value(), "cannot make folder", path);
+    TS_RETURN_IF_ERROR(SyncFolder(folder->parent_path().string()));
+  }
   return absl::OkStatus();
 }
 
@@ -98,6 +118,7 @@ absl::StatusOr<Written> WriteFileAtomic(const std::string& path, std::string_vie
   absl::StatusOr<Written> placed =
       written.ok() ? PutInPlace(temporary, path, if_present) : absl::StatusOr<Written>(written);
   unlink(temporary.c_str());
+  if (placed.ok()) TS_RETURN_IF_ERROR(SyncFolder(folder));
   return placed;
 }
 

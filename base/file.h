@@ -14,7 +14,7 @@ namespace tiltshift {
 // if it is larger than `limit_bytes`.
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit_bytes = size_t{1} << 30);
 
-// Makes the folder and its parents. OK if it is there.
+// Makes the folder and its parents, durably. OK if it is there.
 absl::Status MakeFolders(const std::string& path);
 
 enum class IfPresent { kReplace, kKeep };
@@ -22,8 +22,10 @@ enum class Written { kCreated, kReplaced, kKept };
 
 // Writes a temporary file beside `path`, syncs it, and renames (kReplace) or links (kKeep) it to
 // `path`: with kKeep the first writer wins, atomically, and later ones get kKept. Makes missing
-// folders. The temporary file is gone whatever happens, except when the process is killed in
-// between; such leftovers carry ".tmp-" in their name.
+// folders. When it returns the bytes and the name are on the disk (the folder is synced as well,
+// also for kKept: the first writer may have died before it could). The temporary file is gone
+// whatever happens, except when the process is killed in between; such leftovers carry ".tmp-" in
+// their name.
 absl::StatusOr<Written> WriteFileAtomic(const std::string& path, std::string_view bytes,
                                         IfPresent if_present);
 
