@@ -11,8 +11,9 @@
 namespace tiltshift::monitoring {
 namespace {
 
-constexpr std::array<double, 16> kSeconds = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2,
-                                             0.5,   1,     2,     5,    10,   20,   50,  100};
+constexpr std::array<double, 19> kSeconds = {0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01,
+                                             0.02,   0.05,   0.1,    0.2,   0.5,   1,     2,
+                                             5,      10,     20,     50,    100};
 
 // One line of text, or a histogram's lines.
 struct Series {
@@ -60,7 +61,7 @@ void Histogram::Observe(double seconds) {
 
 struct Registry::Impl {
   Series* Add(const std::string& type, const std::string& name, const std::string& help,
-              const std::string& label = "", const std::string& value = "") {
+              const std::string& label, const std::string& value) {
     std::lock_guard lock(mutex);
     Family* family = nullptr;
     for (Family& known : families) {
@@ -103,8 +104,9 @@ Counter Registry::AddCounter(const std::string& name, const std::string& help,
   return {impl_->Add("counter", name, help, label, value)};
 }
 
-Gauge Registry::AddGauge(const std::string& name, const std::string& help) {
-  return {impl_->Add("gauge", name, help)};
+Gauge Registry::AddGauge(const std::string& name, const std::string& help, const std::string& label,
+                         const std::string& value) {
+  return {impl_->Add("gauge", name, help, label, value)};
 }
 
 Histogram Registry::AddHistogram(const std::string& name, const std::string& help,

@@ -13,7 +13,8 @@ namespace tiltshift::monitoring {
 namespace {
 
 const prometheus::Histogram::BucketBoundaries kSeconds = {
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100};
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1,
+    0.2,    0.5,    1,      2,     5,     10,    20,   50,   100};
 
 prometheus::Labels Labels(const std::string& label, const std::string& value) {
   return label.empty() ? prometheus::Labels{} : prometheus::Labels{{label, value}};
@@ -42,8 +43,10 @@ Counter Registry::AddCounter(const std::string& name, const std::string& help,
   return {&family.Add(Labels(label, value))};
 }
 
-Gauge Registry::AddGauge(const std::string& name, const std::string& help) {
-  return {&prometheus::BuildGauge().Name(name).Help(help).Register(*impl_->registry).Add({})};
+Gauge Registry::AddGauge(const std::string& name, const std::string& help, const std::string& label,
+                         const std::string& value) {
+  auto& family = prometheus::BuildGauge().Name(name).Help(help).Register(*impl_->registry);
+  return {&family.Add(Labels(label, value))};
 }
 
 Histogram Registry::AddHistogram(const std::string& name, const std::string& help,

@@ -12,13 +12,8 @@ namespace tiltshift::tests {
 
 class RedisServer {
  public:
-<<<<<<< HEAD
   // Its files are in `folder`; `options` follow on its command line.
   explicit RedisServer(const std::string& folder, std::vector<std::string> options = {});
-=======
-  // Files below `folder`; `more`: further arguments.
-  explicit RedisServer(const std::string& folder, const std::vector<std::string>& more = {});
->>>>>>> 18fd044 (store, scheduler: Redis with a login, and waits that grow)
 
   void Start();       // returns when it accepts connections
   void KillMinus9();  // returns when it is gone
@@ -26,11 +21,7 @@ class RedisServer {
 
  private:
   const std::string folder_, socket_;
-<<<<<<< HEAD
   const std::vector<std::string> options_;
-=======
-  const std::vector<std::string> more_;
->>>>>>> 18fd044 (store, scheduler: Redis with a login, and waits that grow)
   std::unique_ptr<Process> process_;
 };
 
