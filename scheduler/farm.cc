@@ -1,7 +1,7 @@
 #include "scheduler/farm.h"
 
 #include <algorithm>
-#include <cmath>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -57,10 +57,13 @@ void Farm::AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t varia
   job.spec = spec;
   job.variants = variants;
   job.submitted_ms = now_ms;
+  job.priority = spec.priority();
+  job.order = order_.size();
   job.pending.Add({{0, variants}, 0, 0});
   order_.push_back(id);
   active_.insert(id);
   changed_.insert(id);
+  Requeue(id, job);
 }
 
 void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
@@ -75,6 +78,9 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
     job.started_ms = from.started_ms;
     job.ended_ms = from.ended_ms;
     job.cancelled = from.cancelled;
+    job.paused = from.paused;
+    job.priority = from.priority.value_or(from.spec.priority());
+    job.order = order_.size();
     job.attempts = from.attempts;
     for (const auto& [index, reason] : from.failures) {
       v1::FailedVariant& failure = job.failures[index];
@@ -100,10 +106,11 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
                      from.count == 1 && from.lost > 0};
     lease.remaining = job->second.pending.TakeWithin({from.first, from.count});
     if (lease.remaining.empty()) continue;
-    job->second.leased += Total(lease.remaining);
+    AddLeased(job->second, static_cast<int64_t>(Total(lease.remaining)));
     workers_[from.worker_id].tokens.insert(from.token);
     leases_.emplace(from.token, std::move(lease));
   }
+  for (const std::string& id : active_) Requeue(id, jobs_.at(id));
 }
 
 void Farm::Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& batch,
@@ -111,6 +118,8 @@ void Farm::Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& bat
   const auto workers = std::exchange(workers_, {});
   const auto leases = std::exchange(leases_, {});
   const uint64_t last_token = last_token_;
+  for (const std::string& id : order_) queue_.Remove(id);
+  leased_.clear();
   jobs_.clear();
   order_.clear();
   active_.clear();
@@ -156,6 +165,7 @@ bool Farm::CancelJob(const std::string& id, int64_t now_ms, Batch& batch,
   job.cancelled = true;
   job.ended_ms = now_ms;
   job.pending.Clear();
+  Requeue(id, job);
   active_.erase(id);
   changed_.insert(id);
   return true;
@@ -230,11 +240,11 @@ void Farm::TakeOutcome(const v1::Outcome& outcome, WorkerState& worker, int64_t 
       variants += taken.count;
     }
   }
-  job.leased -= variants;
+  AddLeased(job, -static_cast<int64_t>(variants));
   worker.committed += variants;
   for (const auto& failed : outcome.failed()) {
     if (Subtract(lease.remaining, {failed.index(), 1}).empty()) continue;
-    job.leased -= 1;
+    AddLeased(job, -1);
     TakeFailure(job, lease.job_id, failed, now_ms, stored);
   }
   if (variants > 0 && outcome.render_seconds() > 0) {
@@ -245,6 +255,9 @@ void Farm::TakeOutcome(const v1::Outcome& outcome, WorkerState& worker, int64_t 
             ? measured
             : kRateMemory * worker.seconds_per_variant + (1 - kRateMemory) * measured;
   }
+  const uint32_t slots = std::max(1u, worker.hello.slots());
+  queue_.Charge(job.spec.tenant(), outcome.render_seconds() / slots -
+                                       lease.seconds_each * static_cast<double>(variants));
   changed_.insert(lease.job_id);
   if (!stored.committed.empty() || !stored.failed.empty())
     batch.commits[lease.job_id].push_back(std::move(stored));
@@ -262,6 +275,7 @@ void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::Faile
     const int64_t wait =
         std::min(kLongestBackoffMs, options_.backoff_ms << std::min(attempts - 1, 20u));
     job.pending.Add({{failed.index(), 1}, 0, now_ms + wait});
+    Requeue(job_id, job);
     return;
   }
   if (job.failures.size() < kMostFailuresShown) {
@@ -277,7 +291,10 @@ void Farm::EndLease(uint64_t token, int64_t ready_ms, uint32_t lost, Batch& batc
   LeaseState& lease = found->second;
   JobState& job = jobs_.at(lease.job_id);
   for (const Range& range : lease.remaining) job.pending.Add({range, lost, ready_ms});
-  job.leased -= Total(lease.remaining);
+  const uint64_t left = Total(lease.remaining);
+  AddLeased(job, -static_cast<int64_t>(left));
+  queue_.Charge(job.spec.tenant(), -lease.seconds_each * static_cast<double>(left));
+  Requeue(lease.job_id, job);
   changed_.insert(lease.job_id);
   batch.releases.push_back(token);
   const auto worker = workers_.find(lease.worker_id);
@@ -302,7 +319,7 @@ void Farm::GiveUp(uint64_t token, Batch& batch) {
   shown.set_attempts(lost);
   shown.set_reason(reason);
   batch.commits[lease.job_id].push_back(std::move(stored));
-  job.leased -= 1;
+  AddLeased(job, -1);
   lease.remaining.clear();
 }
 
@@ -336,10 +353,8 @@ void Farm::Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages)
 }
 
 uint64_t Farm::LeaseSize(const JobState& job, const WorkerState& worker) const {
-  uint64_t connected = 0;
-  for (const auto& [id, other] : workers_) connected += other.connected && !other.draining;
   const uint64_t left = job.pending.count();
-  const uint64_t tail = std::max<uint64_t>(1, left / (2 * std::max<uint64_t>(1, connected)));
+  const uint64_t tail = std::max<uint64_t>(1, left / (2 * std::max<uint64_t>(1, takers_)));
   if (worker.seconds_per_variant <= 0) {
     return std::min<uint64_t>(tail,
                               std::max(1u, worker.hello.slots()));  // a first lease to measure
@@ -356,40 +371,65 @@ bool Farm::HoldsSuspect(const WorkerState& worker) const {
 
 bool Farm::GrantOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
                     std::vector<Outgoing>& messages) {
-  for (const std::string& job_id : order_) {
-    if (active_.count(job_id) == 0) continue;
-    JobState& job = jobs_.at(job_id);
-    const uint64_t most = LeaseSize(job, worker);
-    if (!worker.tokens.empty() && job.pending.NextIsSuspect(most, now_ms))
-      return false;  // it gets it once it is free
-    const auto taken = job.pending.Take(most, now_ms);
-    if (!taken.has_value()) continue;
-    const uint64_t token = ++last_token_;
-    ++granted_;
-    leases_[token] = {
-        job_id,          worker_id, {taken->range}, taken->lost, now_ms + options_.lease_ttl_ms,
-        taken->suspect()};
-    worker.tokens.insert(token);
-    job.leased += taken->range.count;
-    if (job.started_ms == 0) job.started_ms = now_ms;
-    changed_.insert(job_id);
-    batch.grants.push_back(
-        {token, job_id, taken->range.first, taken->range.count, taken->lost, worker_id});
-    Outgoing& message = messages.emplace_back();
-    message.worker_id = worker_id;
-    v1::Lease& lease = *message.message.mutable_lease();
-    lease.set_token(token);
-    lease.set_job_id(job_id);
-    *lease.mutable_range() = ToProto(taken->range);
-    lease.set_attempt(taken->lost + 1);
-    if (worker.knows_jobs.insert(job_id).second) *lease.mutable_spec() = job.spec;
+  bool waits_for_suspect = false;  // it gets it once it is free
+  std::optional<PendingRange> taken;
+  const auto take = [&](const std::string& id, double* seconds) {
+    if (waits_for_suspect) return false;
+    JobState& job = jobs_.at(id);
+    uint64_t most = LeaseSize(job, worker);
+    if (const uint64_t bound = RuleOf(job.spec.tenant()).leased; bound != 0) {
+      const uint64_t has = leased_[job.spec.tenant()];
+      if (has >= bound) return false;
+      most = std::min(most, bound - has);
+    }
+    waits_for_suspect = !worker.tokens.empty() && job.pending.NextIsSuspect(most, now_ms);
+    if (waits_for_suspect) return false;
+    taken = job.pending.Take(most, now_ms);
+    if (!taken.has_value()) return false;
+    *seconds = worker.seconds_per_variant * static_cast<double>(taken->range.count);
     return true;
-  }
-  return false;
+  };
+  const std::string job_id = queue_.Offer(take);
+  if (job_id.empty()) return false;
+  GrantRange(job_id, *taken, worker_id, worker, now_ms, batch, messages);
+  Requeue(job_id, jobs_.at(job_id));
+  return true;
+}
+
+void Farm::GrantRange(const std::string& job_id, const PendingRange& taken,
+                      const std::string& worker_id, WorkerState& worker, int64_t now_ms,
+                      Batch& batch, std::vector<Outgoing>& messages) {
+  JobState& job = jobs_.at(job_id);
+  const uint64_t token = ++last_token_;
+  ++granted_;
+  leases_[token] = {job_id,
+                    worker_id,
+                    {taken.range},
+                    taken.lost,
+                    now_ms + options_.lease_ttl_ms,
+                    taken.suspect(),
+                    worker.seconds_per_variant};
+  worker.tokens.insert(token);
+  AddLeased(job, static_cast<int64_t>(taken.range.count));
+  if (job.started_ms == 0) job.started_ms = now_ms;
+  changed_.insert(job_id);
+  batch.grants.push_back(
+      {token, job_id, taken.range.first, taken.range.count, taken.lost, worker_id});
+  Outgoing& message = messages.emplace_back();
+  message.worker_id = worker_id;
+  v1::Lease& lease = *message.message.mutable_lease();
+  lease.set_token(token);
+  lease.set_job_id(job_id);
+  *lease.mutable_range() = ToProto(taken.range);
+  lease.set_attempt(taken.lost + 1);
+  if (worker.knows_jobs.insert(job_id).second) *lease.mutable_spec() = job.spec;
 }
 
 void Farm::Assign(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages) {
   Expire(now_ms, batch, messages);
+  RaiseLate(now_ms);
+  takers_ = 0;
+  for (const auto& [id, worker] : workers_) takers_ += worker.connected && !worker.draining;
   // One lease each in turn, so that no worker takes all of a short job.
   bool any = true;
   while (any) {
@@ -397,7 +437,8 @@ void Farm::Assign(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages)
     for (auto& [id, worker] : workers_) {
       if (!worker.connected || worker.draining || worker.tokens.size() >= worker.want) continue;
       if (HoldsSuspect(worker)) continue;
-      any = GrantOne(id, worker, now_ms, batch, messages) || any;
+      any = GrantOne(id, worker, now_ms, batch, messages) ||
+            StealOne(id, worker, now_ms, batch, messages) || any;
     }
   }
 }
@@ -414,6 +455,7 @@ void Farm::ApplyTotals(const std::string& job_id, uint64_t committed, uint64_t f
   if (!job.ended() && committed + failed >= job.variants) {
     job.ended_ms = now_ms;
     active_.erase(job_id);
+    Requeue(job_id, job);
   }
   changed_.insert(job_id);
 }
@@ -434,16 +476,13 @@ std::unique_ptr<v1::Job> Farm::View(const std::string& id, int64_t now_ms, bool 
   view->set_started_unix_ms(job.started_ms);
   view->set_ended_unix_ms(job.ended_ms);
   if (job.cancelled) view->set_cancelled(job.variants - job.committed - job.failed);
+  view->set_priority(job.priority);
   view->set_state(job.cancelled    ? v1::JOB_STATE_CANCELLED
                   : job.ended()    ? (job.failed > 0 ? v1::JOB_STATE_FAILED : v1::JOB_STATE_DONE)
+                  : job.paused     ? v1::JOB_STATE_PAUSED
                   : job.started_ms ? v1::JOB_STATE_RUNNING
                                    : v1::JOB_STATE_QUEUED);
-  if (job.recent.size() >= 2) {
-    const auto& [from_ms, from] = job.recent.front();
-    const auto& [to_ms, to] = job.recent.back();
-    if (to_ms > from_ms && to > from)
-      view->set_images_per_second(1000.0 * (to - from) / (to_ms - from_ms));
-  }
+  view->set_images_per_second(job.images_per_second());
   for (const auto& [index, failure] : job.failures) *view->add_failures() = failure;
   return view;
 }
@@ -484,6 +523,7 @@ Farm::Counts Farm::counts() const {
   counts.granted = granted_;
   counts.expired = expired_;
   counts.retried = retried_;
+  counts.stolen = stolen_;
   return counts;
 }
 

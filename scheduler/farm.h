@@ -17,10 +17,18 @@
 
 #include "proto/farm.pb.h"
 #include "proto/worker.pb.h"
+#include "scheduler/fair_queue.h"
 #include "scheduler/pending.h"
 #include "store/farm_store.h"
 
 namespace tiltshift::scheduler {
+
+// What a tenant may have of the farm. Zeros are no bound.
+struct TenantRule {
+  double weight = 1;    // its share beside the others' weights
+  uint64_t jobs = 0;    // that have not ended
+  uint64_t leased = 0;  // variants with workers at once
+};
 
 struct FarmOptions {
   int64_t lease_ttl_ms = 15'000;
@@ -29,6 +37,7 @@ struct FarmOptions {
   uint32_t lost_alone = 3;           // workers lost over a variant until it is given up: the first
                                      // with it among others, the rest with it alone
   int64_t backoff_ms = 500;          // before the second attempt; doubles, at most 30 s
+  std::map<std::string, TenantRule> tenants;  // those without a rule have the one of "*", if any
 };
 
 // What one round of events decided and Redis must hear, in this order.
@@ -65,6 +74,21 @@ class Farm {
   bool CancelJob(const std::string& id, int64_t now_ms, Batch& batch,
                  std::vector<Outgoing>& messages);
 
+  // False where there is none, or, of pausing, where it has ended. Workers finish what they have
+  // begun.
+  bool SetPaused(const std::string& id, bool paused, std::vector<Outgoing>& messages);
+  bool SetPriority(const std::string& id, int32_t priority);
+  // Takes up a job as it is stored once its failures are forgotten: all of them wait again.
+  void Retry(const store::StoredJob& stored, int64_t now_ms);
+  // ResourceExhausted where the tenant has as many jobs as it may.
+  absl::Status MayAdd(const v1::JobSpec& spec) const;
+
+  // Why it is where it is, in a few sentences. NotFound where there is no such thing.
+  absl::StatusOr<std::string> ExplainJob(const std::string& id, int64_t now_ms) const;
+  absl::StatusOr<std::string> ExplainVariant(const std::string& id, uint64_t index,
+                                             int64_t now_ms) const;
+  absl::StatusOr<std::string> ExplainWorker(const std::string& id, int64_t now_ms) const;
+
   // A worker's stream began or ended. Returns the tokens of `hello` that are not its own any more.
   // Leases that it does not name never reached it: they wait again, and count as no death.
   std::vector<uint64_t> Connect(const v1::Hello& hello, int64_t now_ms, Batch& batch);
@@ -95,6 +119,7 @@ class Farm {
 
   struct Counts {
     uint64_t pending = 0, leases = 0, workers = 0, granted = 0, expired = 0, retried = 0;
+    uint64_t stolen = 0;
   };
   Counts counts() const;
   uint64_t epoch() const { return epoch_; }
@@ -104,19 +129,24 @@ class Farm {
     v1::JobSpec spec;
     uint64_t variants = 0, committed = 0, failed = 0, leased = 0;
     int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;
-    bool cancelled = false;
+    bool cancelled = false, paused = false, late = false;  // late: at this rate, for its deadline
+    int32_t priority = 0;
+    uint64_t order = 0;  // how old it is
     Pending pending;
     std::map<uint64_t, uint32_t> attempts;
     std::map<uint64_t, v1::FailedVariant> failures;
     std::deque<std::pair<int64_t, uint64_t>> recent;  // (when, committed in all)
     bool ended() const { return ended_ms != 0; }
+    uint64_t left() const { return variants - committed - failed; }
+    double images_per_second() const;  // over the last minute
   };
   struct LeaseState {
     std::string job_id, worker_id;
     std::vector<Range> remaining;
     uint32_t lost = 0;
     int64_t deadline_ms = 0;
-    bool suspect = false;  // its worker holds nothing else
+    bool suspect = false;     // its worker holds nothing else
+    double seconds_each = 0;  // what its tenant was charged for a variant
   };
   struct WorkerState {
     v1::Hello hello;
@@ -139,6 +169,19 @@ class Farm {
                 std::vector<Outgoing>& messages);
   bool HoldsSuspect(const WorkerState& worker) const;
   uint64_t LeaseSize(const JobState& job, const WorkerState& worker) const;
+  void GrantRange(const std::string& job_id, const PendingRange& range,
+                  const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
+                  std::vector<Outgoing>& messages);
+  bool StealOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
+                std::vector<Outgoing>& messages);
+  // Seconds until the worker has rendered all it holds; 0 where its rate is not known.
+  double SecondsHeld(const WorkerState& worker) const;
+  bool MayLease(const JobState& job, uint64_t more) const;
+  const TenantRule& RuleOf(const std::string& tenant) const;
+  void AddLeased(JobState& job, int64_t variants);
+  // Puts the job into the queue, or takes it out, as it now is.
+  void Requeue(const std::string& id, const JobState& job);
+  void RaiseLate(int64_t now_ms);
 
   const FarmOptions options_;
   const uint64_t epoch_;
@@ -149,7 +192,11 @@ class Farm {
   std::map<uint64_t, LeaseState> leases_;
   std::map<std::string, WorkerState> workers_;
   std::set<std::string> changed_;
-  uint64_t granted_ = 0, expired_ = 0, retried_ = 0;
+  FairQueue queue_;                         // of jobs with variants to lease
+  std::map<std::string, uint64_t> leased_;  // by tenant
+  int64_t looked_late_ms_ = 0, steal_after_ms_ = 0;
+  uint64_t takers_ = 0;  // workers that may be given leases, at the last Assign
+  uint64_t granted_ = 0, expired_ = 0, retried_ = 0, stolen_ = 0;
 };
 
 }  // namespace tiltshift::scheduler

@@ -72,6 +72,13 @@ std::vector<Range> Pending::TakeWithin(const Range& within) {
   return taken;
 }
 
+const PendingRange* Pending::Find(uint64_t index) const {
+  auto next = ranges_.upper_bound(index);
+  if (next == ranges_.begin()) return nullptr;
+  const PendingRange& range = std::prev(next)->second;
+  return index < range.range.first + range.range.count ? &range : nullptr;
+}
+
 bool Pending::AnyReady(int64_t now_ms) const {
   return std::any_of(ranges_.begin(), ranges_.end(),
                      [&](const auto& r) { return r.second.ready_ms <= now_ms; });

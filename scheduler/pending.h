@@ -39,6 +39,9 @@ class Pending {
   // store.
   std::vector<Range> TakeWithin(const Range& within);
 
+  // The range that holds a variant; null where it does not wait.
+  const PendingRange* Find(uint64_t index) const;
+
   uint64_t count() const { return count_; }
   bool AnyReady(int64_t now_ms) const;
   void Clear();

@@ -149,6 +149,25 @@ local function cancel(keys, args)
   return 1
 end
 
+-- KEYS: epoch, job. ARGV: epoch, field ('paused' or 'priority'), value.
+local function set(keys, args)
+  local stale = check_epoch(keys, args)
+  if stale then return stale end
+  if redis.call('EXISTS', keys[2]) == 1 then redis.call('HSET', keys[2], args[2], args[3]) end
+  return 1
+end
+
+-- Failed variants wait again. KEYS: epoch, job, failed bitmap, failures, attempts. ARGV: epoch. A cancelled job stays
+-- cancelled. Doing it twice changes nothing more.
+local function retry(keys, args)
+  local stale = check_epoch(keys, args)
+  if stale then return stale end
+  if redis.call('HGET', keys[2], 'cancelled') ~= '0' or redis.call('HGET', keys[2], 'failed') == '0' then return 0 end
+  redis.call('DEL', keys[3], keys[4], keys[5])
+  redis.call('HSET', keys[2], 'failed', '0', 'ended_ms', '0')
+  return 1
+end
+
 redis.register_function('ts_lead', lead)
 redis.register_function('ts_resign', resign)
 redis.register_function('ts_submit', submit)
@@ -156,3 +175,5 @@ redis.register_function('ts_lease', lease)
 redis.register_function('ts_release', release)
 redis.register_function('ts_commit', commit)
 redis.register_function('ts_cancel', cancel)
+redis.register_function('ts_set', set)
+redis.register_function('ts_retry', retry)

@@ -117,6 +117,8 @@ absl::StatusOr<StoredJob> FarmStore::LoadJob(const std::string& id) {
   job.started_ms = Number<int64_t>(fields["started_ms"]);
   job.ended_ms = Number<int64_t>(fields["ended_ms"]);
   job.cancelled = fields["cancelled"] == "1";
+  job.paused = fields["paused"] == "1";
+  if (fields.count("priority") != 0) job.priority = Number<int32_t>(fields["priority"]);
   for (const auto& [index, reason] : AsMap(replies[2])) {
     if (job.failures.size() < kMostFailuresShown) job.failures[Number<uint64_t>(index)] = reason;
   }
@@ -195,6 +197,25 @@ Write FarmStore::Commit(uint64_t epoch, const std::string& job_id,
 
 Write FarmStore::Cancel(uint64_t epoch, const std::string& job_id, int64_t now_ms) {
   return {{"ts_cancel", {kEpoch, JobKey(job_id)}, {std::to_string(epoch), std::to_string(now_ms)}}};
+}
+
+Write FarmStore::SetPaused(uint64_t epoch, const std::string& job_id, bool paused) {
+  return {{"ts_set",
+           {kEpoch, JobKey(job_id)},
+           {std::to_string(epoch), "paused", paused ? "1" : "0"}}};
+}
+
+Write FarmStore::SetPriority(uint64_t epoch, const std::string& job_id, int32_t priority) {
+  return {{"ts_set",
+           {kEpoch, JobKey(job_id)},
+           {std::to_string(epoch), "priority", std::to_string(priority)}}};
+}
+
+Write FarmStore::Retry(uint64_t epoch, const std::string& job_id) {
+  const std::string key = JobKey(job_id);
+  return {{"ts_retry",
+           {kEpoch, key, key + ":failed", key + ":failures", key + ":attempts"},
+           {std::to_string(epoch)}}};
 }
 
 absl::StatusOr<std::vector<RedisReply>> FarmStore::WriteAll(const std::vector<Write>& writes) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,8 @@ struct StoredJob {
   v1::JobSpec spec;
   uint64_t variants = 0, committed = 0, failed = 0;
   int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;
-  bool cancelled = false;
+  bool cancelled = false, paused = false;
+  std::optional<int32_t> priority;  // where it was changed
   std::string done_bits, failed_bits;        // only of jobs that have not ended
   std::map<uint64_t, uint32_t> attempts;     // failed attempts by variant, likewise
   std::map<uint64_t, std::string> failures;  // reasons, at most 20
@@ -76,6 +78,7 @@ class FarmStore {
 
   // Everything a new leader needs.
   absl::StatusOr<StoredFarm> Load();
+  absl::StatusOr<StoredJob> LoadJob(const std::string& id);
 
   // Which run of which server holds the data. A new one may lack what the last one had not yet
   // written to its file. Costs a round trip only after a reconnect.
@@ -89,6 +92,10 @@ class FarmStore {
                       const std::vector<StoredOutcome>& outcomes, int64_t now_ms);
   static Write Cancel(uint64_t epoch, const std::string& job_id, int64_t now_ms);
 
+  static Write SetPaused(uint64_t epoch, const std::string& job_id, bool paused);
+  static Write SetPriority(uint64_t epoch, const std::string& job_id, int32_t priority);
+  static Write Retry(uint64_t epoch, const std::string& job_id);
+
   // One round trip. The replies in order. Unavailable: send the same group again;
   // FailedPrecondition: the epoch is stale, this scheduler must stop.
   absl::StatusOr<std::vector<RedisReply>> WriteAll(const std::vector<Write>& writes);
@@ -96,7 +103,6 @@ class FarmStore {
   RedisClient& client() { return client_; }
 
  private:
-  absl::StatusOr<StoredJob> LoadJob(const std::string& id);
   RedisClient client_;
   FarmFunctions functions_;
   std::string run_id_;

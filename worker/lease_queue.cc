@@ -50,6 +50,16 @@ void LeaseQueue::Drop(uint64_t token) {
   news_ready_.notify_all();
 }
 
+void LeaseQueue::Trim(uint64_t token, uint64_t end) {
+  std::lock_guard lock(mutex_);
+  const auto lease = leases_.find(token);
+  if (lease == leases_.end()) return;
+  LeaseState& state = lease->second;
+  state.end = std::min(state.end, std::max(state.next, end));
+  state.trimmed = true;
+  news_ready_.notify_all();
+}
+
 std::optional<Work> LeaseQueue::Take() {
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -122,12 +132,15 @@ bool LeaseQueue::Over(const LeaseState& lease) const {
   return lease.rendering == 0 && (closed_ || lease.next >= lease.end);
 }
 
+bool LeaseQueue::MustRelease(const LeaseState& lease) const {
+  return (closed_ || lease.trimmed) && Over(lease) && !lease.released;
+}
+
 v1::Turn LeaseQueue::NextTurn(uint64_t turn_number, int wait_ms, bool& something) {
   std::unique_lock lock(mutex_);
   auto news = [&] {
     return woken_ || std::any_of(leases_.begin(), leases_.end(), [&](const auto& lease) {
-             return lease.second.has_news ||
-                    (closed_ && Over(lease.second) && !lease.second.released);
+             return lease.second.has_news || MustRelease(lease.second);
            });
   };
   something = news_ready_.wait_for(lock, std::chrono::milliseconds(wait_ms), news);
@@ -135,7 +148,7 @@ v1::Turn LeaseQueue::NextTurn(uint64_t turn_number, int wait_ms, bool& something
   v1::Turn turn;
   turn.set_turn(turn_number);
   for (auto& [token, lease] : leases_) {
-    const bool release = closed_ && Over(lease) && !lease.released;
+    const bool release = MustRelease(lease);
     if (!lease.has_news && !release) continue;
     lease.outcome.set_token(token);
     lease.outcome.set_job_id(lease.job_id);

@@ -36,6 +36,10 @@ class LeaseQueue {
   // forgotten.
   void Drop(uint64_t token);
 
+  // What of the lease no slot has begun, from `end` on, is not begun any more; it is given back
+  // when the begun is finished.
+  void Trim(uint64_t token, uint64_t end);
+
   // Blocks for the next variant; nullopt after Close.
   std::optional<Work> Take();
   void Finish(const Work& work, double seconds);
@@ -66,9 +70,11 @@ class LeaseQueue {
     uint64_t next = 0, end = 0, rendering = 0;
     v1::Outcome outcome;  // not sent yet
     bool has_news = false;
+    bool trimmed = false;   // its rest is to be given back
     bool released = false;  // said so in a turn
   };
   bool Over(const LeaseState& lease) const;
+  bool MustRelease(const LeaseState& lease) const;
   bool IsSent(uint64_t token) const;  // in a turn not yet acknowledged
   void AddNews(const Work& work, LeaseState& lease);
 

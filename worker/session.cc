@@ -150,6 +150,9 @@ void Session::Receive(const v1::SchedulerMessage& message) {
       queue_.Acknowledge(message.turn_ack());
       if (draining_) queue_.Wake();
       break;
+    case v1::SchedulerMessage::kTrim:
+      queue_.Trim(message.trim().token(), message.trim().end());
+      break;
     case v1::SchedulerMessage::kRevoke:
       spdlog::info("lease {} revoked: {}", message.revoke().token(), message.revoke().reason());
       queue_.Drop(message.revoke().token());
