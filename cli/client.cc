@@ -93,6 +93,35 @@ absl::StatusOr<v1::Job> FarmClient::CancelJob(const std::string& job_id) {
   return Call(&v1::Farm::Stub::CancelJob, request);
 }
 
+absl::StatusOr<v1::Job> FarmClient::PauseJob(const std::string& job_id) {
+  v1::PauseJobRequest request;
+  request.set_job_id(job_id);
+  return Call(&v1::Farm::Stub::PauseJob, request);
+}
+
+absl::StatusOr<v1::Job> FarmClient::ResumeJob(const std::string& job_id) {
+  v1::ResumeJobRequest request;
+  request.set_job_id(job_id);
+  return Call(&v1::Farm::Stub::ResumeJob, request);
+}
+
+absl::StatusOr<v1::Job> FarmClient::RetryFailed(const std::string& job_id) {
+  v1::RetryFailedRequest request;
+  request.set_job_id(job_id);
+  return Call(&v1::Farm::Stub::RetryFailed, request);
+}
+
+absl::StatusOr<v1::Job> FarmClient::SetPriority(const std::string& job_id, int32_t priority) {
+  v1::SetPriorityRequest request;
+  request.set_job_id(job_id);
+  request.set_priority(priority);
+  return Call(&v1::Farm::Stub::SetPriority, request);
+}
+
+absl::StatusOr<v1::ExplainResponse> FarmClient::Explain(const v1::ExplainRequest& request) {
+  return Call(&v1::Farm::Stub::Explain, request);
+}
+
 absl::StatusOr<v1::ListWorkersResponse> FarmClient::ListWorkers() {
   return Call(&v1::Farm::Stub::ListWorkers, v1::ListWorkersRequest());
 }

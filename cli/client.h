@@ -26,6 +26,11 @@ class FarmClient {
   absl::StatusOr<v1::Job> GetJob(const std::string& job_id);
   absl::StatusOr<v1::ListJobsResponse> ListJobs(uint32_t limit);
   absl::StatusOr<v1::Job> CancelJob(const std::string& job_id);
+  absl::StatusOr<v1::Job> PauseJob(const std::string& job_id);
+  absl::StatusOr<v1::Job> ResumeJob(const std::string& job_id);
+  absl::StatusOr<v1::Job> RetryFailed(const std::string& job_id);
+  absl::StatusOr<v1::Job> SetPriority(const std::string& job_id, int32_t priority);
+  absl::StatusOr<v1::ExplainResponse> Explain(const v1::ExplainRequest& request);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers();
 
   // Calls `see` with the job now and whenever it changed, until it ended, `see` says false

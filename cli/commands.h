@@ -34,7 +34,7 @@ void AddPlanCommand(CLI::App& app, Chosen& chosen);
 void AddRenderCommand(CLI::App& app, Chosen& chosen);
 void AddSubmitCommand(CLI::App& app, Chosen& chosen);
 void AddWatchCommand(CLI::App& app, Chosen& chosen);
-void AddJobCommands(CLI::App& app, Chosen& chosen);     // status, list, cancel, workers
+void AddJobCommands(CLI::App& app, Chosen& chosen);     // status, list, cancel, pause, ...
 void AddOutputCommands(CLI::App& app, Chosen& chosen);  // get, sheet
 
 // --json and, where the command talks to a farm, --scheduler (or TILTSHIFT_SCHEDULER).

@@ -54,6 +54,8 @@ std::string StateName(v1::JobState state) {
       return "failed";
     case v1::JOB_STATE_CANCELLED:
       return "cancelled";
+    case v1::JOB_STATE_PAUSED:
+      return "paused";
     default:
       return "unknown";
   }

@@ -1,5 +1,6 @@
 #include <cstdio>
 
+#include "absl/strings/numbers.h"
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/format.h"
@@ -11,6 +12,7 @@ struct JobOptions {
   Common common;
   std::string job;
   uint32_t limit = 20;
+  int32_t priority = 0;
 };
 
 absl::StatusOr<ExitCode> RunStatus(const JobOptions& options) {
@@ -38,10 +40,61 @@ absl::StatusOr<ExitCode> RunList(const JobOptions& options) {
   return kDone;
 }
 
+absl::StatusOr<ExitCode> Show(const JobOptions& options, const absl::StatusOr<v1::Job>& job) {
+  TS_RETURN_IF_ERROR(job.status());
+  std::printf("%s\n", options.common.json ? ToJson(*job).c_str() : Summary(*job).c_str());
+  return kDone;
+}
+
 absl::StatusOr<ExitCode> RunCancel(const JobOptions& options) {
   FarmClient client(options.common.schedulers);
-  TS_ASSIGN_OR_RETURN(const v1::Job job, client.CancelJob(options.job));
-  std::printf("%s\n", options.common.json ? ToJson(job).c_str() : Summary(job).c_str());
+  return Show(options, client.CancelJob(options.job));
+}
+
+absl::StatusOr<ExitCode> RunPause(const JobOptions& options) {
+  FarmClient client(options.common.schedulers);
+  return Show(options, client.PauseJob(options.job));
+}
+
+absl::StatusOr<ExitCode> RunResume(const JobOptions& options) {
+  FarmClient client(options.common.schedulers);
+  return Show(options, client.ResumeJob(options.job));
+}
+
+absl::StatusOr<ExitCode> RunRetry(const JobOptions& options) {
+  FarmClient client(options.common.schedulers);
+  return Show(options, client.RetryFailed(options.job));
+}
+
+absl::StatusOr<ExitCode> RunPriority(const JobOptions& options) {
+  FarmClient client(options.common.schedulers);
+  return Show(options, client.SetPriority(options.job, options.priority));
+}
+
+// A job's id, JOB/INDEX for a variant of it, or a worker's id: jobs are what `list` shows.
+absl::StatusOr<ExitCode> RunExplain(const JobOptions& options) {
+  FarmClient client(options.common.schedulers);
+  v1::ExplainRequest request;
+  const size_t slash = options.job.find('/');
+  uint64_t index = 0;
+  if (slash != std::string::npos && absl::SimpleAtoi(options.job.substr(slash + 1), &index)) {
+    request.mutable_variant()->set_job_id(options.job.substr(0, slash));
+    request.mutable_variant()->set_index(index);
+  } else {
+    request.set_job_id(options.job);
+  }
+  absl::StatusOr<v1::ExplainResponse> response = client.Explain(request);
+  if (absl::IsNotFound(response.status()) && request.has_job_id()) {
+    request.set_worker_id(options.job);
+    response = client.Explain(request);
+    if (absl::IsNotFound(response.status()))
+      return absl::NotFoundError(
+          absl::StrCat("\"", options.job,
+                       "\" is neither a job nor a worker; `tiltshift list` and "
+                       "`tiltshift workers` show them, JOB/INDEX is a variant"));
+  }
+  TS_RETURN_IF_ERROR(response.status());
+  std::printf("%s\n", options.common.json ? ToJson(*response).c_str() : response->text().c_str());
   return kDone;
 }
 
@@ -75,6 +128,10 @@ CLI::App* Add(CLI::App& app, Chosen& chosen, const char* name, const char* what,
     command->add_option("--limit", options->limit, "newest jobs to show")
         ->capture_default_str()
         ->check(CLI::Range(1, 1000));
+  if (std::string(name) == "priority")
+    command->add_option("--to", options->priority, "-100 to 100; higher goes first")
+        ->required()
+        ->check(CLI::Range(-100, 100));
   AddSchedulerOption(*command, options->common);
   AddJsonOption(*command, options->common);
   command->callback(
@@ -90,6 +147,16 @@ void AddJobCommands(CLI::App& app, Chosen& chosen) {
   Add(app, chosen, "list", "The newest jobs", "tiltshift list --limit 50", false, RunList);
   Add(app, chosen, "cancel", "End a job; what is rendered stays",
       "tiltshift cancel j0123456789abcde", true, RunCancel);
+  Add(app, chosen, "pause", "Begin nothing new of a job; what is begun is finished",
+      "tiltshift pause j0123456789abcde", true, RunPause);
+  Add(app, chosen, "resume", "Go on with a paused job", "tiltshift resume j0123456789abcde", true,
+      RunResume);
+  Add(app, chosen, "retry", "Render a job's failed variants again",
+      "tiltshift retry j0123456789abcde", true, RunRetry);
+  Add(app, chosen, "priority", "Change a job's priority within its tenant",
+      "tiltshift priority j0123456789abcde --to 50", true, RunPriority);
+  Add(app, chosen, "explain", "Why a job, a variant (JOB/INDEX) or a worker is where it is",
+      "tiltshift explain j0123456789abcde/17", true, RunExplain);
   Add(app, chosen, "workers", "The workers and what they do", "tiltshift workers", false,
       RunWorkers);
 }

@@ -5,7 +5,8 @@ namespace {
 
 constexpr char kOther[] = "other";
 constexpr const char* kRedisFunctions[] = {"ts_lead",    "ts_resign", "ts_submit", "ts_lease",
-                                           "ts_release", "ts_commit", "ts_cancel", kOther};
+                                           "ts_release", "ts_commit", "ts_cancel", "ts_set",
+                                           "ts_retry",   kOther};
 
 Gauge Jobs(Registry& r, const char* state) {
   return r.AddGauge("tiltshift_jobs", "Jobs by state", "state", state);
@@ -26,12 +27,15 @@ SchedulerMetrics::SchedulerMetrics(Registry& r)
       leases_granted(r.AddCounter("tiltshift_leases_granted_total", "Leases given to workers")),
       leases_expired(
           r.AddCounter("tiltshift_leases_expired_total", "Leases whose worker fell silent")),
+      leases_stolen(r.AddCounter("tiltshift_leases_stolen_total",
+                                 "Ends of leases that an idle worker took over")),
       leases_active(r.AddGauge("tiltshift_leases_active", "Leases held by workers now")),
       queue_variants(r.AddGauge("tiltshift_queue_variants", "Variants waiting for a worker")),
       workers_connected(r.AddGauge("tiltshift_workers_connected", "Workers with an open session")),
       leader(r.AddGauge("tiltshift_leader", "1 where this scheduler leads the farm")),
       jobs_queued(Jobs(r, "queued")),
       jobs_running(Jobs(r, "running")),
+      jobs_paused(Jobs(r, "paused")),
       jobs_done(Jobs(r, "done")),
       jobs_failed(Jobs(r, "failed")),
       jobs_cancelled(Jobs(r, "cancelled")),
@@ -42,6 +46,11 @@ SchedulerMetrics::SchedulerMetrics(Registry& r)
       list_jobs_seconds(Calls(r, "ListJobs")),
       watch_job_seconds(Calls(r, "WatchJob")),
       cancel_job_seconds(Calls(r, "CancelJob")),
+      pause_job_seconds(Calls(r, "PauseJob")),
+      resume_job_seconds(Calls(r, "ResumeJob")),
+      retry_failed_seconds(Calls(r, "RetryFailed")),
+      set_priority_seconds(Calls(r, "SetPriority")),
+      explain_seconds(Calls(r, "Explain")),
       read_outputs_seconds(Calls(r, "ReadOutputs")),
       list_workers_seconds(Calls(r, "ListWorkers")),
       session_seconds(Calls(r, "Session")) {

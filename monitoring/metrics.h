@@ -69,13 +69,15 @@ class Registry {
 struct SchedulerMetrics {
   explicit SchedulerMetrics(Registry& registry);
   Counter variants_committed, variants_failed, variants_retried;
-  Counter leases_granted, leases_expired;
+  Counter leases_granted, leases_expired, leases_stolen;
   Gauge leases_active, queue_variants, workers_connected, leader;
-  Gauge jobs_queued, jobs_running, jobs_done, jobs_failed, jobs_cancelled;
+  Gauge jobs_queued, jobs_running, jobs_paused, jobs_done, jobs_failed, jobs_cancelled;
   Histogram turn_seconds;
   // Calls from their arrival to their end: for a stream, all of its life.
   Histogram submit_seconds, get_job_seconds, list_jobs_seconds, watch_job_seconds;
-  Histogram cancel_job_seconds, read_outputs_seconds, list_workers_seconds, session_seconds;
+  Histogram cancel_job_seconds, pause_job_seconds, resume_job_seconds, retry_failed_seconds;
+  Histogram set_priority_seconds, explain_seconds;
+  Histogram read_outputs_seconds, list_workers_seconds, session_seconds;
 
   // Of round trips in which Redis ran this function of the farm's library; what is none of them
   // (plain commands) is one series, "other".

@@ -1,7 +1,9 @@
 #include "plan/defaults.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <cstdlib>
 
 #include "plan/limits.h"
 #include "plan/text.h"
@@ -28,6 +30,16 @@ absl::Status CheckModel(const std::string& model) {
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckTenant(const std::string& tenant) {
+  const bool good = tenant.size() <= kLongestName &&
+                    std::all_of(tenant.begin(), tenant.end(), [](unsigned char c) {
+                      return std::isalnum(c) || c == '_' || c == '-' || c == '.';
+                    });
+  if (good) return absl::OkStatus();
+  return Bad("tenant", absl::StrCat("\"", tenant, "\" is no tenant's name: up to ", kLongestName,
+                                    " letters, digits, '.', '_' and '-'"));
 }
 
 absl::Status CheckSide(const char* path, uint32_t side) {
@@ -82,6 +94,13 @@ absl::Status FillAndCheck(v1::JobSpec& spec) {
                                     ", so use ranges or split the job"));
   }
   TS_RETURN_IF_ERROR(FillRender(*spec.mutable_render()));
+  if (spec.tenant().empty()) spec.set_tenant("default");
+  TS_RETURN_IF_ERROR(CheckTenant(spec.tenant()));
+  if (std::abs(spec.priority()) > kHighestPriority) {
+    return Bad("priority", absl::StrCat(spec.priority(), " is not from ", -kHighestPriority, " to ",
+                                        kHighestPriority));
+  }
+  if (spec.deadline_unix_ms() < 0) return Bad("deadline", "is before 1970");
   if (spec.output().name().empty()) spec.mutable_output()->set_name("{index}");
   if (spec.output().format() == v1::IMAGE_FORMAT_UNSPECIFIED)
     spec.mutable_output()->set_format(v1::IMAGE_FORMAT_PNG);

@@ -7,6 +7,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/time.h"
 #include "base/file.h"
 #include "plan/limits.h"
 #include "plan/yaml_tree.h"
@@ -78,6 +79,9 @@ class SpecReader {
         {"model", Text([&](const std::string& v) { spec.set_model(v); })},
         {"prompt", Text([&](const std::string& v) { spec.set_prompt(v); })},
         {"negative_prompt", Text([&](const std::string& v) { spec.set_negative_prompt(v); })},
+        {"tenant", Text([&](const std::string& v) { spec.set_tenant(v); })},
+        {"priority", Number<int32_t>([&](int32_t v) { spec.set_priority(v); }, true)},
+        {"deadline", Time([&](int64_t v) { spec.set_deadline_unix_ms(v); })},
         {"combine", Text([&](const std::string& v) { spec.set_combine(v); })},
         {"axes",
          [&](const YamlNode& node, const std::string& path) { return ReadAxes(node, path, spec); }},
@@ -141,6 +145,20 @@ class SpecReader {
           set(value);
           return absl::OkStatus();
         };
+  }
+
+  Reader Time(std::function<void(int64_t)> set) const {
+    return [this, set](const YamlNode& node, const std::string& path) -> absl::Status {
+      TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
+      absl::Time time;
+      std::string unused;
+      if (!absl::ParseTime(absl::RFC3339_full, text, &time, &unused)) {
+        return Error(node, path,
+                     absl::StrCat("\"", text, "\" is no time like 2026-12-24T18:00:00Z"));
+      }
+      set(absl::ToUnixMillis(time));
+      return absl::OkStatus();
+    };
   }
 
   Reader Guidance(v1::RenderSettings& render) const {

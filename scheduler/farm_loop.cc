@@ -31,8 +31,15 @@ class Answer {
   std::function<void(Result)> done_;
 };
 
+absl::Status NoSuchJob(const std::string& id) {
+  return absl::NotFoundError(
+      absl::StrCat("there is no job \"", id, "\"; `tiltshift list` shows the jobs"));
+}
+
 monitoring::Gauge JobsGauge(const monitoring::SchedulerMetrics& metrics, v1::JobState state) {
   switch (state) {
+    case v1::JOB_STATE_PAUSED:
+      return metrics.jobs_paused;
     case v1::JOB_STATE_RUNNING:
       return metrics.jobs_running;
     case v1::JOB_STATE_DONE:
@@ -310,6 +317,7 @@ void FarmLoop::Publish(int64_t now_ms) {
   metrics_.leases_granted.Add(counts.granted - counted_.granted);
   metrics_.leases_expired.Add(counts.expired - counted_.expired);
   metrics_.variants_retried.Add(counts.retried - counted_.retried);
+  metrics_.leases_stolen.Add(counts.stolen - counted_.stolen);
   counted_ = counts;
   TellWatchers(now_ms);
 }
@@ -362,6 +370,8 @@ void FarmLoop::Submit(const std::string& job_id, const v1::JobSpec& spec, uint64
                       std::function<void(absl::StatusOr<std::string>)> done) {
   auto answer = std::make_shared<Answer<absl::StatusOr<std::string>>>(std::move(done));
   Post([=, this](Round& round) {
+    if (absl::Status may = farm_->MayAdd(spec); !may.ok() && Job(job_id) == nullptr)
+      return answer->Give(std::move(may));
     round.first.push_back(
         store::FarmStore::Submit(farm_->epoch(), job_id, spec, variants, round.now_ms, request_id));
     round.first_done.push_back([=, this, &round](const store::RedisReply& reply) {
@@ -375,12 +385,80 @@ void FarmLoop::Cancel(const std::string& job_id, Done done) {
   auto answer = std::make_shared<Answer<absl::Status>>(std::move(done));
   Post([=, this](Round& round) {
     if (!farm_->CancelJob(job_id, round.now_ms, round.batch, round.messages)) {
-      answer->Give(absl::NotFoundError(absl::StrCat("there is no job ", job_id)));
+      answer->Give(NoSuchJob(job_id));
       return;
     }
     round.first.push_back(store::FarmStore::Cancel(farm_->epoch(), job_id, round.now_ms));
     round.first_done.push_back([](const store::RedisReply&) {});
     round.when_durable.push_back([answer] { answer->Give(absl::OkStatus()); });
+  });
+}
+
+void FarmLoop::SetPaused(const std::string& job_id, bool paused, Done done) {
+  auto answer = std::make_shared<Answer<absl::Status>>(std::move(done));
+  Post([=, this](Round& round) {
+    const auto job = Job(job_id);
+    if (job == nullptr || !farm_->SetPaused(job_id, paused, round.messages)) {
+      answer->Give(job == nullptr
+                       ? NoSuchJob(job_id)
+                       : absl::FailedPreconditionError(absl::StrCat("job ", job_id, " has ended")));
+      return;
+    }
+    round.first.push_back(store::FarmStore::SetPaused(farm_->epoch(), job_id, paused));
+    round.first_done.push_back([](const store::RedisReply&) {});
+    round.when_durable.push_back([answer] { answer->Give(absl::OkStatus()); });
+  });
+}
+
+void FarmLoop::SetPriority(const std::string& job_id, int32_t priority, Done done) {
+  auto answer = std::make_shared<Answer<absl::Status>>(std::move(done));
+  Post([=, this](Round& round) {
+    if (!farm_->SetPriority(job_id, priority)) return answer->Give(NoSuchJob(job_id));
+    round.first.push_back(store::FarmStore::SetPriority(farm_->epoch(), job_id, priority));
+    round.first_done.push_back([](const store::RedisReply&) {});
+    round.when_durable.push_back([answer] { answer->Give(absl::OkStatus()); });
+  });
+}
+
+// What has failed is known whole to Redis alone: once it has forgotten the failures, the job is
+// read back.
+void FarmLoop::RetryFailed(const std::string& job_id, Done done) {
+  auto answer = std::make_shared<Answer<absl::Status>>(std::move(done));
+  Post([=, this](Round& round) {
+    const auto job = Job(job_id);
+    if (job == nullptr) return answer->Give(NoSuchJob(job_id));
+    if (job->state() == v1::JOB_STATE_CANCELLED) {
+      return answer->Give(
+          absl::FailedPreconditionError(absl::StrCat("job ", job_id, " was cancelled")));
+    }
+    round.first.push_back(store::FarmStore::Retry(farm_->epoch(), job_id));
+    round.first_done.push_back([=, this, &round](const store::RedisReply&) {
+      const auto stored = store_->LoadJob(job_id);
+      if (stored.ok()) {
+        farm_->Retry(*stored, round.now_ms);
+      } else {
+        redis_run_.clear();  // the next round reads everything
+      }
+    });
+    round.when_durable.push_back([answer] { answer->Give(absl::OkStatus()); });
+  });
+}
+
+void FarmLoop::Explain(const v1::ExplainRequest& request,
+                       std::function<void(absl::StatusOr<std::string>)> done) {
+  auto answer = std::make_shared<Answer<absl::StatusOr<std::string>>>(std::move(done));
+  Post([=, this](Round& round) {
+    switch (request.subject_case()) {
+      case v1::ExplainRequest::kJobId:
+        return answer->Give(farm_->ExplainJob(request.job_id(), round.now_ms));
+      case v1::ExplainRequest::kVariant:
+        return answer->Give(farm_->ExplainVariant(request.variant().job_id(),
+                                                  request.variant().index(), round.now_ms));
+      case v1::ExplainRequest::kWorkerId:
+        return answer->Give(farm_->ExplainWorker(request.worker_id(), round.now_ms));
+      default:
+        answer->Give(absl::InvalidArgumentError("name a job, a variant or a worker"));
+    }
   });
 }
 

@@ -60,6 +60,11 @@ class FarmLoop {
   void Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
               const std::string& request_id, std::function<void(absl::StatusOr<std::string>)> done);
   void Cancel(const std::string& job_id, Done done);
+  void SetPaused(const std::string& job_id, bool paused, Done done);
+  void SetPriority(const std::string& job_id, int32_t priority, Done done);
+  void RetryFailed(const std::string& job_id, Done done);
+  void Explain(const v1::ExplainRequest& request,
+               std::function<void(absl::StatusOr<std::string>)> done);
   void Watch(const std::string& job_id, JobWatcher watcher, Done not_found);
 
   // A stream that says hello again under the same id takes the older one's place.

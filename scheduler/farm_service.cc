@@ -1,6 +1,7 @@
 #include "scheduler/farm_service.h"
 
 #include "base/hash.h"
+#include "plan/limits.h"
 #include "plan/plan.h"
 #include "scheduler/output_reader.h"
 #include "scheduler/watch_reactor.h"
@@ -102,6 +103,7 @@ grpc::ServerUnaryReactor* FarmService::ListJobs(grpc::CallbackServerContext* con
     listed = *job;
     listed.clear_spec();
     listed.mutable_spec()->set_name(job->spec().name());
+    listed.mutable_spec()->set_tenant(job->spec().tenant());
   }
   return Answer(context, absl::OkStatus());
 }
@@ -111,17 +113,80 @@ grpc::ServerWriteReactor<v1::Job>* FarmService::WatchJob(grpc::CallbackServerCon
   return WatchReactor::Start(loop_, request->job_id(), metrics_.watch_job_seconds);
 }
 
+std::function<void(absl::Status)> FarmService::JobAnswer(grpc::ServerUnaryReactor* reactor,
+                                                         const std::string& job_id,
+                                                         v1::Job* response,
+                                                         monitoring::Histogram seconds) {
+  auto timer = std::make_shared<monitoring::Timer>(seconds);
+  return [this, reactor, response, timer, job_id](absl::Status status) {
+    const auto job = loop_.Job(job_id);
+    if (status.ok() && job != nullptr) *response = *job;
+    reactor->Finish(ToGrpc(status));
+  };
+}
+
 grpc::ServerUnaryReactor* FarmService::CancelJob(grpc::CallbackServerContext* context,
                                                  const v1::CancelJobRequest* request,
                                                  v1::Job* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  auto timer = std::make_shared<monitoring::Timer>(metrics_.cancel_job_seconds);
   loop_.Cancel(request->job_id(),
-               [this, reactor, response, timer, id = request->job_id()](absl::Status status) {
-                 const auto job = loop_.Job(id);
-                 if (status.ok() && job != nullptr) *response = *job;
-                 reactor->Finish(ToGrpc(status));
-               });
+               JobAnswer(reactor, request->job_id(), response, metrics_.cancel_job_seconds));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* FarmService::PauseJob(grpc::CallbackServerContext* context,
+                                                const v1::PauseJobRequest* request,
+                                                v1::Job* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  loop_.SetPaused(request->job_id(), true,
+                  JobAnswer(reactor, request->job_id(), response, metrics_.pause_job_seconds));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* FarmService::ResumeJob(grpc::CallbackServerContext* context,
+                                                 const v1::ResumeJobRequest* request,
+                                                 v1::Job* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  loop_.SetPaused(request->job_id(), false,
+                  JobAnswer(reactor, request->job_id(), response, metrics_.resume_job_seconds));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* FarmService::RetryFailed(grpc::CallbackServerContext* context,
+                                                   const v1::RetryFailedRequest* request,
+                                                   v1::Job* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  loop_.RetryFailed(request->job_id(),
+                    JobAnswer(reactor, request->job_id(), response, metrics_.retry_failed_seconds));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* FarmService::SetPriority(grpc::CallbackServerContext* context,
+                                                   const v1::SetPriorityRequest* request,
+                                                   v1::Job* response) {
+  auto answer = [&](grpc::ServerUnaryReactor* reactor) {
+    return JobAnswer(reactor, request->job_id(), response, metrics_.set_priority_seconds);
+  };
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  if (std::abs(request->priority()) > plan::kHighestPriority) {
+    answer(reactor)(absl::InvalidArgumentError(
+        absl::StrCat("priority: ", request->priority(), " is not from ", -plan::kHighestPriority,
+                     " to ", plan::kHighestPriority)));
+    return reactor;
+  }
+  loop_.SetPriority(request->job_id(), request->priority(), answer(reactor));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* FarmService::Explain(grpc::CallbackServerContext* context,
+                                               const v1::ExplainRequest* request,
+                                               v1::ExplainResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  auto timer = std::make_shared<monitoring::Timer>(metrics_.explain_seconds);
+  loop_.Explain(*request, [reactor, response, timer](absl::StatusOr<std::string> text) {
+    if (text.ok()) response->set_text(*text);
+    reactor->Finish(ToGrpc(text.status()));
+  });
   return reactor;
 }
 

@@ -26,6 +26,21 @@ class FarmService : public v1::Farm::CallbackService {
   grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context,
                                       const v1::CancelJobRequest* request,
                                       v1::Job* response) override;
+  grpc::ServerUnaryReactor* PauseJob(grpc::CallbackServerContext* context,
+                                     const v1::PauseJobRequest* request,
+                                     v1::Job* response) override;
+  grpc::ServerUnaryReactor* ResumeJob(grpc::CallbackServerContext* context,
+                                      const v1::ResumeJobRequest* request,
+                                      v1::Job* response) override;
+  grpc::ServerUnaryReactor* RetryFailed(grpc::CallbackServerContext* context,
+                                        const v1::RetryFailedRequest* request,
+                                        v1::Job* response) override;
+  grpc::ServerUnaryReactor* SetPriority(grpc::CallbackServerContext* context,
+                                        const v1::SetPriorityRequest* request,
+                                        v1::Job* response) override;
+  grpc::ServerUnaryReactor* Explain(grpc::CallbackServerContext* context,
+                                    const v1::ExplainRequest* request,
+                                    v1::ExplainResponse* response) override;
   grpc::ServerWriteReactor<v1::OutputPiece>* ReadOutputs(
       grpc::CallbackServerContext* context, const v1::ReadOutputsRequest* request) override;
   grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext* context,
@@ -33,6 +48,11 @@ class FarmService : public v1::Farm::CallbackService {
                                         v1::ListWorkersResponse* response) override;
 
  private:
+  // Answers with the job as it is then.
+  std::function<void(absl::Status)> JobAnswer(grpc::ServerUnaryReactor* reactor,
+                                              const std::string& job_id, v1::Job* response,
+                                              monitoring::Histogram seconds);
+
   FarmLoop& loop_;
   store::BlobStore& blobs_;
   monitoring::SchedulerMetrics& metrics_;

@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "base/hash.h"
 #include "scheduler/farm_service.h"
+#include "scheduler/tenants.h"
 #include "scheduler/worker_service.h"
 
 namespace tiltshift::scheduler {
@@ -22,7 +23,7 @@ volatile std::sig_atomic_t g_stop = 0;
 struct Options {
   std::string listen = "127.0.0.1:7070";
   std::string redis = "127.0.0.1:6379";
-  std::string blobs;
+  std::string blobs, tenants;
   std::string metrics;
   std::string log_level = "info";
   int lease_seconds = 30;
@@ -66,6 +67,9 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--lease-seconds", options.lease_seconds, "work that a lease should hold")
       ->capture_default_str()
       ->check(CLI::Range(1, 3'600));
+  app.add_option("--tenants", options.tenants,
+                 "YAML file of tenants' weights and bounds; docs/scheduler.md shows one")
+      ->check(CLI::ExistingFile);
   app.add_option("--log-level", options.log_level, "debug, info, warn, error")
       ->capture_default_str();
 }
@@ -107,6 +111,10 @@ absl::Status Serve(const Options& options) {
                      "127.0.0.1:PORT or unix:PATH, not ",
                      options.listen, " ", options.metrics));
   }
+  std::map<std::string, TenantRule> tenants;
+  if (!options.tenants.empty()) {
+    TS_ASSIGN_OR_RETURN(tenants, ReadTenants(options.tenants));
+  }
   TS_ASSIGN_OR_RETURN(const auto redis, store::ParseRedisAddress(options.redis));
   TS_ASSIGN_OR_RETURN(auto blobs, store::OpenFileBlobStore(options.blobs));
   monitoring::Registry registry;
@@ -114,6 +122,7 @@ absl::Status Serve(const Options& options) {
   if (!options.metrics.empty()) TS_RETURN_IF_ERROR(registry.Serve(options.metrics));
 
   LoopOptions loop_options = options.loop;
+  loop_options.farm.tenants = tenants;
   loop_options.farm.target_lease_ms = int64_t{1'000} * options.lease_seconds;
   loop_options.name = absl::StrCat("scheduler-", getpid(), "-", RandomHex(4));
   FarmLoop loop(loop_options,

@@ -411,5 +411,84 @@ TEST_F(FarmServiceTest, WithoutRedisASubmissionIsRefusedAndSaysWhy) {
   EXPECT_TRUE(WaitFor([&] { return Submit(Spec("1-2"), &response).ok(); }, 10'000));
 }
 
+// What an operator changes is durable: it outlives the scheduler that was told.
+TEST_F(FarmServiceTest, PausePriorityAndRetryOutliveTheScheduler) {
+  v1::SubmitResponse submitted;
+  ASSERT_TRUE(Submit(Spec("1-3"), &submitted).ok());
+  const std::string id = submitted.job_id();
+  v1::Job job;
+  const auto explain = [&] {
+    grpc::ClientContext context;
+    v1::ExplainRequest request;
+    request.set_job_id(id);
+    v1::ExplainResponse response;
+    EXPECT_TRUE(farm_->Explain(&context, request, &response).ok());
+    return response.text();
+  };
+  {
+    grpc::ClientContext context, context2, context3;
+    v1::PauseJobRequest pause;
+    pause.set_job_id(id);
+    ASSERT_TRUE(farm_->PauseJob(&context, pause, &job).ok());
+    EXPECT_EQ(job.state(), v1::JOB_STATE_PAUSED);
+    v1::SetPriorityRequest priority;
+    priority.set_job_id(id);
+    priority.set_priority(101);
+    EXPECT_EQ(farm_->SetPriority(&context2, priority, &job).error_code(),
+              grpc::StatusCode::INVALID_ARGUMENT);
+    priority.set_priority(7);
+    ASSERT_TRUE(farm_->SetPriority(&context3, priority, &job).ok());
+    EXPECT_EQ(job.priority(), 7);
+  }
+  KillScheduler();
+  StartScheduler();
+  EXPECT_EQ(Job(id).state(), v1::JOB_STATE_PAUSED);
+  EXPECT_EQ(Job(id).priority(), 7);
+  EXPECT_THAT(explain(), HasSubstr("It is paused"));
+  {
+    grpc::ClientContext context;
+    v1::ResumeJobRequest resume;
+    resume.set_job_id(id);
+    ASSERT_TRUE(farm_->ResumeJob(&context, resume, &job).ok());
+    EXPECT_EQ(job.state(), v1::JOB_STATE_QUEUED);
+  }
+  EXPECT_THAT(explain(), HasSubstr("No worker is connected"));
+
+  const auto fail_or_do = [&](bool fail) {
+    Worker worker(channel_, "w");
+    for (int i = 0; i < 20 && Job(id).ended_unix_ms() == 0; ++i) {
+      worker.Turn(1);
+      v1::Outcome outcome = Worker::Done(worker.lease);
+      if (fail) {
+        outcome.clear_committed();
+        for (uint64_t k = 0; k < worker.lease.range().count(); ++k) {
+          auto& failed = *outcome.add_failed();
+          failed.set_index(worker.lease.range().first() + k);
+          failed.set_reason("too dark");
+        }
+      }
+      worker.Turn(0, {outcome});
+    }
+  };
+  fail_or_do(true);
+  EXPECT_EQ(Job(id).state(), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(Job(id).failed(), 3u);
+  EXPECT_THAT(explain(), HasSubstr("tiltshift retry " + id));
+  {
+    grpc::ClientContext context;
+    v1::RetryFailedRequest retry;
+    retry.set_job_id(id);
+    ASSERT_TRUE(farm_->RetryFailed(&context, retry, &job).ok());
+    EXPECT_EQ(job.failed(), 0u);
+    EXPECT_EQ(job.ended_unix_ms(), 0);
+  }
+  KillScheduler();
+  StartScheduler();
+  EXPECT_EQ(Job(id).failed(), 0u);
+  fail_or_do(false);
+  EXPECT_EQ(Job(id).state(), v1::JOB_STATE_DONE);
+  EXPECT_EQ(Job(id).committed(), 3u);
+}
+
 }  // namespace
 }  // namespace tiltshift::tests

@@ -1,0 +1,50 @@
+#include "scheduler/tenants.h"
+
+#include "absl/strings/numbers.h"
+#include "base/file.h"
+#include "plan/yaml_tree.h"
+
+namespace tiltshift::scheduler {
+namespace {
+
+using plan::YamlNode;
+
+absl::Status ReadRule(const std::string& path, const std::string& tenant, const YamlNode& node,
+                      TenantRule* rule) {
+  const auto error = [&](const YamlNode& at, const std::string& what) {
+    return plan::YamlError(path, at.line, absl::StrCat(tenant, ": ", what));
+  };
+  if (node.kind != YamlNode::Kind::kMap)
+    return error(node, "expected fields (weight, jobs, leased)");
+  for (const auto& [name, value] : node.fields) {
+    const bool scalar = value.kind == YamlNode::Kind::kScalar;
+    if (name == "weight") {
+      if (!scalar || !absl::SimpleAtod(value.scalar, &rule->weight) ||
+          !(rule->weight > 0 && rule->weight <= 1e6)) {
+        return error(value, "weight: expected a number above 0, at most 1000000");
+      }
+    } else if (name == "jobs" || name == "leased") {
+      uint64_t& bound = name == "jobs" ? rule->jobs : rule->leased;
+      if (!scalar || !absl::SimpleAtoi(value.scalar, &bound))
+        return error(value, name + ": expected a whole number; 0 is no bound");
+    } else {
+      return error(value, name + ": unknown field; known are: weight, jobs, leased");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::map<std::string, TenantRule>> ReadTenants(const std::string& path) {
+  TS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  TS_ASSIGN_OR_RETURN(const YamlNode root, plan::ParseYaml(text, path));
+  std::map<std::string, TenantRule> rules;
+  if (root.kind != YamlNode::Kind::kMap)
+    return plan::YamlError(path, root.line, "expected tenants, each with fields");
+  for (const auto& [tenant, node] : root.fields)
+    TS_RETURN_IF_ERROR(ReadRule(path, tenant, node, &rules[tenant]));
+  return rules;
+}
+
+}  // namespace tiltshift::scheduler

@@ -1,0 +1,19 @@
+// The rules of tenants, from a YAML file:
+//
+//   brand:   {weight: 3}
+//   contest: {weight: 1, jobs: 20, leased: 500}
+//   "*":     {jobs: 5}          # every other
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "base/status.h"
+#include "scheduler/farm.h"
+
+namespace tiltshift::scheduler {
+
+// InvalidArgument names the file, the tenant and the field.
+absl::StatusOr<std::map<std::string, TenantRule>> ReadTenants(const std::string& path);
+
+}  // namespace tiltshift::scheduler
