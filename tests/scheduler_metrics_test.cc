@@ -73,6 +73,27 @@ class SchedulerMetricsTest : public ::testing::Test {
     }
     EXPECT_TRUE(stream->Finish().ok());
   }
+  void Operate(const std::string& waiting) {
+    grpc::ClientContext pause_context, resume_context, retry_context, priority_context,
+        explain_context;
+    v1::Job job;
+    v1::PauseJobRequest pause;
+    pause.set_job_id(waiting);
+    EXPECT_TRUE(farm_->PauseJob(&pause_context, pause, &job).ok());
+    v1::ResumeJobRequest resume;
+    resume.set_job_id(waiting);
+    EXPECT_TRUE(farm_->ResumeJob(&resume_context, resume, &job).ok());
+    v1::RetryFailedRequest retry;
+    retry.set_job_id(waiting);
+    EXPECT_TRUE(farm_->RetryFailed(&retry_context, retry, &job).ok());
+    v1::SetPriorityRequest priority;
+    priority.set_job_id(waiting);
+    EXPECT_TRUE(farm_->SetPriority(&priority_context, priority, &job).ok());
+    v1::ExplainRequest explain;
+    explain.set_job_id(waiting);
+    v1::ExplainResponse text;
+    EXPECT_TRUE(farm_->Explain(&explain_context, explain, &text).ok());
+  }
   void CallEverythingElse(const std::string& done, const std::string& waiting) {
     v1::GetJobRequest get;
     get.set_job_id(done);
@@ -86,6 +107,7 @@ class SchedulerMetricsTest : public ::testing::Test {
     EXPECT_TRUE(watch->Finish().ok());
     v1::ListJobsResponse jobs;
     EXPECT_TRUE(farm_->ListJobs(&list_context, {}, &jobs).ok());
+    Operate(waiting);
     v1::CancelJobRequest cancel;
     cancel.set_job_id(waiting);
     EXPECT_TRUE(farm_->CancelJob(&cancel_context, cancel, &job).ok());
@@ -135,7 +157,7 @@ TEST_F(SchedulerMetricsTest, EveryMethodAndEveryRedisFunctionIsTimed) {
     EXPECT_TRUE(Reaches("tiltshift_redis_seconds_count{function=\"" + function + "\"}", 1))
         << function;
   }
-  EXPECT_EQ(functions, 7);
+  EXPECT_EQ(functions, 9);
   EXPECT_TRUE(Reaches("tiltshift_redis_seconds_count{function=\"other\"}", 1));
 }
 
@@ -143,7 +165,7 @@ TEST_F(SchedulerMetricsTest, JobsAreCountedWhereTheyAre) {
   const auto jobs = [](const std::string& state) {
     return "tiltshift_jobs{state=\"" + state + "\"}";
   };
-  for (const char* state : {"queued", "running", "done", "failed", "cancelled"})
+  for (const char* state : {"queued", "running", "paused", "done", "failed", "cancelled"})
     EXPECT_EQ(Sample(Scrape(port_), jobs(state)), 0) << state;
   const std::string first = Submit(), second = Submit(), third = Submit();
   EXPECT_TRUE(Reaches(jobs("queued"), 3));
