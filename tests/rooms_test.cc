@@ -66,9 +66,8 @@ TEST(RoomRule, LibraryOutsideItsFile) {
               ElementsAre(::testing::HasSubstr("which belongs in store/redis_client.cc")));
   EXPECT_THAT(RoomViolations(Rules(), "engine/unet.cc", "#include <dnnl.hpp>\n"),
               ElementsAre(::testing::HasSubstr("which belongs in engine/cpu/")));
-  EXPECT_THAT(
-      RoomViolations(Rules(), "worker/session.cc", "#include <prometheus/counter.h>\n"),
-      ElementsAre(::testing::HasSubstr("which belongs in monitoring/registry_prometheus.cc")));
+  EXPECT_THAT(RoomViolations(Rules(), "worker/session.cc", "#include <prometheus/counter.h>\n"),
+              ElementsAre(::testing::HasSubstr("which belongs in monitoring/metrics.cc")));
 }
 
 TEST(RoomRule, UnknownRoom) {
