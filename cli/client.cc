@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "absl/strings/str_split.h"
+#include "proto/channel.h"
 
 namespace tiltshift::cli {
 namespace {
@@ -17,13 +18,9 @@ constexpr auto kLeastWait = std::chrono::milliseconds(50);
 }  // namespace
 
 FarmClient::FarmClient(const std::string& schedulers) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   for (const absl::string_view part : absl::StrSplit(schedulers, ',', absl::SkipEmpty())) {
     const std::string address(part);
-    auto channel =
-        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+    auto channel = ConnectTo(address);
     stubs_.push_back({address, channel, v1::Farm::NewStub(channel)});
   }
   if (stubs_.empty()) {

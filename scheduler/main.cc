@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "base/hash.h"
+#include "proto/channel.h"
 #include "scheduler/farm_service.h"
 #include "scheduler/tenants.h"
 #include "scheduler/worker_service.h"
@@ -137,6 +138,7 @@ absl::Status Serve(const Options& options) {
   FarmService farm_service(loop, *blobs, metrics);
   WorkerService worker_service(loop, metrics);
   grpc::ServerBuilder builder;
+  AllowPings(builder);
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials());
   builder.RegisterService(&farm_service);
   builder.RegisterService(&worker_service);

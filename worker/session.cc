@@ -7,11 +7,14 @@
 #include <chrono>
 #include <thread>
 
+#include "base/backoff.h"
+#include "proto/channel.h"
+
 namespace tiltshift::worker {
 namespace {
 
-constexpr auto kFirstWait = std::chrono::milliseconds(100);
-constexpr auto kLongestWait = std::chrono::milliseconds(2000);
+constexpr Backoff::Limits kWaits = {100, 2'000};
+constexpr auto kConnectPatience = std::chrono::seconds(2);
 constexpr int kTurnWaitMs = 500;  // an idle turn asks for leases again so often
 
 int64_t SteadyMs() {
@@ -29,15 +32,15 @@ void Session::Drain() {
 }
 
 void Session::Run() {
-  auto wait = kFirstWait;
+  Backoff backoff(kWaits, RandomSeed());
   heard_ms_ = SteadyMs();
   for (size_t i = 0; !(draining_ && queue_.HeldTokens().empty()); ++i) {
     welcomed_ = false;
     RunStream(options_.schedulers[i % options_.schedulers.size()]);
     queue_.Unsend();
-    wait = welcomed_ ? kFirstWait : std::min(wait * 2, kLongestWait);
+    if (welcomed_) backoff.Reset();
     if (draining_ && (queue_.HeldTokens().empty() || GivesUp())) break;
-    std::this_thread::sleep_for(wait);
+    std::this_thread::sleep_for(std::chrono::milliseconds(backoff.NextMs()));
   }
 }
 
@@ -49,12 +52,8 @@ bool Session::GivesUp() {
 }
 
 void Session::RunStream(const std::string& address) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-  channel->WaitForConnected(std::chrono::system_clock::now() + kLongestWait);
+  const auto channel = ConnectTo(address);
+  channel->WaitForConnected(std::chrono::system_clock::now() + kConnectPatience);
   auto stub = v1::Workers::NewStub(channel);
   grpc::ClientContext context;
   auto stream = stub->Session(&context);

@@ -11,17 +11,18 @@ namespace tiltshift::tests {
 
 class SchedulerProcess {
  public:
-  // Blobs and logs below `folder`. Does not wait until it serves: ask its channel to.
+  // Blobs and logs below `folder`; `more`: further options, or others in place of the usual ones.
+  // Does not wait until it serves: ask its channel to.
   SchedulerProcess(const std::string& folder, const std::string& redis,
                    const std::vector<std::string>& more = {});
   // Killed if it still runs, and its socket with it.
   ~SchedulerProcess();
 
-  std::string address() const { return "unix:" + socket_; }
+  const std::string& address() const { return address_; }
   Process& process() { return *process_; }
 
  private:
-  const std::string socket_;
+  std::string address_;
   std::unique_ptr<Process> process_;
 };
 

@@ -1,0 +1,28 @@
+// How two of the farm's processes keep a connection, both ends' settings in one place: a server
+// drops clients that ping more often than it allows.
+//
+// A peer whose machine is gone, or hangs, sends nothing, not even an end: a client that only reads
+// would wait for ever. So clients ping while a call is open, and give the connection up where no
+// answer comes: their calls end with UNAVAILABLE, at most kPingEveryMs + kPingTimeoutMs after the
+// peer's last sign of life. gRPC waits for a write that is under way before it closes: over TCP the
+// same time-out ends it, over a unix socket only the peer's death does.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+
+namespace tiltshift {
+
+constexpr int kPingEveryMs = 10'000;
+constexpr int kPingTimeoutMs = 5'000;
+
+// A connection of its own to "host:port" or "unix:PATH", not shared with other channels to there;
+// tries again after 0.1 s to 1 s.
+std::shared_ptr<grpc::Channel> ConnectTo(const std::string& address);
+
+// Lets clients ping as ConnectTo does, and has the server ping them as well.
+void AllowPings(grpc::ServerBuilder& builder);
+
+}  // namespace tiltshift
