@@ -125,6 +125,7 @@ class Worker {
       v1::SchedulerMessage read;
       if (!stream_->Read(&read)) return;
       if (read.has_lease()) lease = read.lease();
+      if (read.has_trim()) trims.push_back(read.trim());
       if (read.has_turn_ack() && read.turn_ack().turn() == turn_) {
         acknowledged = true;
         ack = read.turn_ack();
@@ -143,6 +144,7 @@ class Worker {
 
   v1::Lease lease;
   v1::TurnAck ack;
+  std::vector<v1::Trim> trims;
 
  private:
   grpc::ClientContext context_;
@@ -488,6 +490,50 @@ TEST_F(FarmServiceTest, PausePriorityAndRetryOutliveTheScheduler) {
   fail_or_do(false);
   EXPECT_EQ(Job(id).state(), v1::JOB_STATE_DONE);
   EXPECT_EQ(Job(id).committed(), 3u);
+}
+
+// I1, I3: what was stolen commits once, under the thief's token; the other's results for it are
+// refused.
+TEST_F(FarmServiceTest, AnIdleWorkerTakesTheEndOfALongLease) {
+  v1::SubmitResponse submitted;
+  ASSERT_TRUE(Submit(Spec("1-400"), &submitted).ok());
+  const std::string id = submitted.job_id();
+  const auto slowly = [](const v1::Lease& lease) {
+    v1::Outcome outcome = Worker::Done(lease);
+    outcome.set_render_seconds(1.0 * lease.range().count());
+    return outcome;
+  };
+  Worker thief(channel_, "thief"), busy(channel_, "busy");
+  thief.Turn(1);  // each renders a little first: their rates are known then
+  thief.Turn(0, {slowly(thief.lease)});
+  busy.Turn(1);
+  busy.Turn(0, {slowly(busy.lease)});
+  // All that waits goes to the busy one.
+  std::vector<v1::Lease> held;
+  for (uint32_t want = 1; Job(id).committed() + Job(id).leased() < 400; ++want) {
+    busy.Turn(want);
+    held.push_back(busy.lease);
+  }
+  const v1::Lease victim = held.back();
+  thief.Turn(1);
+  ASSERT_NE(thief.lease.token(), 0u);
+  const v1::VariantRange stolen = thief.lease.range();
+  EXPECT_EQ(stolen.first() + stolen.count(), victim.range().first() + victim.range().count());
+  // The other has not heard of it, and says that it rendered all.
+  std::vector<v1::Outcome> all;
+  for (const v1::Lease& lease : held) all.push_back(slowly(lease));
+  busy.Turn(0, all);
+  ASSERT_FALSE(busy.trims.empty());
+  EXPECT_EQ(busy.trims[0].token(), victim.token());
+  EXPECT_EQ(busy.trims[0].end(), stolen.first());
+  EXPECT_EQ(Job(id).committed(), 400 - stolen.count());
+  KillScheduler();
+  StartScheduler();
+  Worker again(channel_, "thief", {thief.lease.token()});
+  EXPECT_EQ(again.welcome().welcome().lost_tokens_size(), 0);
+  again.Turn(0, {slowly(thief.lease)});
+  EXPECT_EQ(Job(id).state(), v1::JOB_STATE_DONE);
+  EXPECT_EQ(Job(id).committed(), 400u);
 }
 
 }  // namespace

@@ -133,5 +133,34 @@ TEST(LeaseQueue, ALeaseThatMakesNoSenseIsRefused) {
   EXPECT_FALSE(queue.Add(Lease(1, 99, 2)).ok());
 }
 
+TEST(LeaseQueue, WhatIsTrimmedIsNotBegunAndTheRestIsGivenBack) {
+  LeaseQueue queue;
+  ASSERT_TRUE(queue.Add(Lease(1, 0, 10)).ok());
+  const auto begun = queue.Take();
+  queue.Trim(1, 2);
+  const auto last = queue.Take();
+  EXPECT_EQ(last->index, 1u);
+  queue.Finish(*begun, 1);
+  EXPECT_FALSE(Next(queue, 1).outcomes(0).released()) << "one is being rendered";
+  queue.Finish(*last, 1);
+  const v1::Turn turn = Next(queue, 2);
+  EXPECT_TRUE(turn.outcomes(0).released());
+  EXPECT_EQ(turn.outcomes(0).committed(0).first(), 1u);
+  queue.Acknowledge(Ack(1));
+  queue.Acknowledge(Ack(2));
+  EXPECT_THAT(queue.HeldTokens(), ElementsAre());
+}
+
+TEST(LeaseQueue, ALeaseTrimmedToNothingIsGivenBackAtOnce) {
+  LeaseQueue queue;
+  ASSERT_TRUE(queue.Add(Lease(1, 0, 10)).ok());
+  queue.Trim(1, 0);
+  queue.Trim(2, 0);  // not ours any more
+  const v1::Turn turn = Next(queue, 1);
+  ASSERT_EQ(turn.outcomes_size(), 1);
+  EXPECT_TRUE(turn.outcomes(0).released());
+  EXPECT_EQ(turn.outcomes(0).committed_size(), 0);
+}
+
 }  // namespace
 }  // namespace tiltshift::worker
