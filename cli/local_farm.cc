@@ -99,7 +99,7 @@ absl::Status LocalFarm::Prepare() {
   add("redis-server",
       {"redis-server", "--port", "0", "--unixsocket", redis, "--unixsocketperm", "700", "--dir",
        fs::absolute(options_.folder + "/redis").string(), "--appendonly", "yes", "--appendfsync",
-       "always", "--save", ""},
+       "everysec", "--save", ""},
       kPatienceMs);
   add("tiltshift-scheduler",
       {ProgramBeside("tiltshift-scheduler"), "--listen", scheduler_address(), "--redis",
