@@ -3,30 +3,25 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <filesystem>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "base/disk.h"
 #include "base/file.h"
+#include "store/s3_blob_store.h"
 
 namespace tiltshift::store {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Output names may hold any character a file name may; what must not happen is a way out of the
-// root.
-absl::Status CheckKey(const std::string& key) {
-  const auto bad = absl::InvalidArgumentError(absl::StrCat("\"", key, "\" is no blob key"));
-  if (key.empty() || key.size() > 1024 || key[0] == '/') return bad;
-  for (const unsigned char c : key) {
-    if (c < 0x20 || c == 0x7f || c == '\\') return bad;
-  }
-  for (const fs::path& part : fs::path(key)) {
-    if (part == "." || part == "..") return bad;
-  }
-  return absl::OkStatus();
+constexpr size_t kLongestKey = 1024;
+constexpr size_t kLongestPart = 255;  // of a file's name
+
+absl::Status BadKey(const std::string& key) {
+  return absl::InvalidArgumentError(absl::StrCat("\"", key, "\" is no blob key"));
 }
 
 class FileBlobStore : public BlobStore {
@@ -35,19 +30,28 @@ class FileBlobStore : public BlobStore {
       : root_(std::move(root)), keep_free_(keep_free) {}
 
   absl::StatusOr<bool> PutIfAbsent(const std::string& key, std::string_view bytes) override {
-    TS_RETURN_IF_ERROR(CheckKey(key));
+    TS_RETURN_IF_ERROR(CheckBlobKey(key));
     if (keep_free_ > 0) TS_RETURN_IF_ERROR(CheckRoom(root_, bytes.size(), keep_free_));
     TS_ASSIGN_OR_RETURN(const Written written, WriteFileAtomic(Path(key), bytes, IfPresent::kKeep));
     return written == Written::kCreated;
   }
 
   absl::StatusOr<std::string> Get(const std::string& key) override {
-    TS_RETURN_IF_ERROR(CheckKey(key));
+    TS_RETURN_IF_ERROR(CheckBlobKey(key));
     return ReadFile(Path(key));
   }
 
+  absl::StatusOr<bool> Exists(const std::string& key) override {
+    TS_RETURN_IF_ERROR(CheckBlobKey(key));
+    std::error_code error;
+    const bool there = fs::is_regular_file(Path(key), error);
+    if (error && error.value() != ENOENT && error.value() != ENOTDIR)
+      return ErrnoStatus(error.value(), "cannot look at", Path(key));
+    return there;
+  }
+
   absl::StatusOr<std::vector<std::string>> List(const std::string& prefix) override {
-    TS_RETURN_IF_ERROR(CheckKey(prefix));
+    TS_RETURN_IF_ERROR(CheckBlobFolder(prefix));
     std::vector<std::string> keys;
     std::error_code error;
     for (fs::recursive_directory_iterator it(Path(prefix), error), end; it != end;
@@ -66,7 +70,7 @@ class FileBlobStore : public BlobStore {
   }
 
   absl::Status Delete(const std::string& key) override {
-    TS_RETURN_IF_ERROR(CheckKey(key));
+    TS_RETURN_IF_ERROR(CheckBlobKey(key));
     if (unlink(Path(key).c_str()) != 0 && errno != ENOENT)
       return ErrnoStatus(errno, "cannot delete", Path(key));
     return absl::OkStatus();
@@ -79,6 +83,39 @@ class FileBlobStore : public BlobStore {
 };
 
 }  // namespace
+
+// Output names may hold any character a file name may; what must not happen is a way out of the
+// root, or one blob under two keys.
+absl::Status CheckBlobKey(const std::string& key) {
+  if (key.size() > kLongestKey) return BadKey(key);
+  for (const absl::string_view part : absl::StrSplit(key, '/')) {
+    if (part.empty() || part.size() > kLongestPart || part == "." || part == "..")
+      return BadKey(key);
+  }
+  for (const unsigned char c : key) {
+    if (c < 0x20 || c == 0x7f || c == '\\') return BadKey(key);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBlobFolder(const std::string& prefix) {
+  if (!absl::EndsWith(prefix, "/")) return BadKey(prefix);
+  return CheckBlobKey(prefix.substr(0, prefix.size() - 1));
+}
+
+absl::StatusOr<std::unique_ptr<BlobStore>> OpenBlobStore(const BlobOptions& options) {
+  if (IsS3(options.where)) {
+    TS_ASSIGN_OR_RETURN(auto address,
+                        ParseS3Address(options.where, options.s3_endpoint, options.s3_region));
+    return OpenS3BlobStore(std::move(address));
+  }
+  if (absl::StrContains(options.where, "://")) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--blobs: \"", options.where, "\" is neither a folder nor s3://BUCKET/PREFIX"));
+  }
+  TS_RETURN_IF_ERROR(CheckRoom(options.where, 0, options.keep_free));
+  return OpenFileBlobStore(options.where, options.keep_free);
+}
 
 absl::StatusOr<std::unique_ptr<BlobStore>> OpenFileBlobStore(const std::string& root,
                                                              uint64_t keep_free) {

@@ -64,6 +64,8 @@ TEST(RoomRule, UpwardInclude) {
 TEST(RoomRule, LibraryOutsideItsFile) {
   EXPECT_THAT(RoomViolations(Rules(), "scheduler/leases.cc", "#include <hiredis/hiredis.h>\n"),
               ElementsAre(::testing::HasSubstr("which belongs in store/redis_client.cc")));
+  EXPECT_THAT(RoomViolations(Rules(), "store/s3_blob_store.cc", "#include <curl/curl.h>\n"),
+              ElementsAre(::testing::HasSubstr("which belongs in store/http_client.cc")));
   EXPECT_THAT(RoomViolations(Rules(), "engine/unet.cc", "#include <dnnl.hpp>\n"),
               ElementsAre(::testing::HasSubstr("which belongs in engine/cpu/")));
   EXPECT_THAT(RoomViolations(Rules(), "worker/session.cc", "#include <prometheus/counter.h>\n"),
