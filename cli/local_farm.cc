@@ -88,6 +88,8 @@ absl::Status LocalFarm::Prepare() {
   // They are another farm's: the private redis-server asks for none.
   for (const char* name : {"TILTSHIFT_REDIS_USER", "TILTSHIFT_REDIS_PASSWORD"}) unsetenv(name);
   const std::string redis = sockets_.redis();
+  // From the root on: a folder whatever its name, never an address of a store elsewhere.
+  const std::string blob_folder = fs::absolute(blobs()).string();
   auto add = [&](const std::string& name, std::vector<std::string> arguments, int patience_ms) {
     auto child = std::make_unique<Child>();
     child->name = name;
@@ -103,14 +105,14 @@ absl::Status LocalFarm::Prepare() {
       kPatienceMs);
   add("tiltshift-scheduler",
       {ProgramBeside("tiltshift-scheduler"), "--listen", scheduler_address(), "--redis",
-       "unix:" + redis, "--blobs", blobs(), "--lease-ttl-ms", "5000", "--heartbeat-ms", "1000",
+       "unix:" + redis, "--blobs", blob_folder, "--lease-ttl-ms", "5000", "--heartbeat-ms", "1000",
        "--leader-ttl-ms", "1500"},
       kPatienceMs);
   add("tiltshift-worker",
-      {ProgramBeside("tiltshift-worker"), "--scheduler", scheduler_address(), "--blobs", blobs(),
-       "--models", options_.models, "--slots", std::to_string(options_.slots), "--keep-free",
-       std::to_string(options_.keep_free_mb), "--render", options_.render, "--metrics",
-       options_.metrics},
+      {ProgramBeside("tiltshift-worker"), "--scheduler", scheduler_address(), "--blobs",
+       blob_folder, "--models", options_.models, "--slots", std::to_string(options_.slots),
+       "--keep-free", std::to_string(options_.keep_free_mb), "--render", options_.render,
+       "--metrics", options_.metrics},
       kWorkerPatienceMs);
   return absl::OkStatus();
 }

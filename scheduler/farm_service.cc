@@ -68,16 +68,18 @@ grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* conte
                                kMostVariants, ": split it, or leave axes out")));
   }
   const std::string job_id = NewJobId(request->request_id());
-  if (const auto stored = StoreSubmission(blobs_, job_id, plan->spec()); !stored.ok())
-    return Answer(context, stored);
-
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   response->set_variants(plan->count());
-  loop_.Submit(job_id, plan->spec(), plan->count(), request->request_id(),
-               [reactor, response, timer](absl::StatusOr<std::string> id) {
-                 if (id.ok()) response->set_job_id(*id);
-                 reactor->Finish(ToGrpc(id.status()));
-               });
+  auto answer = [reactor, response, timer](absl::StatusOr<std::string> id) {
+    if (id.ok()) response->set_job_id(*id);
+    reactor->Finish(ToGrpc(id.status()));
+  };
+  threads_.Run([this, job_id, spec = plan->spec(), count = plan->count(),
+                request_id = request->request_id(), answer] {
+    const absl::Status stored = StoreSubmission(blobs_, job_id, spec);
+    if (!stored.ok()) return answer(stored);
+    loop_.Submit(job_id, spec, count, request_id, answer);
+  });
   return reactor;
 }
 
@@ -193,7 +195,7 @@ grpc::ServerUnaryReactor* FarmService::Explain(grpc::CallbackServerContext* cont
 grpc::ServerWriteReactor<v1::OutputPiece>* FarmService::ReadOutputs(
     grpc::CallbackServerContext*, const v1::ReadOutputsRequest* request) {
   const auto job = loop_.Job(request->job_id());
-  return new OutputReader(blobs_, *request,
+  return new OutputReader(blobs_, threads_, *request,
                           job == nullptr ? NoJob(request->job_id()) : absl::OkStatus(),
                           metrics_.read_outputs_seconds);
 }

@@ -3,6 +3,7 @@
 
 #include "monitoring/metrics.h"
 #include "proto/farm.grpc.pb.h"
+#include "scheduler/blob_threads.h"
 #include "scheduler/farm_loop.h"
 #include "store/blob_store.h"
 
@@ -10,6 +11,9 @@ namespace tiltshift::scheduler {
 
 class FarmService : public v1::Farm::CallbackService {
  public:
+  // Calls that wait for the blob store at once; more of them queue.
+  static constexpr int kBlobThreads = 16;
+
   FarmService(FarmLoop& loop, store::BlobStore& blobs, monitoring::SchedulerMetrics& metrics)
       : loop_(loop), blobs_(blobs), metrics_(metrics) {}
 
@@ -56,6 +60,7 @@ class FarmService : public v1::Farm::CallbackService {
   FarmLoop& loop_;
   store::BlobStore& blobs_;
   monitoring::SchedulerMetrics& metrics_;
+  BlobThreads threads_{kBlobThreads};
 };
 
 // absl's codes are gRPC's.

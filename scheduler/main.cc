@@ -24,7 +24,8 @@ volatile std::sig_atomic_t g_stop = 0;
 struct Options {
   std::string listen = "127.0.0.1:7070";
   std::string redis = "127.0.0.1:6379";
-  std::string blobs, tenants;
+  store::BlobOptions blobs;
+  std::string tenants;
   std::string metrics;
   std::string log_level = "info";
   int lease_seconds = 30;
@@ -35,7 +36,8 @@ constexpr char kExamples[] =
     "Examples:\n"
     "  tiltshift-scheduler --blobs /srv/tiltshift\n"
     "  tiltshift-scheduler --listen unix:/run/farm.sock --redis unix:/run/redis.sock --blobs blobs "
-    "--metrics 127.0.0.1:9100\n";
+    "--metrics 127.0.0.1:9100\n"
+    "  tiltshift-scheduler --blobs s3://farm/blobs --s3-endpoint http://127.0.0.1:9000\n";
 
 void AddOptions(CLI::App& app, Options& options) {
   app.footer(kExamples);
@@ -49,9 +51,15 @@ void AddOptions(CLI::App& app, Options& options) {
          "newer; user and password also from TILTSHIFT_REDIS_USER, TILTSHIFT_REDIS_PASSWORD")
       ->envname("TILTSHIFT_REDIS")
       ->capture_default_str();
-  app.add_option("--blobs", options.blobs,
-                 "folder of the blob store: submissions, outputs, manifests")
+  app.add_option("--blobs", options.blobs.where,
+                 "blob store of submissions, outputs and manifests: a folder, or "
+                 "s3://BUCKET/PREFIX, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
       ->required();
+  app.add_option(
+      "--s3-endpoint", options.blobs.s3_endpoint,
+      "http(s)://HOST:PORT; default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or Amazon's");
+  app.add_option("--s3-region", options.blobs.s3_region,
+                 "default: AWS_REGION, AWS_DEFAULT_REGION, or us-east-1");
   app.add_option("--metrics", options.metrics, "host:port for Prometheus' /metrics; empty: none");
   app.add_option("--lease-ttl-ms", options.loop.farm.lease_ttl_ms,
                  "a lease that no heartbeat names for so long is given to another worker")
@@ -117,7 +125,9 @@ absl::Status Serve(const Options& options) {
     TS_ASSIGN_OR_RETURN(tenants, ReadTenants(options.tenants));
   }
   TS_ASSIGN_OR_RETURN(const auto redis, store::ParseRedisAddress(options.redis));
-  TS_ASSIGN_OR_RETURN(auto blobs, store::OpenFileBlobStore(options.blobs));
+  TS_ASSIGN_OR_RETURN(auto blobs, store::OpenBlobStore(options.blobs));
+  // Not before: a signal ends a process that still looks for its blob store.
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_stop = 1; });
   monitoring::Registry registry;
   monitoring::SchedulerMetrics metrics(registry);
   if (!options.metrics.empty()) TS_RETURN_IF_ERROR(registry.Serve(options.metrics));
@@ -149,6 +159,7 @@ absl::Status Serve(const Options& options) {
   }
   spdlog::info("serving on {}", options.listen);
   WaitForTheEnd(loop, *server->GetHealthCheckService());
+  blobs->Interrupt();
   loop.Stop();  // first: it answers whoever still waits, and the server waits for them
   server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   if (loop.lost_lead()) return absl::FailedPreconditionError("lost the lead");
@@ -168,7 +179,6 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
-  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_stop = 1; });
   const absl::Status status = Serve(options);
   if (status.ok()) return 0;
   spdlog::error("{}", tiltshift::Message(status));

@@ -15,16 +15,19 @@ constexpr size_t kPieceBytes = 1 << 20;  // below gRPC's limit of 4 MB a message
 
 }  // namespace
 
-OutputReader::OutputReader(store::BlobStore& blobs, v1::ReadOutputsRequest request,
-                           const absl::Status& job, monitoring::Histogram seconds)
-    : timer_(seconds), blobs_(blobs), request_(std::move(request)) {
-  absl::Status status = job;
-  if (status.ok()) status = ReadManifest();
-  if (!status.ok()) {
-    Finish(ToGrpc(status));
-  } else {
-    OnWriteDone(true);
+OutputReader::OutputReader(store::BlobStore& blobs, BlobThreads& threads,
+                           v1::ReadOutputsRequest request, const absl::Status& job,
+                           monitoring::Histogram seconds)
+    : timer_(seconds), blobs_(blobs), threads_(threads), request_(std::move(request)) {
+  if (!job.ok()) {
+    Finish(ToGrpc(job));
+    return;
   }
+  threads_.Run([this] {
+    const absl::Status status = ReadManifest();
+    if (!status.ok()) return Finish(ToGrpc(status));
+    SendNext();
+  });
 }
 
 // Attempts may have left several lines for a variant: their bytes are the same (I4), so the first
@@ -70,7 +73,13 @@ absl::Status OutputReader::Next() {
 }
 
 void OutputReader::OnWriteDone(bool ok) {
-  const absl::Status status = ok ? Next() : absl::CancelledError("the client is gone");
+  if (!ok) return Finish(ToGrpc(absl::CancelledError("the client is gone")));
+  if (sent_ < bytes_.size()) return SendNext();
+  threads_.Run([this] { SendNext(); });
+}
+
+void OutputReader::SendNext() {
+  const absl::Status status = Next();
   if (!status.ok()) {
     Finish(ToGrpc(status));
   } else if (piece_.piece_case() == v1::OutputPiece::PIECE_NOT_SET) {

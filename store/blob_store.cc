@@ -109,7 +109,8 @@ absl::StatusOr<std::unique_ptr<BlobStore>> OpenBlobStore(const BlobOptions& opti
                         ParseS3Address(options.where, options.s3_endpoint, options.s3_region));
     return OpenS3BlobStore(std::move(address));
   }
-  if (absl::StrContains(options.where, "://")) {
+  const size_t scheme = options.where.find("://");
+  if (scheme != std::string::npos && options.where.find('/') > scheme) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--blobs: \"", options.where, "\" is neither a folder nor s3://BUCKET/PREFIX"));
   }

@@ -8,7 +8,6 @@
 #include <thread>
 
 #include "absl/strings/str_split.h"
-#include "base/disk.h"
 #include "base/hash.h"
 #include "monitoring/metrics.h"
 #include "worker/session.h"
@@ -21,7 +20,8 @@ volatile std::sig_atomic_t g_stop = 0;
 
 struct Options {
   std::string schedulers = "127.0.0.1:7070";
-  std::string blobs, metrics, name;
+  store::BlobOptions blobs;
+  std::string metrics, name;
   std::string render = "engine";
   std::string precision = "auto";
   std::string log_level = "info";
@@ -41,9 +41,17 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--scheduler", options.schedulers,
                  "host:port or unix:PATH; several, with commas, are tried in turn")
       ->capture_default_str();
-  app.add_option("--blobs", options.blobs, "folder of the blob store, the scheduler's")->required();
+  app.add_option("--blobs", options.blobs.where,
+                 "the scheduler's blob store: a folder, or s3://BUCKET/PREFIX, with "
+                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+      ->required();
+  app.add_option(
+      "--s3-endpoint", options.blobs.s3_endpoint,
+      "http(s)://HOST:PORT; default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or Amazon's");
+  app.add_option("--s3-region", options.blobs.s3_region,
+                 "default: AWS_REGION, AWS_DEFAULT_REGION, or us-east-1");
   app.add_option("--keep-free", options.keep_free_mb,
-                 "megabytes of the blob store's disk that are left free: the worker ends before")
+                 "megabytes of the blob folder's disk that are left free: the worker ends before")
       ->capture_default_str();
   app.add_option("--models", options.models, "folder with a diffusers directory a model")
       ->capture_default_str();
@@ -70,9 +78,11 @@ std::string WorkerName(const Options& options) {
 }
 
 absl::Status Serve(const Options& options) {
-  const uint64_t keep_free = options.keep_free_mb * 1'000'000;
-  TS_RETURN_IF_ERROR(CheckRoom(options.blobs, 0, keep_free));
-  TS_ASSIGN_OR_RETURN(auto blobs, store::OpenFileBlobStore(options.blobs, keep_free));
+  store::BlobOptions blob_options = options.blobs;
+  blob_options.keep_free = options.keep_free_mb * 1'000'000;
+  TS_ASSIGN_OR_RETURN(auto blobs, store::OpenBlobStore(blob_options));
+  // Not before: a signal ends a process that still looks for its blob store.
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_stop = 1; });
   monitoring::Registry registry;
   monitoring::WorkerMetrics metrics(registry);
   if (!options.metrics.empty()) TS_RETURN_IF_ERROR(registry.Serve(options.metrics));
@@ -125,7 +135,6 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
-  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_stop = 1; });
   const absl::Status status = Serve(options);
   if (status.ok()) return 0;
   spdlog::error("{}", tiltshift::Message(status));
