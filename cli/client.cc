@@ -2,73 +2,115 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
-#include "absl/strings/str_split.h"
+#include "absl/strings/str_join.h"
+#include "base/hash.h"
 #include "proto/channel.h"
 
 namespace tiltshift::cli {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr auto kDeadline = std::chrono::seconds(20);
-constexpr int kRetryMs = 200;
+constexpr auto kElectionPatience = std::chrono::seconds(15);
+constexpr auto kTroublePatience = std::chrono::seconds(3);
 constexpr auto kLeastWait = std::chrono::milliseconds(50);
+
+// Leaves out of the request what is before variant `index`.
+void GoOnAt(uint64_t index, v1::ReadOutputsRequest& request) {
+  v1::VariantRange& range = *request.mutable_range();
+  if (range.count() != 0) range.set_count(range.count() - (index - range.first()));
+  range.set_first(index);
+}
 
 }  // namespace
 
-FarmClient::FarmClient(const std::string& schedulers) {
-  for (const absl::string_view part : absl::StrSplit(schedulers, ',', absl::SkipEmpty())) {
-    const std::string address(part);
-    auto channel = ConnectTo(address);
-    stubs_.push_back({address, channel, v1::Farm::NewStub(channel)});
+// How long to go on where nobody leads.
+struct FarmClient::Patience {
+  Clock::time_point until = Clock::now() + kElectionPatience;
+  // A scheduler has answered that it does not lead, in this round of the addresses: the farm is
+  // there, and will have a leader.
+  bool farm_is_there = false;
+};
+
+FarmClient::FarmClient(const std::string& schedulers)
+    : addresses_(SplitAddresses(schedulers)), search_(addresses_, RandomSeed()) {}
+
+// A channel that has failed waits before it tries again, so another try has another channel.
+v1::Farm::Stub& FarmClient::stub() {
+  if (channel_ == nullptr || asked_ != search_.address()) {
+    asked_ = search_.address();
+    channel_ = ConnectTo(asked_);
+    stub_ = v1::Farm::NewStub(channel_);
   }
-  if (stubs_.empty()) {
-    auto nowhere = grpc::CreateChannel("", grpc::InsecureChannelCredentials());
-    stubs_.push_back({"", nowhere, v1::Farm::NewStub(nowhere)});
-  }
+  return *stub_;
 }
 
 void FarmClient::WaitForConnection(int timeout_ms) {
   const auto start = std::chrono::system_clock::now();
-  if (stubs_[current_].channel->WaitForConnected(start + std::chrono::milliseconds(timeout_ms))) {
+  stub();
+  if (channel_->WaitForConnected(start + std::chrono::milliseconds(timeout_ms))) {
     std::this_thread::sleep_until(
         start + kLeastWait);  // it answers, and says no: don't ask in a tight loop
   }
 }
 
-absl::Status FarmClient::Explain(const grpc::Status& status) const {
+bool FarmClient::TryAnother(const grpc::Status& status, Patience& patience) {
+  if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return false;
+  const auto leader = LeaderNamedBy(status);
+  patience.farm_is_there = patience.farm_is_there || leader.has_value();
+  const int64_t wait_ms = search_.Failed(leader.value_or(""));
+  channel_.reset();
+  if (wait_ms == 0) return true;
+  if (!patience.farm_is_there || Clock::now() > patience.until) return false;
+  patience.farm_is_there = false;
+  std::this_thread::sleep_for(std::chrono::milliseconds(wait_ms));
+  return true;
+}
+
+absl::Status FarmClient::ErrorOf(const grpc::Status& status) const {
   const auto code = static_cast<absl::StatusCode>(status.error_code());
-  if (code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded) {
-    return absl::Status(
-        code, absl::StrCat("the scheduler at ", stubs_[current_].address, " does not answer (",
-                           status.error_message(), "); is it running, and is --scheduler right?"));
+  if (code != absl::StatusCode::kUnavailable && code != absl::StatusCode::kDeadlineExceeded)
+    return absl::Status(code, status.error_message());
+  if (addresses_.size() > 1) {
+    return absl::Status(code,
+                        absl::StrCat("none of the schedulers ", absl::StrJoin(addresses_, ", "),
+                                     " leads and answers (", asked_, ": ", status.error_message(),
+                                     "); are they running, and is --scheduler right?"));
   }
-  return absl::Status(code, status.error_message());
+  if (LeaderNamedBy(status).has_value()) return absl::Status(code, status.error_message());
+  return absl::Status(
+      code, absl::StrCat("the scheduler at ", asked_, " does not answer (", status.error_message(),
+                         "); is it running, and is --scheduler right?"));
 }
 
 template <typename Request, typename Response>
 absl::StatusOr<Response> FarmClient::Call(
     grpc::Status (v1::Farm::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
     const Request& request) {
-  grpc::Status status;
-  for (size_t tried = 0; tried < stubs_.size(); ++tried) {
+  for (Patience patience;;) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + kDeadline);
     Response response;
-    status = (stub().*method)(&context, request, &response);
-    if (status.ok()) return response;
-    if (status.error_code() != grpc::StatusCode::UNAVAILABLE) break;
-    if (tried + 1 < stubs_.size()) current_ = (current_ + 1) % stubs_.size();
+    const grpc::Status status = (stub().*method)(&context, request, &response);
+    if (status.ok()) {
+      search_.Found();
+      return response;
+    }
+    if (!TryAnother(status, patience)) return ErrorOf(status);
   }
-  return Explain(status);
 }
 
 absl::StatusOr<v1::SubmitResponse> FarmClient::Submit(const v1::JobSpec& spec,
                                                       const std::string& request_id) {
   v1::SubmitRequest request;
   *request.mutable_spec() = spec;
-  request.set_request_id(request_id);
+  // A call that broke off may have been heard: a try at the next leader must not be a second job.
+  request.set_request_id(request_id.empty() ? RandomHex(16) : request_id);
   return Call(&v1::Farm::Stub::Submit, request);
 }
 
@@ -125,50 +167,71 @@ absl::StatusOr<v1::ListWorkersResponse> FarmClient::ListWorkers() {
 
 absl::Status FarmClient::Watch(const std::string& job_id, int patience_ms,
                                const std::function<bool(const v1::Job&)>& see) {
-  using Clock = std::chrono::steady_clock;
   v1::GetJobRequest request;
   request.set_job_id(job_id);
   for (auto heard = Clock::now();;) {
     grpc::ClientContext context;
     auto reader = stub().WatchJob(&context, request);
     v1::Job job;
-    while (reader->Read(&job)) {
+    for (auto well = Clock::now(); reader->Read(&job);) {
+      search_.Found();
       heard = Clock::now();
       if (!see(job)) {
         context.TryCancel();
         reader->Finish();
         return absl::CancelledError("interrupted");
       }
+      if (job.trouble().empty()) well = heard;
+      // It can't reach Redis; another may lead by now.
+      if (addresses_.size() > 1 && heard - well > kTroublePatience) context.TryCancel();
     }
     const grpc::Status status = reader->Finish();
     if (status.ok() && job.ended_unix_ms() != 0) return absl::OkStatus();
     const bool passing = status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE ||
                          status.error_code() == grpc::StatusCode::CANCELLED;
     if (!passing || Clock::now() - heard > std::chrono::milliseconds(patience_ms))
-      return Explain(status);
+      return ErrorOf(status);
     if (!see(job)) return absl::CancelledError("interrupted");
-    current_ = (current_ + 1) % stubs_.size();
-    WaitForConnection(kRetryMs);
+    Patience patience{.farm_is_there = true};
+    TryAnother({grpc::StatusCode::UNAVAILABLE, status.error_message(), status.error_details()},
+               patience);
   }
 }
 
 absl::Status FarmClient::ReadOutputs(
-    const v1::ReadOutputsRequest& request,
-    const std::function<absl::Status(const v1::OutputInfo&)>& start,
+    v1::ReadOutputsRequest request, const std::function<absl::Status(const v1::OutputInfo&)>& start,
     const std::function<absl::Status(const std::string&)>& data) {
-  grpc::ClientContext context;
-  auto reader = stub().ReadOutputs(&context, request);
-  v1::OutputPiece piece;
-  while (reader->Read(&piece)) {
-    const absl::Status taken = piece.has_info() ? start(piece.info()) : data(piece.data());
-    if (!taken.ok()) {
-      context.TryCancel();
-      reader->Finish();
-      return taken;
+  v1::OutputInfo last;
+  uint64_t missing = 0;  // bytes of `last`
+  for (Patience patience;;) {
+    grpc::ClientContext context;
+    auto reader = stub().ReadOutputs(&context, request);
+    v1::OutputPiece piece;
+    while (reader->Read(&piece)) {
+      search_.Found();
+      patience = {};
+      if (piece.has_info()) {
+        last = piece.info();
+        missing = request.info_only() ? 0 : last.bytes();
+        GoOnAt(last.index(), request);
+      } else {
+        missing -= std::min<uint64_t>(missing, piece.data().size());
+      }
+      const absl::Status taken = piece.has_info() ? start(piece.info()) : data(piece.data());
+      if (!taken.ok()) {
+        context.TryCancel();
+        reader->Finish();
+        return taken;
+      }
+    }
+    const grpc::Status status = reader->Finish();
+    if (status.ok()) return absl::OkStatus();
+    if (!TryAnother(status, patience)) return ErrorOf(status);
+    if (!last.name().empty() && missing == 0) {
+      if (request.range().count() == 1) return absl::OkStatus();  // it was the last one
+      GoOnAt(last.index() + 1, request);
     }
   }
-  const grpc::Status status = reader->Finish();
-  return status.ok() ? absl::OkStatus() : Explain(status);
 }
 
 }  // namespace tiltshift::cli

@@ -1,5 +1,6 @@
-// A farm as the commands see it: the public service over whichever of its addresses answers, errors
-// as sentences.
+// A farm as the commands see it: the public service of whichever scheduler leads, errors as
+// sentences. A call that no leader answers is tried at the next address, at the one that a standby
+// names, and again for some seconds while there is a farm without a leader.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -7,9 +8,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "proto/farm.grpc.pb.h"
+#include "proto/leader.h"
 
 namespace tiltshift::cli {
 
@@ -18,8 +21,7 @@ class FarmClient {
   // Addresses with commas between them; none is contacted yet.
   explicit FarmClient(const std::string& schedulers);
 
-  // Blocks until a scheduler can be reached, at most so long. To be called between tries: gRPC's
-  // synchronous client makes progress with a connection only while someone waits for it.
+  // Blocks until the scheduler that is to be asked next can be reached, at most so long.
   void WaitForConnection(int timeout_ms);
 
   absl::StatusOr<v1::SubmitResponse> Submit(const v1::JobSpec& spec, const std::string& request_id);
@@ -39,9 +41,9 @@ class FarmClient {
   absl::Status Watch(const std::string& job_id, int patience_ms,
                      const std::function<bool(const v1::Job&)>& see);
 
-  // The outputs committed so far: `start` for each, then its bytes through `data`, where `start`
-  // said true.
-  absl::Status ReadOutputs(const v1::ReadOutputsRequest& request,
+  // The outputs committed so far: `start` for each, then its bytes through `data`. Where a picture
+  // breaks off in the middle, because its scheduler has died, it starts again.
+  absl::Status ReadOutputs(v1::ReadOutputsRequest request,
                            const std::function<absl::Status(const v1::OutputInfo&)>& start,
                            const std::function<absl::Status(const std::string&)>& data);
 
@@ -50,16 +52,17 @@ class FarmClient {
   absl::StatusOr<Response> Call(grpc::Status (v1::Farm::Stub::*method)(grpc::ClientContext*,
                                                                        const Request&, Response*),
                                 const Request& request);
-  v1::Farm::Stub& stub() { return *stubs_[current_].stub; }
-  absl::Status Explain(const grpc::Status& status) const;
+  struct Patience;
+  v1::Farm::Stub& stub();
+  // After a call that failed: whether to try again, after a wait, at whichever address is next.
+  bool TryAnother(const grpc::Status& status, Patience& patience);
+  absl::Status ErrorOf(const grpc::Status& status) const;
 
-  struct Address {
-    std::string address;
-    std::shared_ptr<grpc::Channel> channel;
-    std::unique_ptr<v1::Farm::Stub> stub;
-  };
-  std::vector<Address> stubs_;
-  size_t current_ = 0;
+  const std::vector<std::string> addresses_;
+  LeaderSearch search_;
+  std::string asked_;  // the address of `channel_`
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Farm::Stub> stub_;
 };
 
 }  // namespace tiltshift::cli

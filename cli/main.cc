@@ -32,7 +32,7 @@ void AddJsonOption(CLI::App& command, Common& common) {
 void AddSchedulerOption(CLI::App& command, Common& common) {
   command
       .add_option("--scheduler", common.schedulers,
-                  "host:port or unix:PATH; several, with commas, are tried in turn")
+                  "host:port or unix:PATH; several, with commas: the one that leads is found")
       ->envname("TILTSHIFT_SCHEDULER")
       ->capture_default_str();
 }

@@ -31,7 +31,7 @@ class Receiver {
   Receiver(const std::string& folder, Fetched& fetched) : folder_(folder), fetched_(fetched) {}
 
   absl::Status Start(const v1::OutputInfo& info) {
-    TS_RETURN_IF_ERROR(Finish());
+    if (!info_.has_value() || info_->index() != info.index()) TS_RETURN_IF_ERROR(Finish());
     info_ = info;
     bytes_.clear();
     return CheckOutputName(info.name());

@@ -19,8 +19,12 @@ constexpr int kPingEveryMs = 10'000;
 constexpr int kPingTimeoutMs = 5'000;
 
 // A connection of its own to "host:port" or "unix:PATH", not shared with other channels to there;
-// tries again after 0.1 s to 1 s.
+// tries again after 0.1 s to 1 s. Where nobody takes the connection it has failed after two
+// seconds.
 std::shared_ptr<grpc::Channel> ConnectTo(const std::string& address);
+
+// Blocks until it is connected (true) or the first try has failed, at most so long.
+bool WaitForFirstTry(grpc::Channel& channel, int timeout_ms);
 
 // Lets clients ping as ConnectTo does, and has the server ping them as well.
 void AllowPings(grpc::ServerBuilder& builder);

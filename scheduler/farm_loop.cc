@@ -5,52 +5,18 @@
 #include <chrono>
 #include <utility>
 
+#include "scheduler/answer.h"
+
 namespace tiltshift::scheduler {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(50);
 constexpr int64_t kTellEveryMs = 100;
 constexpr int64_t kTellAllEveryMs = 500;
-constexpr auto kAskForLead = std::chrono::milliseconds(200);
-constexpr auto kLookForStop = std::chrono::milliseconds(50);
-
-// Whom a caller waits for. Dropped unanswered, because the loop ended, it says so: gRPC waits for
-// every call before a server can go.
-template <typename Result>
-class Answer {
- public:
-  explicit Answer(std::function<void(Result)> done) : done_(std::move(done)) {}
-  Answer(const Answer&) = delete;
-  Answer& operator=(const Answer&) = delete;
-  ~Answer() {
-    if (done_ != nullptr) Give(absl::UnavailableError("this scheduler stopped; try again"));
-  }
-  void Give(Result result) { std::exchange(done_, nullptr)(std::move(result)); }
-
- private:
-  std::function<void(Result)> done_;
-};
 
 absl::Status NoSuchJob(const std::string& id) {
   return absl::NotFoundError(
       absl::StrCat("there is no job \"", id, "\"; `tiltshift list` shows the jobs"));
-}
-
-monitoring::Gauge JobsGauge(const monitoring::SchedulerMetrics& metrics, v1::JobState state) {
-  switch (state) {
-    case v1::JOB_STATE_PAUSED:
-      return metrics.jobs_paused;
-    case v1::JOB_STATE_RUNNING:
-      return metrics.jobs_running;
-    case v1::JOB_STATE_DONE:
-      return metrics.jobs_done;
-    case v1::JOB_STATE_FAILED:
-      return metrics.jobs_failed;
-    case v1::JOB_STATE_CANCELLED:
-      return metrics.jobs_cancelled;
-    default:
-      return metrics.jobs_queued;
-  }
 }
 
 }  // namespace
@@ -69,6 +35,7 @@ struct FarmLoop::Round {
 FarmLoop::FarmLoop(LoopOptions options, std::unique_ptr<store::FarmStore> store, const Clock& clock,
                    monitoring::SchedulerMetrics& metrics)
     : options_(std::move(options)),
+      name_(absl::StrCat(options_.name, "@", options_.advertise)),
       store_(std::move(store)),
       clock_(clock),
       metrics_(metrics),
@@ -80,82 +47,13 @@ FarmLoop::FarmLoop(LoopOptions options, std::unique_ptr<store::FarmStore> store,
 
 FarmLoop::~FarmLoop() { Stop(); }
 
-absl::Status FarmLoop::Start(const std::function<bool()>& stop) {
-  std::string said;
-  uint64_t epoch = 0;
-  store::StoredFarm stored;
-  while (!stop()) {
-    absl::Status status = store_->Prepare();
-    if (status.code() == absl::StatusCode::kFailedPrecondition) return status;  // too old a Redis
-    if (status.ok()) {
-      const auto lead = store_->Lead(options_.name, options_.leader_ttl_ms, 0);
-      status = lead.status();
-      if (lead.ok()) epoch = *lead;
-    }
-    if (status.ok()) {
-      auto loaded = store_->Load();
-      status = loaded.status();
-      if (loaded.ok()) stored = *std::move(loaded);
-    }
-    if (status.ok()) {
-      const auto run = store_->RunId();
-      status = run.status();
-      if (run.ok()) redis_run_ = *run;
-    }
-    if (status.ok()) break;
-    if (absl::IsDataLoss(status) || absl::IsPermissionDenied(status)) return status;
-    if (said != Message(status)) spdlog::warn("waiting: {}", said = Message(status));
-    const auto again =
-        std::chrono::steady_clock::now() +
-        (absl::IsUnavailable(status) ? std::chrono::milliseconds(RetryRedisMs()) : kAskForLead);
-    while (!stop() && std::chrono::steady_clock::now() < again)
-      std::this_thread::sleep_for(kLookForStop);
-  }
-  backoff_.Reset();
-  if (stop()) return absl::CancelledError("stopped before it led");
-  const int64_t now_ms = clock_.UnixMs();
-  lead_renewed_ms_ = now_ms;
-  farm_ = std::make_unique<Farm>(options_.farm, epoch);
-  farm_->Restore(stored, now_ms);
-  spdlog::info("leading: epoch {}, {} jobs, {} leases", epoch, stored.jobs.size(),
-               stored.leases.size());
-  metrics_.leader.Set(1);
-  Publish(now_ms);
-  {
-    std::lock_guard lock(mutex_);
-    health_ = absl::OkStatus();
-  }
-  thread_ = std::thread([this] { Run(); });
-  return absl::OkStatus();
-}
-
-void FarmLoop::Stop() {
-  {
-    std::lock_guard lock(mutex_);
-    if (stopping_) return;
-    stopping_ = true;
-  }
-  wake_.notify_all();
-  if (thread_.joinable()) thread_.join();
-  if (farm_ != nullptr && !lost_lead()) store_->Resign(options_.name, farm_->epoch()).IgnoreError();
-}
-
 void FarmLoop::Post(Event event) {
   {
     std::lock_guard lock(mutex_);
-    if (ended_) return;
+    if (!leading_) return;  // dropped outside the lock, and with it whoever waits for an answer
     events_.push_back(std::move(event));
   }
   wake_.notify_one();
-}
-
-void FarmLoop::Run() {
-  RunRounds();
-  std::deque<Event> dropped;  // and with them the answers that were waited for, outside the lock
-  std::lock_guard lock(mutex_);
-  ended_ = true;
-  health_ = absl::UnavailableError("this scheduler stopped");
-  dropped.swap(events_);
 }
 
 void FarmLoop::RunRounds() {
@@ -177,15 +75,14 @@ void FarmLoop::RunRounds() {
 bool FarmLoop::KeepLead() {
   const int64_t now_ms = clock_.UnixMs();
   if (now_ms - lead_renewed_ms_ < options_.leader_ttl_ms / 3) return true;
-  const auto lead = store_->Lead(options_.name, options_.leader_ttl_ms, farm_->epoch());
+  const auto lead = store_->Lead(name_, options_.leader_ttl_ms, farm_->epoch());
   lead_renewed_ms_ = now_ms;
   if (lead.ok()) EndTrouble();
   if (!absl::IsFailedPrecondition(lead.status())) {
     if (!lead.ok()) ShowTrouble(lead.status());
     return true;
   }
-  spdlog::error("{}; this scheduler stops", Message(lead.status()));
-  lost_lead_ = true;
+  lost_ = lead.status();
   return false;
 }
 
@@ -210,7 +107,8 @@ bool FarmLoop::RunRound(std::deque<Event> events) {
 void FarmLoop::Recover(Round& round) {
   const auto run = store_->RunId();
   if (!run.ok() || *run == redis_run_) return;
-  auto stored = store_->Load();
+  const auto keep_lead = [this] { return KeepLead() ? absl::OkStatus() : lost_; };
+  auto stored = store_->Load(keep_lead);
   if (!stored.ok()) return;
   std::map<std::string, bool> cancelled;  // as Redis has it
   for (const store::StoredJob& job : stored->jobs) cancelled[job.id] = job.cancelled;
@@ -226,7 +124,7 @@ void FarmLoop::Recover(Round& round) {
   }
   if (!writes.empty()) {
     if (!store_->WriteAll(writes).ok()) return;
-    stored = store_->Load();
+    stored = store_->Load(keep_lead);
     if (!stored.ok()) return;
   }
   farm_->Reconcile(*stored, round.now_ms, round.batch, round.messages);
@@ -270,8 +168,7 @@ bool FarmLoop::WriteRound(Round& round) {
       return true;
     }
     if (replies.status().code() != absl::StatusCode::kUnavailable) {
-      spdlog::error("{}; this scheduler stops", Message(replies.status()));
-      lost_lead_ = true;
+      lost_ = replies.status();
       return false;
     }
     ShowTrouble(replies.status());
@@ -303,9 +200,9 @@ void FarmLoop::Publish(int64_t now_ms) {
     std::lock_guard lock(mutex_);
     for (const std::string& id : changed) {
       auto& view = views_[id];
-      if (view != nullptr) JobsGauge(metrics_, view->state()).Add(-1);
+      if (view != nullptr) CountView(*view, -1);
       view = farm_->View(id, now_ms, /*with_spec=*/true);
-      JobsGauge(metrics_, view->state()).Add(1);
+      CountView(*view, 1);
     }
     view_order_ = farm_->JobIds();
     workers_ = farm_->Workers(now_ms);
@@ -322,6 +219,23 @@ void FarmLoop::Publish(int64_t now_ms) {
   TellWatchers(now_ms);
 }
 
+void FarmLoop::CountView(const v1::Job& job, int by) {
+  switch (job.state()) {
+    case v1::JOB_STATE_PAUSED:
+      return metrics_.jobs_paused.Add(by);
+    case v1::JOB_STATE_RUNNING:
+      return metrics_.jobs_running.Add(by);
+    case v1::JOB_STATE_DONE:
+      return metrics_.jobs_done.Add(by);
+    case v1::JOB_STATE_FAILED:
+      return metrics_.jobs_failed.Add(by);
+    case v1::JOB_STATE_CANCELLED:
+      return metrics_.jobs_cancelled.Add(by);
+    default:
+      return metrics_.jobs_queued.Add(by);
+  }
+}
+
 void FarmLoop::TellWatchers(int64_t now_ms) {
   if (now_ms - told_ms_ < kTellEveryMs) return;
   told_ms_ = now_ms;
@@ -331,7 +245,7 @@ void FarmLoop::TellWatchers(int64_t now_ms) {
   for (auto watcher = watchers_.begin(); watcher != watchers_.end();) {
     const bool due = all || to_watch_.count(watcher->first) != 0;
     const auto view = due ? Job(watcher->first) : nullptr;
-    const bool stays = !due || (watcher->second(*view) && view->ended_unix_ms() == 0);
+    const bool stays = !due || (watcher->second.see(*view) && view->ended_unix_ms() == 0);
     watcher = stays ? std::next(watcher) : watchers_.erase(watcher);
   }
   to_watch_.clear();
@@ -368,7 +282,7 @@ void FarmLoop::EndTrouble() {
 void FarmLoop::Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
                       const std::string& request_id,
                       std::function<void(absl::StatusOr<std::string>)> done) {
-  auto answer = std::make_shared<Answer<absl::StatusOr<std::string>>>(std::move(done));
+  auto answer = std::make_shared<Answer<absl::StatusOr<std::string>>>(*this, std::move(done));
   Post([=, this](Round& round) {
     if (absl::Status may = farm_->MayAdd(spec); !may.ok() && Job(job_id) == nullptr)
       return answer->Give(std::move(may));
@@ -382,7 +296,7 @@ void FarmLoop::Submit(const std::string& job_id, const v1::JobSpec& spec, uint64
 }
 
 void FarmLoop::Cancel(const std::string& job_id, Done done) {
-  auto answer = std::make_shared<Answer<absl::Status>>(std::move(done));
+  auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
   Post([=, this](Round& round) {
     if (!farm_->CancelJob(job_id, round.now_ms, round.batch, round.messages)) {
       answer->Give(NoSuchJob(job_id));
@@ -395,7 +309,7 @@ void FarmLoop::Cancel(const std::string& job_id, Done done) {
 }
 
 void FarmLoop::SetPaused(const std::string& job_id, bool paused, Done done) {
-  auto answer = std::make_shared<Answer<absl::Status>>(std::move(done));
+  auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
   Post([=, this](Round& round) {
     const auto job = Job(job_id);
     if (job == nullptr || !farm_->SetPaused(job_id, paused, round.messages)) {
@@ -411,7 +325,7 @@ void FarmLoop::SetPaused(const std::string& job_id, bool paused, Done done) {
 }
 
 void FarmLoop::SetPriority(const std::string& job_id, int32_t priority, Done done) {
-  auto answer = std::make_shared<Answer<absl::Status>>(std::move(done));
+  auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
   Post([=, this](Round& round) {
     if (!farm_->SetPriority(job_id, priority)) return answer->Give(NoSuchJob(job_id));
     round.first.push_back(store::FarmStore::SetPriority(farm_->epoch(), job_id, priority));
@@ -423,7 +337,7 @@ void FarmLoop::SetPriority(const std::string& job_id, int32_t priority, Done don
 // What has failed is known whole to Redis alone: once it has forgotten the failures, the job is
 // read back.
 void FarmLoop::RetryFailed(const std::string& job_id, Done done) {
-  auto answer = std::make_shared<Answer<absl::Status>>(std::move(done));
+  auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
   Post([=, this](Round& round) {
     const auto job = Job(job_id);
     if (job == nullptr) return answer->Give(NoSuchJob(job_id));
@@ -446,7 +360,7 @@ void FarmLoop::RetryFailed(const std::string& job_id, Done done) {
 
 void FarmLoop::Explain(const v1::ExplainRequest& request,
                        std::function<void(absl::StatusOr<std::string>)> done) {
-  auto answer = std::make_shared<Answer<absl::StatusOr<std::string>>>(std::move(done));
+  auto answer = std::make_shared<Answer<absl::StatusOr<std::string>>>(*this, std::move(done));
   Post([=, this](Round& round) {
     switch (request.subject_case()) {
       case v1::ExplainRequest::kJobId:
@@ -462,19 +376,25 @@ void FarmLoop::Explain(const v1::ExplainRequest& request,
   });
 }
 
-void FarmLoop::Watch(const std::string& job_id, JobWatcher watcher, Done not_found) {
+void FarmLoop::Watch(const std::string& job_id, JobWatcher watcher, Done end) {
+  auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(end));
   Post([=, this](Round&) {
     const auto view = Job(job_id);
     if (view == nullptr) {
-      not_found(absl::NotFoundError(absl::StrCat("there is no job ", job_id)));
-    } else if (watcher(*view) && view->ended_unix_ms() == 0) {
-      watchers_.emplace(job_id, watcher);
+      answer->Give(NoSuchJob(job_id));
+      return;
     }
+    Done end = answer->Take();
+    if (watcher(*view) && view->ended_unix_ms() == 0)
+      watchers_.emplace(job_id, Watcher{watcher, std::move(end)});
   });
 }
 
 void FarmLoop::Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& hello) {
+  auto answer = std::make_shared<Answer<absl::Status>>(
+      *this, [stream](const absl::Status& why) { stream->End(why); });
   Post([=, this](Round& round) {
+    answer->Take();  // StepDown ends it from now on
     spdlog::info("worker {} connected: {}", hello.worker_id(), hello.device());
     streams_[hello.worker_id()] = stream;
     v1::SchedulerMessage message;
@@ -521,22 +441,32 @@ void FarmLoop::Disconnect(const WorkerStream* stream, const std::string& worker_
   });
 }
 
-std::shared_ptr<const v1::Job> FarmLoop::Job(const std::string& id) const {
+JobView FarmLoop::Job(const std::string& id) const {
   std::lock_guard lock(mutex_);
   const auto found = views_.find(id);
   return found == views_.end() ? nullptr : found->second;
 }
 
-std::vector<std::shared_ptr<const v1::Job>> FarmLoop::NewestJobs(size_t limit) const {
+absl::StatusOr<JobView> FarmLoop::FindJob(const std::string& id) const {
   std::lock_guard lock(mutex_);
-  std::vector<std::shared_ptr<const v1::Job>> jobs;
+  if (!leading_) return health_;
+  const auto found = views_.find(id);
+  if (found == views_.end()) return NoSuchJob(id);
+  return found->second;
+}
+
+absl::StatusOr<std::vector<JobView>> FarmLoop::NewestJobs(size_t limit) const {
+  std::lock_guard lock(mutex_);
+  if (!leading_) return health_;
+  std::vector<JobView> jobs;
   for (auto id = view_order_.rbegin(); id != view_order_.rend() && jobs.size() < limit; ++id)
     jobs.push_back(views_.at(*id));
   return jobs;
 }
 
-std::vector<v1::WorkerInfo> FarmLoop::Workers() const {
+absl::StatusOr<std::vector<v1::WorkerInfo>> FarmLoop::Workers() const {
   std::lock_guard lock(mutex_);
+  if (!leading_) return health_;
   return workers_;
 }
 

@@ -2,15 +2,19 @@
 // come, lets the Farm decide, writes the batch to Redis in one round trip, and only then tells
 // anyone (I2). While Redis is away it keeps the batch and tries again; what it holds is lost with
 // the process, and was promised to no one.
+//
+// The thread leads or stands by. Standing by, it tries to lead about every second, and everything
+// that is asked of it is refused with who leads. A lead that is lost (another epoch began) ends in
+// standing by: whoever waits is told so, every stream ends, and nothing of that time is kept.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -28,15 +32,25 @@ class WorkerStream {
  public:
   virtual ~WorkerStream() = default;
   virtual void Send(const v1::SchedulerMessage& message) = 0;
+  // Nothing is sent after it.
+  virtual void End(const absl::Status& why) = 0;
 };
 
 // A client that watches a job. Called on the loop's thread: after a change, at most every 100 ms,
 // and at least every 500 ms; after an ended job never again.
 using JobWatcher = std::function<bool(const v1::Job& job)>;  // false: gone
 
+// Unavailable, with the advertised address of the scheduler that leads; empty: not known.
+absl::Status NotLeading(const std::string& why, const std::string& leader);
+// The address that a NotLeading names; nullopt where `status` is another.
+std::optional<std::string> LeaderOf(const absl::Status& status);
+
+using JobView = std::shared_ptr<const v1::Job>;
+
 struct LoopOptions {
   FarmOptions farm;
-  std::string name;  // of this scheduler, unlike any other's
+  std::string name;       // of this scheduler, unlike any other's; without '@'
+  std::string advertise;  // where clients and workers reach it, told by the standbys
   int leader_ttl_ms = 3'000;
   uint32_t heartbeat_ms = 3'000;
 };
@@ -47,16 +61,21 @@ class FarmLoop {
            monitoring::SchedulerMetrics& metrics);
   ~FarmLoop();
 
-  // Waits until this scheduler leads (or `stop` says no more), then starts the thread.
-  absl::Status Start(const std::function<bool()>& stop);
+  // Starts the thread, standing by.
+  void Start();
+  // Gives up the lead, where it is held, so that another can have it at once.
   void Stop();
 
-  // Set where the loop had to end: another scheduler leads now. The process should exit.
-  bool lost_lead() const { return lost_lead_.load(); }
+  // Why the process must end: Redis is too old, or refused the very first login; what it holds is
+  // damaged. OK while it need not.
+  absl::Status failure() const;
+
+  // OK while this scheduler leads. Else NotLeading, for everyone who asks anything.
+  absl::Status Leading() const;
 
   using Done = std::function<void(absl::Status)>;
   // `done` is called once, always: when the job is durable, with its id (an earlier one's where the
-  // request was seen before), or Unavailable where the loop ended first. So with Cancel.
+  // request was seen before), or NotLeading where the lead ended first. So with Cancel.
   void Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
               const std::string& request_id, std::function<void(absl::StatusOr<std::string>)> done);
   void Cancel(const std::string& job_id, Done done);
@@ -65,32 +84,46 @@ class FarmLoop {
   void RetryFailed(const std::string& job_id, Done done);
   void Explain(const v1::ExplainRequest& request,
                std::function<void(absl::StatusOr<std::string>)> done);
-  void Watch(const std::string& job_id, JobWatcher watcher, Done not_found);
+  // `end` is called at most once, where there is no such job or the lead ends before the job.
+  void Watch(const std::string& job_id, JobWatcher watcher, Done end);
 
-  // A stream that says hello again under the same id takes the older one's place.
+  // A stream that says hello again under the same id takes the older one's place. Ended with the
+  // lead.
   void Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& hello);
   void Receive(std::shared_ptr<WorkerStream> stream, const std::string& worker_id,
                v1::WorkerMessage message);
   void Disconnect(const WorkerStream* stream, const std::string& worker_id);
 
-  // What was durable at the last round; any thread. Null where there is no such job.
-  std::shared_ptr<const v1::Job> Job(const std::string& id) const;
-  std::vector<std::shared_ptr<const v1::Job>> NewestJobs(size_t limit) const;
-  std::vector<v1::WorkerInfo> Workers() const;
-  // Why nothing can be accepted now; OK where it can.
+  // What was durable at the last round; any thread. NotFound where there is no such job, NotLeading
+  // where this scheduler can't know.
+  absl::StatusOr<JobView> FindJob(const std::string& id) const;
+  absl::StatusOr<std::vector<JobView>> NewestJobs(size_t limit) const;
+  absl::StatusOr<std::vector<v1::WorkerInfo>> Workers() const;
+  // Why nothing can be accepted now (it stands by, Redis is away); OK where it can.
   absl::Status Health() const;
 
  private:
   struct Round;
+  struct Watcher {
+    JobWatcher see;
+    Done end;
+  };
   using Event = std::function<void(Round&)>;
   void Post(Event event);
+  JobView Job(const std::string& id) const;  // null where there is none
   void Run();
+  bool StandBy();
+  absl::Status TryToLead();
+  void StepDown();
+  void ShowStandby(const absl::Status& why);
   void RunRounds();
   bool RunRound(std::deque<Event> events);
   bool WriteRound(Round& round);
   int64_t RetryRedisMs();
+  bool Stopping() const;
   void CountCommits(const Batch& batch);
   void Publish(int64_t now_ms);
+  void CountView(const v1::Job& job, int by);
   void TellWatchers(int64_t now_ms);
   void ShowTrouble(const absl::Status& trouble);
   void EndTrouble();
@@ -98,29 +131,32 @@ class FarmLoop {
   void Recover(Round& round);
 
   const LoopOptions options_;
+  const std::string name_;  // in Redis: with the address that is advertised
   std::unique_ptr<store::FarmStore> store_;
   const Clock& clock_;
   monitoring::SchedulerMetrics& metrics_;
   std::unique_ptr<Farm> farm_;  // of the loop's thread
   std::map<std::string, std::shared_ptr<WorkerStream>> streams_;
-  std::multimap<std::string, JobWatcher> watchers_;
+  std::multimap<std::string, Watcher> watchers_;
   std::string redis_run_;    // the run of Redis that the Farm agrees with
   bool in_trouble_ = false;  // Redis is away
   Backoff backoff_;          // while it is there and refuses
   int64_t lead_renewed_ms_ = 0, told_ms_ = 0, told_all_ms_ = 0;
   std::set<std::string> to_watch_;
   Farm::Counts counted_;
+  absl::Status lost_;      // why the lead ended
+  bool stood_by_ = false;  // Redis has let us in once
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Event> events_;
   bool stopping_ = false;
-  bool ended_ = false;  // no round runs any more
-  absl::Status health_ = absl::UnavailableError("this scheduler does not lead yet");
-  std::map<std::string, std::shared_ptr<const v1::Job>> views_;
+  bool leading_ = false;  // events are taken
+  absl::Status failure_;
+  absl::Status health_ = NotLeading("this scheduler does not lead yet", "");
+  std::map<std::string, JobView> views_;
   std::vector<std::string> view_order_;
   std::vector<v1::WorkerInfo> workers_;
-  std::atomic<bool> lost_lead_{false};
   std::thread thread_;
 };
 

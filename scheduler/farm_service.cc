@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "plan/limits.h"
 #include "plan/plan.h"
+#include "proto/leader.h"
 #include "scheduler/output_reader.h"
 #include "scheduler/watch_reactor.h"
 
@@ -17,11 +18,6 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const abs
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpc(status));
   return reactor;
-}
-
-absl::Status NoJob(const std::string& id) {
-  return absl::NotFoundError(
-      absl::StrCat("there is no job \"", id, "\"; `tiltshift list` shows the jobs"));
 }
 
 // Where a request id is given the job's id follows from it, so that a repeat finds the same
@@ -46,6 +42,8 @@ absl::Status StoreSubmission(store::BlobStore& blobs, const std::string& job_id,
 }  // namespace
 
 grpc::Status ToGrpc(const absl::Status& status) {
+  if (const auto leader = LeaderOf(status); leader.has_value())
+    return NotLeadingStatus(Message(status), *leader);
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
 }
 
@@ -53,6 +51,7 @@ grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* conte
                                               const v1::SubmitRequest* request,
                                               v1::SubmitResponse* response) {
   auto timer = std::make_shared<monitoring::Timer>(metrics_.submit_seconds);
+  if (const absl::Status leading = loop_.Leading(); !leading.ok()) return Answer(context, leading);
   if (const absl::Status health = loop_.Health(); !health.ok()) {
     return Answer(context, Annotate(health, "nothing was accepted, try again soon"));
   }
@@ -86,10 +85,9 @@ grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* FarmService::GetJob(grpc::CallbackServerContext* context,
                                               const v1::GetJobRequest* request, v1::Job* response) {
   const monitoring::Timer timer(metrics_.get_job_seconds);
-  const auto job = loop_.Job(request->job_id());
-  if (job == nullptr) return Answer(context, NoJob(request->job_id()));
-  *response = *job;
-  return Answer(context, absl::OkStatus());
+  const auto job = loop_.FindJob(request->job_id());
+  if (job.ok()) *response = **job;
+  return Answer(context, job.status());
 }
 
 grpc::ServerUnaryReactor* FarmService::ListJobs(grpc::CallbackServerContext* context,
@@ -100,7 +98,9 @@ grpc::ServerUnaryReactor* FarmService::ListJobs(grpc::CallbackServerContext* con
   if (limit > kMostListed)
     return Answer(context,
                   absl::InvalidArgumentError(absl::StrCat("limit: more than ", kMostListed)));
-  for (const auto& job : loop_.NewestJobs(limit)) {
+  const auto jobs = loop_.NewestJobs(limit);
+  if (!jobs.ok()) return Answer(context, jobs.status());
+  for (const JobView& job : *jobs) {
     v1::Job& listed = *response->add_jobs();
     listed = *job;
     listed.clear_spec();
@@ -121,8 +121,8 @@ std::function<void(absl::Status)> FarmService::JobAnswer(grpc::ServerUnaryReacto
                                                          monitoring::Histogram seconds) {
   auto timer = std::make_shared<monitoring::Timer>(seconds);
   return [this, reactor, response, timer, job_id](absl::Status status) {
-    const auto job = loop_.Job(job_id);
-    if (status.ok() && job != nullptr) *response = *job;
+    const auto job = loop_.FindJob(job_id);
+    if (status.ok() && job.ok()) *response = **job;
     reactor->Finish(ToGrpc(status));
   };
 }
@@ -194,9 +194,7 @@ grpc::ServerUnaryReactor* FarmService::Explain(grpc::CallbackServerContext* cont
 
 grpc::ServerWriteReactor<v1::OutputPiece>* FarmService::ReadOutputs(
     grpc::CallbackServerContext*, const v1::ReadOutputsRequest* request) {
-  const auto job = loop_.Job(request->job_id());
-  return new OutputReader(blobs_, threads_, *request,
-                          job == nullptr ? NoJob(request->job_id()) : absl::OkStatus(),
+  return new OutputReader(blobs_, threads_, *request, loop_.FindJob(request->job_id()).status(),
                           metrics_.read_outputs_seconds);
 }
 
@@ -204,7 +202,9 @@ grpc::ServerUnaryReactor* FarmService::ListWorkers(grpc::CallbackServerContext* 
                                                    const v1::ListWorkersRequest*,
                                                    v1::ListWorkersResponse* response) {
   const monitoring::Timer timer(metrics_.list_workers_seconds);
-  for (auto& worker : loop_.Workers()) *response->add_workers() = std::move(worker);
+  auto workers = loop_.Workers();
+  if (!workers.ok()) return Answer(context, workers.status());
+  for (v1::WorkerInfo& worker : *workers) *response->add_workers() = std::move(worker);
   return Answer(context, absl::OkStatus());
 }
 

@@ -63,7 +63,7 @@ class FarmService : public v1::Farm::CallbackService {
   BlobThreads threads_{kBlobThreads};
 };
 
-// absl's codes are gRPC's.
+// absl's codes are gRPC's; a NotLeading names the leader in its details.
 grpc::Status ToGrpc(const absl::Status& status);
 
 }  // namespace tiltshift::scheduler

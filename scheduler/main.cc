@@ -23,6 +23,7 @@ volatile std::sig_atomic_t g_stop = 0;
 
 struct Options {
   std::string listen = "127.0.0.1:7070";
+  std::string advertise;
   std::string redis = "127.0.0.1:6379";
   store::BlobOptions blobs;
   std::string tenants;
@@ -37,7 +38,8 @@ constexpr char kExamples[] =
     "  tiltshift-scheduler --blobs /srv/tiltshift\n"
     "  tiltshift-scheduler --listen unix:/run/farm.sock --redis unix:/run/redis.sock --blobs blobs "
     "--metrics 127.0.0.1:9100\n"
-    "  tiltshift-scheduler --blobs s3://farm/blobs --s3-endpoint http://127.0.0.1:9000\n";
+    "  tiltshift-scheduler --blobs s3://farm/blobs --s3-endpoint http://127.0.0.1:9000\n"
+    "Several on one Redis: one leads, the others stand by and take over within seconds.\n";
 
 void AddOptions(CLI::App& app, Options& options) {
   app.footer(kExamples);
@@ -45,6 +47,9 @@ void AddOptions(CLI::App& app, Options& options) {
          "--listen", options.listen,
          "host:port or unix:PATH to serve on; loopback only, there is no authentication yet")
       ->capture_default_str();
+  app.add_option("--advertise", options.advertise,
+                 "where clients and workers reach this scheduler, told to them by those that do "
+                 "not lead; default: what --listen says");
   app.add_option(
          "--redis", options.redis,
          "host:port, unix:PATH or redis://user:password@host:port/database of a Redis 6 or "
@@ -99,10 +104,10 @@ std::vector<std::string> ServiceNames() {
 }
 
 // Returns when the process is to end. Until then health checks hear what a submission would: not
-// serving while Redis is away.
+// serving while Redis is away, nor while another scheduler leads.
 void WaitForTheEnd(const FarmLoop& loop, grpc::HealthCheckServiceInterface& health) {
   std::optional<bool> told;
-  while (g_stop == 0 && !loop.lost_lead()) {
+  while (g_stop == 0 && loop.failure().ok()) {
     const bool serving = loop.Health().ok();
     if (told != serving) {
       for (const std::string& name : ServiceNames()) health.SetServingStatus(name, serving);
@@ -136,13 +141,10 @@ absl::Status Serve(const Options& options) {
   loop_options.farm.tenants = tenants;
   loop_options.farm.target_lease_ms = int64_t{1'000} * options.lease_seconds;
   loop_options.name = absl::StrCat("scheduler-", getpid(), "-", RandomHex(4));
+  loop_options.advertise = options.advertise.empty() ? options.listen : options.advertise;
   FarmLoop loop(loop_options,
                 std::make_unique<store::FarmStore>(store::WithCredentialsOfEnvironment(redis)),
                 RealClock(), metrics);
-  const absl::Status started = loop.Start([] { return g_stop != 0; });
-  if (absl::IsCancelled(started)) return absl::OkStatus();
-  TS_RETURN_IF_ERROR(started);
-
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   FarmService farm_service(loop, *blobs, metrics);
@@ -158,11 +160,12 @@ absl::Status Serve(const Options& options) {
         absl::StrCat("cannot listen on ", options.listen, "; is another scheduler there?"));
   }
   spdlog::info("serving on {}", options.listen);
+  loop.Start();
   WaitForTheEnd(loop, *server->GetHealthCheckService());
   blobs->Interrupt();
   loop.Stop();  // first: it answers whoever still waits, and the server waits for them
   server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
-  if (loop.lost_lead()) return absl::FailedPreconditionError("lost the lead");
+  TS_RETURN_IF_ERROR(loop.failure());
   spdlog::info("stopped");
   return absl::OkStatus();
 }

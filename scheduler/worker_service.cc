@@ -3,6 +3,8 @@
 #include <deque>
 #include <mutex>
 
+#include "scheduler/farm_service.h"
+
 namespace tiltshift::scheduler {
 namespace {
 
@@ -18,6 +20,7 @@ class SessionStream : public WorkerStream {
  public:
   explicit SessionStream(SessionReactor* reactor) : reactor_(reactor) {}
   void Send(const v1::SchedulerMessage& message) override;
+  void End(const absl::Status& why) override;
   void Detach() {
     std::lock_guard lock(mutex_);
     reactor_ = nullptr;
@@ -76,8 +79,19 @@ class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Sch
     delete this;
   }
 
+  void End(const grpc::Status& status) {
+    std::lock_guard lock(mutex_);
+    if (finished_) return;
+    finished_ = true;
+    Finish(status);
+  }
+
  private:
   bool Greet() {
+    if (const absl::Status leading = loop_.Leading(); !leading.ok()) {
+      End(ToGrpc(leading));
+      return false;
+    }
     const v1::Hello& hello = incoming_.hello();
     std::string wrong;
     if (!incoming_.has_hello())
@@ -100,13 +114,6 @@ class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Sch
     return true;
   }
 
-  void End(const grpc::Status& status) {
-    std::lock_guard lock(mutex_);
-    if (finished_) return;
-    finished_ = true;
-    Finish(status);
-  }
-
   const monitoring::Timer timer_;
   FarmLoop& loop_;
   std::shared_ptr<SessionStream> stream_;
@@ -120,6 +127,11 @@ class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Sch
 void SessionStream::Send(const v1::SchedulerMessage& message) {
   std::lock_guard lock(mutex_);
   if (reactor_ != nullptr) reactor_->Queue(message);
+}
+
+void SessionStream::End(const absl::Status& why) {
+  std::lock_guard lock(mutex_);
+  if (reactor_ != nullptr) reactor_->End(ToGrpc(why));
 }
 
 }  // namespace

@@ -25,6 +25,8 @@ std::string Script() {
 bool IsMissing(const RedisReply& reply) {
   return reply.kind == RedisReply::Kind::kError &&
          (absl::StrContains(reply.text, "Function not found") ||
+          absl::StrContains(reply.text, "unknown command `FCALL`") ||
+          absl::StrContains(reply.text, "unknown command 'FCALL'") ||
           absl::StartsWith(reply.text, "NOSCRIPT"));
 }
 

@@ -8,7 +8,8 @@ local function check_epoch(keys, args)
   end
 end
 
--- Takes or keeps the lead. KEYS: epoch, leader. ARGV: name, ttl_ms, epoch held (0: none).
+-- Takes or keeps the lead. KEYS: epoch, leader. ARGV: name, ttl_ms, epoch held (0: none), by how much a new epoch
+-- is greater than the last.
 -- Returns {epoch, holder}: the caller's epoch, or 0 and who leads.
 local function lead(keys, args)
   local holder = redis.call('GET', keys[2])
@@ -17,7 +18,7 @@ local function lead(keys, args)
   end
   local epoch = args[3]
   if epoch == '0' then
-    epoch = redis.call('INCR', keys[1])
+    epoch = redis.call('INCRBY', keys[1], args[4])
   elseif redis.call('GET', keys[1]) ~= epoch then
     return {0, 'a later epoch'}
   end

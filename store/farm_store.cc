@@ -15,6 +15,7 @@ constexpr char kJobs[] = "ts:jobs";
 constexpr char kLeases[] = "ts:leases";
 constexpr char kToken[] = "ts:token";
 constexpr size_t kMostFailuresShown = 20;
+constexpr uint64_t kLargestEpochStep = 1'000'000;
 
 std::string JobKey(const std::string& id) { return "ts:job:" + id; }
 
@@ -67,25 +68,36 @@ absl::StatusOr<std::string> FarmStore::RunId() {
   return run_id_;
 }
 
-absl::Status FarmStore::Prepare() {
+absl::Status FarmStore::CheckServer() {
+  if (checked_ == client_.connections() && checked_ != 0) return absl::OkStatus();
   TS_ASSIGN_OR_RETURN(const RedisReply info, client_.Run({"INFO", "server"}));
   const size_t at = info.text.find("redis_version:");
   const int major = at == std::string::npos
                         ? 0
                         : Number<int>(info.text.substr(at + 14, info.text.find('.', at) - at - 14));
   if (major < 6) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "Redis at ", client_.address(), " is version ", major, ".x; the farm needs 6 or newer"));
+    return absl::UnimplementedError(absl::StrCat("Redis at ", client_.address(), " is version ",
+                                                 major, ".x; the farm needs 6 or newer"));
   }
+  checked_ = client_.connections();
+  return absl::OkStatus();
+}
+
+absl::Status FarmStore::Prepare() {
+  TS_RETURN_IF_ERROR(CheckServer());
   return functions_.Load();
 }
 
 absl::StatusOr<uint64_t> FarmStore::Lead(const std::string& name, int ttl_ms, uint64_t epoch) {
-  TS_ASSIGN_OR_RETURN(
-      const RedisReply reply,
-      functions_.Run(
-          {"ts_lead", {kEpoch, kLeader}, {name, std::to_string(ttl_ms), std::to_string(epoch)}}));
+  const uint64_t step = std::uniform_int_distribution<uint64_t>(1, kLargestEpochStep)(random_);
+  leader_.clear();
+  TS_ASSIGN_OR_RETURN(const RedisReply reply,
+                      functions_.Run({"ts_lead",
+                                      {kEpoch, kLeader},
+                                      {name, std::to_string(ttl_ms), std::to_string(epoch),
+                                       std::to_string(step)}}));
   if (reply.items.size() != 2) return absl::InternalError("ts_lead answered something else");
+  leader_ = reply.items[1].text;
   if (reply.items[0].integer == 0) {
     return absl::FailedPreconditionError(
         absl::StrCat("another scheduler leads: ", reply.items[1].text));
@@ -132,10 +144,11 @@ absl::StatusOr<StoredJob> FarmStore::LoadJob(const std::string& id) {
   return job;
 }
 
-absl::StatusOr<StoredFarm> FarmStore::Load() {
+absl::StatusOr<StoredFarm> FarmStore::Load(const std::function<absl::Status()>& between) {
   StoredFarm farm;
   TS_ASSIGN_OR_RETURN(const RedisReply ids, client_.Run({"ZRANGE", kJobs, "0", "-1"}));
   for (const RedisReply& id : ids.items) {
+    if (between != nullptr) TS_RETURN_IF_ERROR(between());
     TS_ASSIGN_OR_RETURN(StoredJob job, LoadJob(id.text));
     farm.jobs.push_back(std::move(job));
   }
@@ -200,9 +213,8 @@ Write FarmStore::Cancel(uint64_t epoch, const std::string& job_id, int64_t now_m
 }
 
 Write FarmStore::SetPaused(uint64_t epoch, const std::string& job_id, bool paused) {
-  return {{"ts_set",
-           {kEpoch, JobKey(job_id)},
-           {std::to_string(epoch), "paused", paused ? "1" : "0"}}};
+  return {
+      {"ts_set", {kEpoch, JobKey(job_id)}, {std::to_string(epoch), "paused", paused ? "1" : "0"}}};
 }
 
 Write FarmStore::SetPriority(uint64_t epoch, const std::string& job_id, int32_t priority) {

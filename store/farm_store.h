@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -34,7 +36,7 @@ struct StoredJob {
   uint64_t variants = 0, committed = 0, failed = 0;
   int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;
   bool cancelled = false, paused = false;
-  std::optional<int32_t> priority;  // where it was changed
+  std::optional<int32_t> priority;           // where it was changed
   std::string done_bits, failed_bits;        // only of jobs that have not ended
   std::map<uint64_t, uint32_t> attempts;     // failed attempts by variant, likewise
   std::map<uint64_t, std::string> failures;  // reasons, at most 20
@@ -68,16 +70,23 @@ class FarmStore {
  public:
   explicit FarmStore(RedisAddress redis);
 
-  // Checks the server's version and loads the functions. FailedPrecondition below Redis 6.
+  // Unimplemented below Redis 6. Asked once a connection.
+  absl::Status CheckServer();
+  // Checks the server and gives it the functions of this build in place of those it has: only for
+  // who leads. Calls by others load them where there are none at all.
   absl::Status Prepare();
 
   // Takes the lead, or keeps it where `epoch` is the one held. The epoch; or FailedPrecondition
-  // that names who leads.
+  // that names who leads. A new epoch is greater than the last one by a random step: of two
+  // leaderships that began after the same one, because a Redis came back without the first of
+  // them, each is stale for the other (I3).
   absl::StatusOr<uint64_t> Lead(const std::string& name, int ttl_ms, uint64_t epoch);
   absl::Status Resign(const std::string& name, uint64_t epoch);
+  // The name of who leads, as the last call of Lead heard it; empty where nobody was there.
+  const std::string& leader() const { return leader_; }
 
-  // Everything a new leader needs.
-  absl::StatusOr<StoredFarm> Load();
+  // Everything a new leader needs. `between` is called between jobs; its error ends the loading.
+  absl::StatusOr<StoredFarm> Load(const std::function<absl::Status()>& between = nullptr);
   absl::StatusOr<StoredJob> LoadJob(const std::string& id);
 
   // Which run of which server holds the data. A new one may lack what the last one had not yet
@@ -105,7 +114,9 @@ class FarmStore {
  private:
   RedisClient client_;
   FarmFunctions functions_;
-  std::string run_id_;
+  std::mt19937_64 random_{RandomSeed()};
+  uint64_t checked_ = 0;  // the connection whose server has the right version
+  std::string leader_, run_id_;
   uint64_t run_id_of_ = 0;  // the connection it was asked on
 };
 

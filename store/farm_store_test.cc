@@ -74,7 +74,7 @@ TEST_P(FarmStoreTest, OneLeads) {
   const auto other = store_->Lead("other", 60'000, 0);
   EXPECT_THAT(std::string(other.status().message()), HasSubstr("another scheduler leads: me"));
   ASSERT_TRUE(store_->Resign("me", epoch_).ok());
-  EXPECT_EQ(*store_->Lead("other", 60'000, 0), epoch_ + 1);
+  EXPECT_GT(*store_->Lead("other", 60'000, 0), epoch_);
 }
 
 // I3: a former leader changes nothing.

@@ -36,8 +36,8 @@ class FrozenSchedulerTest : public ::testing::Test {
   }
   bool Connected(SchedulerProcess& scheduler) {
     farm_ = v1::Farm::NewStub(channel_ = ConnectTo(scheduler.address()));
-    return channel_->WaitForConnected(std::chrono::system_clock::now() +
-                                      std::chrono::milliseconds(kPatienceMs));
+    return scheduler.Leads() && channel_->WaitForConnected(std::chrono::system_clock::now() +
+                                                           std::chrono::milliseconds(kPatienceMs));
   }
   std::string Submit() {
     Process submit({Program("tiltshift"), "submit", folder_ + "/spec.yaml", "--scheduler",

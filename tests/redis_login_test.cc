@@ -31,7 +31,7 @@ TEST_F(RedisLoginTest, ThePasswordOfTheEnvironmentIsUsedAlsoAfterAReconnect) {
     return WaitFor([&] { return scheduler.process().Output().find(text) != std::string::npos; },
                    kPatienceMs);
   };
-  ASSERT_TRUE(says("serving on")) << scheduler.process().Output();
+  ASSERT_TRUE(says("leading: epoch")) << scheduler.process().Output();
   redis_.KillMinus9();
   EXPECT_TRUE(says("is redis-server running")) << scheduler.process().Output();
   redis_.Start();

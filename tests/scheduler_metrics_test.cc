@@ -27,8 +27,8 @@ class SchedulerMetricsTest : public ::testing::Test {
         folder, redis_->address(),
         std::vector<std::string>{"--metrics", "127.0.0.1:" + std::to_string(port_)});
     channel_ = grpc::CreateChannel(scheduler_->address(), grpc::InsecureChannelCredentials());
-    ASSERT_TRUE(
-        channel_->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20)))
+    ASSERT_TRUE(scheduler_->Leads() && channel_->WaitForConnected(std::chrono::system_clock::now() +
+                                                                  std::chrono::seconds(20)))
         << scheduler_->process().Output();
     farm_ = v1::Farm::NewStub(channel_);
   }

@@ -31,8 +31,8 @@ class StandardServicesTest : public ::testing::Test {
     redis_ = std::make_unique<RedisServer>(folder);
     scheduler_ = std::make_unique<SchedulerProcess>(folder, redis_->address());
     channel_ = grpc::CreateChannel(scheduler_->address(), grpc::InsecureChannelCredentials());
-    ASSERT_TRUE(
-        channel_->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20)))
+    ASSERT_TRUE(scheduler_->Leads() && channel_->WaitForConnected(std::chrono::system_clock::now() +
+                                                                  std::chrono::seconds(20)))
         << scheduler_->process().Output();
   }
 

@@ -8,8 +8,10 @@
 #include <thread>
 
 #include "absl/strings/str_split.h"
+#include "base/disk.h"
 #include "base/hash.h"
 #include "monitoring/metrics.h"
+#include "proto/leader.h"
 #include "worker/session.h"
 #include "worker/slots.h"
 
@@ -39,7 +41,7 @@ constexpr char kExamples[] =
 void AddOptions(CLI::App& app, Options& options) {
   app.footer(kExamples);
   app.add_option("--scheduler", options.schedulers,
-                 "host:port or unix:PATH; several, with commas, are tried in turn")
+                 "host:port or unix:PATH; several, with commas: the one that leads is found")
       ->capture_default_str();
   app.add_option("--blobs", options.blobs.where,
                  "the scheduler's blob store: a folder, or s3://BUCKET/PREFIX, with "
@@ -88,7 +90,7 @@ absl::Status Serve(const Options& options) {
   if (!options.metrics.empty()) TS_RETURN_IF_ERROR(registry.Serve(options.metrics));
 
   SessionOptions session_options;
-  session_options.schedulers = absl::StrSplit(options.schedulers, ',', absl::SkipEmpty());
+  session_options.schedulers = SplitAddresses(options.schedulers);
   if (session_options.schedulers.empty())
     return absl::InvalidArgumentError("--scheduler: no address");
   session_options.want_leases = static_cast<uint32_t>(options.slots) + 1;

@@ -7,14 +7,13 @@
 #include <chrono>
 #include <thread>
 
-#include "base/backoff.h"
 #include "proto/channel.h"
+#include "proto/leader.h"
 
 namespace tiltshift::worker {
 namespace {
 
-constexpr Backoff::Limits kWaits = {100, 2'000};
-constexpr auto kConnectPatience = std::chrono::seconds(2);
+constexpr int kConnectPatienceMs = 2'000;
 constexpr int kTurnWaitMs = 500;  // an idle turn asks for leases again so often
 
 int64_t SteadyMs() {
@@ -32,15 +31,16 @@ void Session::Drain() {
 }
 
 void Session::Run() {
-  Backoff backoff(kWaits, RandomSeed());
+  LeaderSearch search(options_.schedulers, RandomSeed());
   heard_ms_ = SteadyMs();
-  for (size_t i = 0; !(draining_ && queue_.HeldTokens().empty()); ++i) {
+  while (!(draining_ && queue_.HeldTokens().empty())) {
     welcomed_ = false;
-    RunStream(options_.schedulers[i % options_.schedulers.size()]);
+    const grpc::Status ended = RunStream(search.address());
     queue_.Unsend();
-    if (welcomed_) backoff.Reset();
+    if (welcomed_) search.Found();
     if (draining_ && (queue_.HeldTokens().empty() || GivesUp())) break;
-    std::this_thread::sleep_for(std::chrono::milliseconds(backoff.NextMs()));
+    const int64_t wait_ms = search.Failed(LeaderNamedBy(ended).value_or(""));
+    std::this_thread::sleep_for(std::chrono::milliseconds(wait_ms));
   }
 }
 
@@ -51,9 +51,9 @@ bool Session::GivesUp() {
   return true;
 }
 
-void Session::RunStream(const std::string& address) {
+grpc::Status Session::RunStream(const std::string& address) {
   const auto channel = ConnectTo(address);
-  channel->WaitForConnected(std::chrono::system_clock::now() + kConnectPatience);
+  WaitForFirstTry(*channel, kConnectPatienceMs);
   auto stub = v1::Workers::NewStub(channel);
   grpc::ClientContext context;
   auto stream = stub->Session(&context);
@@ -82,6 +82,7 @@ void Session::RunStream(const std::string& address) {
   const grpc::Status status = stream->Finish();
   const std::string what = absl::StrCat("no session with ", address, ": ", status.error_message());
   if (!draining_ && what != said_) spdlog::warn("{}; trying again", said_ = what);
+  return status;
 }
 
 bool Session::Send(Stream& stream, const v1::WorkerMessage& message) {

@@ -1,4 +1,4 @@
-// The worker's side of the session: keeps a stream to whichever scheduler answers, brings leases
+// The worker's side of the session: keeps a stream to whichever scheduler leads, brings leases
 // in, outcomes out, and the heartbeat from a thread of its own, so that no render delays it.
 #pragma once
 
@@ -13,7 +13,7 @@
 namespace tiltshift::worker {
 
 struct SessionOptions {
-  std::vector<std::string> schedulers;  // addresses, tried in turn
+  std::vector<std::string> schedulers;  // tried in turn; they tell who leads
   v1::Hello hello;                      // held_tokens is filled in
   uint32_t want_leases = 2;
   // Drained, with outcomes no scheduler takes: how long to go on asking. Another worker then
@@ -36,7 +36,7 @@ class Session {
 
  private:
   using Stream = grpc::ClientReaderWriter<v1::WorkerMessage, v1::SchedulerMessage>;
-  void RunStream(const std::string& address);
+  grpc::Status RunStream(const std::string& address);
   bool Send(Stream& stream, const v1::WorkerMessage& message);
   void SendTurns(Stream& stream, const std::atomic<bool>& over, grpc::ClientContext& context);
   void SendHeartbeats(Stream& stream, const std::atomic<bool>& over, grpc::ClientContext& context);

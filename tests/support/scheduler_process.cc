@@ -27,6 +27,17 @@ SchedulerProcess::SchedulerProcess(const std::string& folder, const std::string&
   process_ = std::make_unique<Process>(arguments, folder);
 }
 
+bool SchedulerProcess::Leads(int times) {
+  const auto led = [&] {
+    const std::string output = process_->Output();
+    int count = 0;
+    for (size_t at = 0; (at = output.find("leading: epoch", at)) != std::string::npos; ++at)
+      ++count;
+    return count;
+  };
+  return WaitFor([&] { return led() >= times; }, 20'000);
+}
+
 SchedulerProcess::~SchedulerProcess() {
   process_.reset();
   if (address_.starts_with("unix:")) unlink(address_.c_str() + 5);

@@ -12,12 +12,14 @@ namespace tiltshift::tests {
 class SchedulerProcess {
  public:
   // Blobs and logs below `folder`; `more`: further options, or others in place of the usual ones.
-  // Does not wait until it serves: ask its channel to.
+  // Does not wait until it serves, nor until it leads.
   SchedulerProcess(const std::string& folder, const std::string& redis,
                    const std::vector<std::string>& more = {});
   // Killed if it still runs, and its socket with it.
   ~SchedulerProcess();
 
+  // Waits until it has led so often.
+  bool Leads(int times = 1);
   const std::string& address() const { return address_; }
   Process& process() { return *process_; }
 

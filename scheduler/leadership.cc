@@ -1,0 +1,169 @@
+// How a FarmLoop comes to lead, and how it stops.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "scheduler/farm_loop.h"
+
+namespace tiltshift::scheduler {
+namespace {
+
+constexpr char kLeaderPayload[] = "tiltshift/leader";
+constexpr int kLongestAskMs = 1'000;
+
+// "scheduler-12-ab@farm-a:7070" -> "farm-a:7070".
+std::string AddressIn(const std::string& leader) {
+  const size_t at = leader.find('@');
+  return at == std::string::npos ? "" : leader.substr(at + 1);
+}
+
+}  // namespace
+
+absl::Status NotLeading(const std::string& why, const std::string& leader) {
+  absl::Status status = absl::UnavailableError(why);
+  status.SetPayload(kLeaderPayload, absl::Cord(leader));
+  return status;
+}
+
+std::optional<std::string> LeaderOf(const absl::Status& status) {
+  const auto payload = status.GetPayload(kLeaderPayload);
+  if (!payload.has_value()) return std::nullopt;
+  return std::string(*payload);
+}
+
+void FarmLoop::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void FarmLoop::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool FarmLoop::Stopping() const {
+  std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
+void FarmLoop::Run() {
+  while (StandBy()) {
+    RunRounds();
+    StepDown();
+  }
+}
+
+// Returns true with the lead, false where the process stops or must end.
+bool FarmLoop::StandBy() {
+  std::string said;
+  while (!Stopping()) {
+    const absl::Status status = TryToLead();
+    if (status.ok()) return true;
+    const bool refused = absl::IsPermissionDenied(status) && !stood_by_;
+    if (refused || absl::IsUnimplemented(status) || absl::IsDataLoss(status)) {
+      std::lock_guard lock(mutex_);
+      failure_ = status;
+      return false;
+    }
+    if (absl::IsFailedPrecondition(status)) stood_by_ = true;
+    if (said != Message(status)) spdlog::warn("waiting: {}", said = Message(status));
+    ShowStandby(status);
+    const auto wait = std::chrono::milliseconds(
+        absl::IsUnavailable(status) ? RetryRedisMs()
+                                    : std::min(options_.leader_ttl_ms / 3, kLongestAskMs));
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, wait, [&] { return stopping_; });
+  }
+  return false;
+}
+
+// Contract: takes the lead in Redis, where nobody has it, and then everything that is there. The
+// functions there become this scheduler's; a standby leaves those of the leader alone. Where it
+// breaks off, the lead is given up again.
+absl::Status FarmLoop::TryToLead() {
+  TS_RETURN_IF_ERROR(store_->CheckServer());
+  TS_ASSIGN_OR_RETURN(const uint64_t epoch, store_->Lead(name_, options_.leader_ttl_ms, 0));
+  farm_ = std::make_unique<Farm>(options_.farm, epoch);
+  lead_renewed_ms_ = clock_.UnixMs();
+  const auto take_up = [&]() -> absl::StatusOr<store::StoredFarm> {
+    TS_RETURN_IF_ERROR(store_->Prepare());
+    TS_ASSIGN_OR_RETURN(redis_run_, store_->RunId());
+    return store_->Load([this] { return KeepLead() ? absl::OkStatus() : lost_; });
+  };
+  const auto stored = take_up();
+  if (!stored.ok()) {
+    store_->Resign(name_, epoch).IgnoreError();
+    return stored.status();
+  }
+  backoff_.Reset();
+  stood_by_ = true;
+  const int64_t now_ms = clock_.UnixMs();
+  farm_->Restore(*stored, now_ms);
+  spdlog::info("leading: epoch {}, {} jobs, {} leases", epoch, stored->jobs.size(),
+               stored->leases.size());
+  metrics_.leader.Set(1);
+  Publish(now_ms);
+  lost_ = absl::OkStatus();
+  in_trouble_ = false;
+  std::lock_guard lock(mutex_);
+  leading_ = true;
+  health_ = absl::OkStatus();
+  return absl::OkStatus();
+}
+
+void FarmLoop::ShowStandby(const absl::Status& why) {
+  const std::string leader =
+      absl::IsFailedPrecondition(why) ? AddressIn(store_->leader()) : std::string();
+  std::lock_guard lock(mutex_);
+  health_ = NotLeading(absl::StrCat("this scheduler stands by: ", Message(why)), leader);
+}
+
+// Contract: after it nothing is left of the leadership: no farm, no views, no stream, no watcher,
+// no event. Redis gives the lead to the next who asks, where it was still ours.
+void FarmLoop::StepDown() {
+  const bool stopping = Stopping();
+  const absl::Status why =
+      NotLeading(stopping ? "this scheduler stopped; try again"
+                          : absl::StrCat("this scheduler lost the lead: ", Message(lost_)),
+                 "");
+  if (!stopping) spdlog::error("stepping down, epoch {}: {}", farm_->epoch(), Message(lost_));
+  std::deque<Event> dropped;
+  {
+    std::lock_guard lock(mutex_);
+    leading_ = false;
+    health_ = why;
+    dropped.swap(events_);
+    for (const auto& [id, view] : views_) CountView(*view, -1);
+    views_.clear();
+    view_order_.clear();
+    workers_.clear();
+  }
+  store_->Resign(name_, farm_->epoch()).IgnoreError();
+  dropped.clear();
+  for (const auto& [id, stream] : std::exchange(streams_, {})) stream->End(why);
+  for (const auto& [id, watcher] : std::exchange(watchers_, {})) watcher.end(why);
+  to_watch_.clear();
+  farm_.reset();
+  counted_ = {};
+  for (monitoring::Gauge gauge : {metrics_.leader, metrics_.queue_variants, metrics_.leases_active,
+                                  metrics_.workers_connected})
+    gauge.Set(0);
+}
+
+absl::Status FarmLoop::failure() const {
+  std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+absl::Status FarmLoop::Leading() const {
+  std::lock_guard lock(mutex_);
+  return leading_ ? absl::OkStatus() : health_;
+}
+
+}  // namespace tiltshift::scheduler
