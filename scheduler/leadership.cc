@@ -66,7 +66,8 @@ bool FarmLoop::StandBy() {
     const absl::Status status = TryToLead();
     if (status.ok()) return true;
     const bool refused = absl::IsPermissionDenied(status) && !stood_by_;
-    if (refused || absl::IsUnimplemented(status) || absl::IsDataLoss(status)) {
+    if (refused || absl::IsUnimplemented(status) || absl::IsDataLoss(status) ||
+        absl::IsInvalidArgument(status)) {
       std::lock_guard lock(mutex_);
       failure_ = status;
       return false;

@@ -25,6 +25,7 @@ struct Options {
   std::string listen = "127.0.0.1:7070";
   std::string advertise;
   std::string redis = "127.0.0.1:6379";
+  store::RedisTls redis_tls;
   store::BlobOptions blobs;
   std::string tenants;
   std::string metrics;
@@ -53,9 +54,20 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option(
          "--redis", options.redis,
          "host:port, unix:PATH or redis://user:password@host:port/database of a Redis 6 or "
-         "newer; user and password also from TILTSHIFT_REDIS_USER, TILTSHIFT_REDIS_PASSWORD")
+         "newer; rediss://... in TLS; sentinel://host:port,host:port/master by its sentinels; user "
+         "and password also from TILTSHIFT_REDIS_USER, TILTSHIFT_REDIS_PASSWORD")
       ->envname("TILTSHIFT_REDIS")
       ->capture_default_str();
+  app.add_option("--redis-ca", options.redis_tls.ca_file,
+                 "file of the CA that signed Redis' certificate; default: the system's CAs")
+      ->envname("TILTSHIFT_REDIS_CA");
+  auto* cert = app.add_option("--redis-cert", options.redis_tls.cert_file,
+                              "file of our own certificate, where Redis asks for one")
+                   ->envname("TILTSHIFT_REDIS_CERT");
+  auto* key = app.add_option("--redis-key", options.redis_tls.key_file, "file of its private key")
+                  ->envname("TILTSHIFT_REDIS_KEY");
+  cert->needs(key);
+  key->needs(cert);
   app.add_option("--blobs", options.blobs.where,
                  "blob store of submissions, outputs and manifests: a folder, or "
                  "s3://BUCKET/PREFIX, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
@@ -129,7 +141,8 @@ absl::Status Serve(const Options& options) {
   if (!options.tenants.empty()) {
     TS_ASSIGN_OR_RETURN(tenants, ReadTenants(options.tenants));
   }
-  TS_ASSIGN_OR_RETURN(const auto redis, store::ParseRedisAddress(options.redis));
+  TS_ASSIGN_OR_RETURN(auto redis, store::ParseRedisAddress(options.redis));
+  redis.tls_files = options.redis_tls;
   TS_ASSIGN_OR_RETURN(auto blobs, store::OpenBlobStore(options.blobs));
   // Not before: a signal ends a process that still looks for its blob store.
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_stop = 1; });

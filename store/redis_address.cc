@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 
 namespace tiltshift::store {
 namespace {
@@ -13,12 +14,15 @@ namespace {
 constexpr char kUnix[] = "unix:";
 constexpr char kRedis[] = "redis://";
 constexpr char kRedisTls[] = "rediss://";
+constexpr char kSentinel[] = "sentinel://";
+constexpr int kRedisPort = 6379, kSentinelPort = 26379;
 constexpr int kMostDatabases = 1 << 20;
 
 absl::Status Bad(const std::string& what) {
   return absl::InvalidArgumentError(
       absl::StrCat("the address of Redis: ", what,
-                   "; it is HOST:PORT, unix:PATH or redis://USER:PASSWORD@HOST:PORT/DATABASE"));
+                   "; it is HOST:PORT, unix:PATH, redis://USER:PASSWORD@HOST:PORT/DATABASE, ",
+                   "rediss://... for TLS, or sentinel://HOST:PORT,HOST:PORT/MASTER"));
 }
 
 std::optional<std::string> PercentDecoded(const std::string& text) {
@@ -39,18 +43,19 @@ std::optional<std::string> PercentDecoded(const std::string& text) {
 }
 
 // "host", "host:port", "[v6]", "[v6]:port".
-absl::Status ParseHost(const std::string& text, RedisAddress& address) {
-  std::string port;
+absl::Status ParseHost(const std::string& text, RedisAddress& address,
+                       int usual_port = kRedisPort) {
+  std::string port = std::to_string(usual_port);
   if (!text.empty() && text[0] == '[') {
     const size_t end = text.find(']');
     if (end == std::string::npos) return Bad("a '[' without its ']'");
     address.host = text.substr(1, end - 1);
     if (end + 1 < text.size() && text[end + 1] != ':') return Bad("after ']' comes ':' and a port");
-    port = end + 1 < text.size() ? text.substr(end + 2) : "6379";
+    if (end + 1 < text.size()) port = text.substr(end + 2);
   } else {
     const size_t colon = text.rfind(':');
     address.host = text.substr(0, colon);
-    port = colon == std::string::npos ? "6379" : text.substr(colon + 1);
+    if (colon != std::string::npos) port = text.substr(colon + 1);
     if (absl::StrContains(address.host, ":")) return Bad("an IPv6 address stands in []");
   }
   if (address.host.empty()) return Bad("it names no host");
@@ -76,6 +81,12 @@ absl::Status ParseUser(const std::string& text, RedisAddress& address) {
 
 std::string RedisAddress::Shown() const {
   if (!unix_path.empty()) return absl::StrCat(kUnix, unix_path);
+  if (!sentinels.empty()) {
+    std::string shown = kSentinel;
+    for (const RedisAddress& sentinel : sentinels)
+      absl::StrAppend(&shown, &sentinel == &sentinels[0] ? "" : ",", sentinel.Shown());
+    return absl::StrCat(shown, "/", master);
+  }
   const bool v6 = absl::StrContains(host, ":");
   return absl::StrCat(v6 ? "[" : "", host, v6 ? "]" : "", ":", port,
                       database == 0 ? "" : absl::StrCat("/", database));
@@ -83,26 +94,30 @@ std::string RedisAddress::Shown() const {
 
 absl::StatusOr<RedisAddress> ParseRedisAddress(const std::string& text) {
   RedisAddress address;
-  if (absl::StartsWith(text, kRedisTls)) {
-    return Bad(
-        "rediss:// needs TLS, which this build's hiredis does not have: use a unix socket, or "
-        "redis:// through a tunnel (stunnel, ssh -L)");
-  }
   if (absl::StartsWith(text, kUnix)) {
     address.unix_path = text.substr(sizeof(kUnix) - 1);
     return address.unix_path.empty() ? absl::StatusOr<RedisAddress>(Bad("unix: names no path"))
                                      : address;
   }
-  if (!absl::StartsWith(text, kRedis)) {
-    if (absl::StrContains(text, "://")) return Bad("only redis:// is known");
+  address.tls = absl::StartsWith(text, kRedisTls);
+  const bool by_sentinel = absl::StartsWith(text, kSentinel);
+  if (!absl::StartsWith(text, kRedis) && !address.tls && !by_sentinel) {
+    if (absl::StrContains(text, "://"))
+      return Bad("only redis://, rediss:// and sentinel:// are known");
     TS_RETURN_IF_ERROR(ParseHost(text, address));
     return address;
   }
-  std::string rest = text.substr(sizeof(kRedis) - 1);
+  std::string rest = text.substr(text.find("://") + 3);
   // The last '@', so that a password that should have written it as %40 is not shown as a host.
   if (const size_t at = rest.rfind('@'); at != std::string::npos) {
     TS_RETURN_IF_ERROR(ParseUser(rest.substr(0, at), address));
     rest = rest.substr(at + 1);
+  }
+  std::string sentinels;
+  if (by_sentinel) {
+    const size_t slash = rest.find('/');
+    sentinels = rest.substr(0, slash);
+    rest = slash == std::string::npos ? "" : rest.substr(slash + 1);
   }
   if (const size_t slash = rest.find('/'); slash != std::string::npos) {
     const std::string database = rest.substr(slash + 1);
@@ -111,7 +126,16 @@ absl::StatusOr<RedisAddress> ParseRedisAddress(const std::string& text) {
       return Bad(absl::StrCat("\"", database, "\" is no database's number"));
     rest = rest.substr(0, slash);
   }
-  TS_RETURN_IF_ERROR(ParseHost(rest, address));
+  if (!by_sentinel) {
+    TS_RETURN_IF_ERROR(ParseHost(rest, address));
+    return address;
+  }
+  address.master = rest;
+  if (address.master.empty()) return Bad("after the sentinels comes '/' and the master's name");
+  for (const absl::string_view sentinel : absl::StrSplit(sentinels, ',')) {
+    TS_RETURN_IF_ERROR(
+        ParseHost(std::string(sentinel), address.sentinels.emplace_back(), kSentinelPort));
+  }
   return address;
 }
 

@@ -8,6 +8,8 @@
 #include <set>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "store/redis_socket.h"
 
 namespace tiltshift::store {
 namespace {
@@ -39,21 +41,62 @@ RedisReply Convert(const redisReply& reply) {
   return out;
 }
 
-redisContext* Open(const RedisAddress& address, int timeout_ms) {
-  const timeval timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1000};
-  if (!address.unix_path.empty())
-    return redisConnectUnixWithTimeout(address.unix_path.c_str(), timeout);
-  return redisConnectWithTimeout(address.host.c_str(), address.port, timeout);
+// RESP, as every Redis reads it.
+void AppendCommand(const RedisCommand& command, std::string& out) {
+  absl::StrAppend(&out, "*", command.size(), "\r\n");
+  for (const std::string& word : command)
+    absl::StrAppend(&out, "$", word.size(), "\r\n", word, "\r\n");
 }
+
+// The server is not, or no longer, the one to write to.
+bool IsReplica(const RedisReply& reply) {
+  return reply.kind == RedisReply::Kind::kError && absl::StrContains(reply.text, "READONLY");
+}
+
+constexpr int kSentinelTimeoutMs = 1'000;
+constexpr size_t kReadBytes = 64 << 10;
 
 }  // namespace
 
+// A socket and hiredis' parser of what comes out of it.
 struct RedisClient::Connection {
-  explicit Connection(redisContext* c) : context(c) {}
-  ~Connection() {
-    if (context != nullptr) redisFree(context);
+  explicit Connection(std::unique_ptr<RedisSocket> s)
+      : socket(std::move(s)), reader(redisReaderCreate()), buffer(kReadBytes) {}
+  ~Connection() { redisReaderFree(reader); }
+
+  absl::StatusOr<RedisReply> Read() {
+    for (;;) {
+      void* reply = nullptr;
+      if (redisReaderGetReply(reader, &reply) != REDIS_OK) {
+        return absl::UnavailableError(
+            absl::StrCat("this is no Redis: ", std::string(reader->errstr)));
+      }
+      if (reply != nullptr) {
+        RedisReply out = Convert(*static_cast<redisReply*>(reply));
+        freeReplyObject(reply);
+        return out;
+      }
+      TS_ASSIGN_OR_RETURN(const size_t got, socket->Read(buffer.data(), buffer.size()));
+      if (redisReaderFeed(reader, buffer.data(), got) != REDIS_OK)
+        return absl::UnavailableError("out of memory");
+    }
   }
-  redisContext* context;
+
+  absl::StatusOr<std::vector<RedisReply>> Exchange(const std::vector<RedisCommand>& commands) {
+    std::string text;
+    for (const RedisCommand& command : commands) AppendCommand(command, text);
+    TS_RETURN_IF_ERROR(socket->Write(text));
+    std::vector<RedisReply> replies;
+    replies.reserve(commands.size());
+    for (size_t i = 0; i < commands.size(); ++i) {
+      TS_ASSIGN_OR_RETURN(replies.emplace_back(), Read());
+    }
+    return replies;
+  }
+
+  const std::unique_ptr<RedisSocket> socket;
+  redisReader* const reader;
+  std::vector<char> buffer;
 };
 
 RedisClient::RedisClient(RedisAddress address, const Options& options)
@@ -62,16 +105,18 @@ RedisClient::RedisClient(RedisAddress address, const Options& options)
       timeout_ms_(options.timeout_ms),
       clock_(options.clock),
       backoff_({}, options.seed) {
-  // hiredis writes without MSG_NOSIGNAL: a server that died must be an error, not this process'
+  // OpenSSL writes without MSG_NOSIGNAL: a server that died must be an error, not this process'
   // end.
   std::signal(SIGPIPE, SIG_IGN);
 }
 RedisClient::~RedisClient() = default;
 
-absl::Status RedisClient::Broken(const std::string& what) {
+absl::Status RedisClient::Broken(const absl::Status& why) {
   connection_.reset();
-  return absl::UnavailableError(absl::StrCat(
-      "Redis at ", shown_, ": ", what, "; is redis-server running, and is the address right?"));
+  const absl::Status status = Annotate(why, "Redis at " + shown_);
+  if (!absl::IsUnavailable(why)) return status;
+  return absl::UnavailableError(
+      absl::StrCat(status.message(), "; is redis-server running, and is the address right?"));
 }
 
 int64_t RedisClient::RetryInMs() const {
@@ -83,6 +128,7 @@ absl::Status RedisClient::EnsureConnected() {
   if (RetryInMs() > 0) return refused_;
   refused_ = Connect();
   if (refused_.ok()) refused_ = LogIn();
+  if (refused_.ok() && !address_.sentinels.empty()) refused_ = CheckMaster();
   if (refused_.ok()) {
     backoff_.Reset();
     ++connections_;
@@ -94,12 +140,57 @@ absl::Status RedisClient::EnsureConnected() {
 }
 
 absl::Status RedisClient::Connect() {
-  connection_ = std::make_unique<Connection>(Open(address_, timeout_ms_));
-  redisContext* context = connection_->context;
-  if (context == nullptr) return Broken("out of memory");
-  if (context->err != 0) return Broken(context->errstr);
-  redisSetTimeout(context, timeval{timeout_ms_ / 1000, (timeout_ms_ % 1000) * 1000});
+  RedisAddress server = address_;
+  if (!address_.sentinels.empty()) {
+    TS_ASSIGN_OR_RETURN(server, FindMaster());
+    shown_ = absl::StrCat(server.Shown(), " (", address_.Shown(), ")");
+  }
+  auto socket = OpenRedisSocket(server, timeout_ms_);
+  if (!socket.ok()) return Broken(socket.status());
+  connection_ = std::make_unique<Connection>(*std::move(socket));
   return absl::OkStatus();
+}
+
+// What the first sentinel that answers says. It may name a server that is gone, until the sentinels
+// have agreed on another: the caller tries again.
+absl::StatusOr<RedisAddress> RedisClient::FindMaster() {
+  absl::Status status;
+  for (const RedisAddress& sentinel : address_.sentinels) {
+    const auto ask = [&]() -> absl::StatusOr<RedisReply> {
+      TS_ASSIGN_OR_RETURN(auto socket,
+                          OpenRedisSocket(sentinel, std::min(timeout_ms_, kSentinelTimeoutMs)));
+      Connection connection(std::move(socket));
+      TS_ASSIGN_OR_RETURN(
+          auto replies,
+          connection.Exchange({{"SENTINEL", "get-master-addr-by-name", address_.master}}));
+      if (replies[0].kind == RedisReply::Kind::kError)
+        return absl::UnavailableError(replies[0].text);
+      return std::move(replies[0]);
+    };
+    const auto answer = ask();
+    RedisAddress server;
+    if (!answer.ok()) {
+      status = Annotate(answer.status(), "the sentinel at " + sentinel.Shown());
+    } else if (answer->items.size() != 2 ||
+               !absl::SimpleAtoi(answer->items[1].text, &server.port)) {
+      status = absl::UnavailableError(absl::StrCat("the sentinel at ", sentinel.Shown(),
+                                                   " knows no master \"", address_.master, "\""));
+    } else {
+      server.host = answer->items[0].text;
+      return server;
+    }
+  }
+  return absl::UnavailableError(absl::StrCat("Redis by ", address_.Shown(), ": ", status.message(),
+                                             "; no other sentinel knows more"));
+}
+
+// A sentinel may still name the last master, which is back as a replica of the next one.
+absl::Status RedisClient::CheckMaster() {
+  TS_ASSIGN_OR_RETURN(const auto replies, Exchange({{"INFO", "replication"}}));
+  if (replies[0].kind == RedisReply::Kind::kError) return ErrorOf(replies[0]);
+  if (absl::StrContains(replies[0].text, "role:master")) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("Redis at ", shown_, " is no master; a fail-over is under way"));
 }
 
 absl::Status RedisClient::LogIn() {
@@ -129,6 +220,8 @@ absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(
   const auto start = std::chrono::steady_clock::now();
   auto replies = Exchange(commands);
   if (!replies.ok()) return replies;
+  // The next call asks anew which server it is.
+  if (std::any_of(replies->begin(), replies->end(), IsReplica)) connection_.reset();
   TellRoundTrip(commands,
                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return replies;
@@ -136,28 +229,8 @@ absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(
 
 absl::StatusOr<std::vector<RedisReply>> RedisClient::Exchange(
     const std::vector<RedisCommand>& commands) {
-  redisContext* context = connection_->context;
-  for (const RedisCommand& command : commands) {
-    std::vector<const char*> words;
-    std::vector<size_t> lengths;
-    for (const std::string& word : command) {
-      words.push_back(word.data());
-      lengths.push_back(word.size());
-    }
-    if (redisAppendCommandArgv(context, static_cast<int>(words.size()), words.data(),
-                               lengths.data()) != REDIS_OK) {
-      return Broken(context->errstr);
-    }
-  }
-  std::vector<RedisReply> replies;
-  replies.reserve(commands.size());
-  for (size_t i = 0; i < commands.size(); ++i) {
-    void* reply = nullptr;
-    if (redisGetReply(context, &reply) != REDIS_OK || reply == nullptr)
-      return Broken(context->errstr);
-    replies.push_back(Convert(*static_cast<redisReply*>(reply)));
-    freeReplyObject(reply);
-  }
+  auto replies = connection_->Exchange(commands);
+  if (!replies.ok()) return Broken(replies.status());
   return replies;
 }
 
@@ -187,9 +260,12 @@ absl::Status ErrorOf(const RedisReply& reply) {
         reply.text, "; user and password come with redis://USER:PASSWORD@HOST, or from ",
         "TILTSHIFT_REDIS_USER and TILTSHIFT_REDIS_PASSWORD"));
   }
-  for (const char* passing :
-       {"LOADING", "BUSY", "MISCONF", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN"}) {
-    if (absl::StartsWith(reply.text, passing)) return absl::UnavailableError(reply.text);
+  for (const char* passing : {"LOADING", "BUSY", "MISCONF", "OOM", "READONLY", "NOREPLICAS",
+                              "MASTERDOWN", "CLUSTERDOWN"}) {
+    // Redis 6 puts its own words before those of what a script called.
+    if (absl::StartsWith(reply.text, passing) ||
+        absl::StrContains(reply.text, absl::StrCat("-", passing, " ")))
+      return absl::UnavailableError(reply.text);
   }
   if (absl::StrContains(reply.text, "STALE_EPOCH"))
     return absl::FailedPreconditionError(reply.text);

@@ -1,4 +1,6 @@
-// One connection to Redis, with pipelining. The only door to hiredis.
+// One connection to Redis, with pipelining. The only door to hiredis. Where sentinels say which
+// server it is, they are asked before each connection, and a server that has become a replica is
+// left.
 //
 // Not thread-safe: each thread has its own. A call connects where there is no connection. Where
 // that fails, calls are Unavailable at once, without trying, until a time has passed that grows
@@ -44,8 +46,8 @@ class RedisClient {
   ~RedisClient();
 
   // The reply; an error that Redis itself reports is Internal with its text, except those that mean
-  // "come back later" (LOADING, BUSY, MISCONF, OOM, READONLY), which are Unavailable, and those
-  // that refuse us (NOAUTH, WRONGPASS, NOPERM), which are PermissionDenied.
+  // "come back later" (LOADING, BUSY, MISCONF, OOM, READONLY, NOREPLICAS), which are Unavailable,
+  // and those that refuse us (NOAUTH, WRONGPASS, NOPERM), which are PermissionDenied.
   absl::StatusOr<RedisReply> Run(const RedisCommand& command);
 
   // Sends all, then reads all: one round trip. Replies in order; kError replies stay in the list.
@@ -70,11 +72,13 @@ class RedisClient {
   absl::Status LogIn();
   absl::StatusOr<std::vector<RedisReply>> Exchange(const std::vector<RedisCommand>& commands);
   void TellRoundTrip(const std::vector<RedisCommand>& commands, double seconds) const;
-  absl::Status Broken(const std::string& what);
+  absl::StatusOr<RedisAddress> FindMaster();
+  absl::Status CheckMaster();
+  absl::Status Broken(const absl::Status& why);
 
   struct Connection;
   const RedisAddress address_;
-  const std::string shown_;
+  std::string shown_;
   const int timeout_ms_;
   const Clock& clock_;
   Backoff backoff_;

@@ -46,6 +46,14 @@ TEST(RedisAddress, EveryForm) {
   EXPECT_EQ(least.password, "secret");
   EXPECT_EQ(least.database, 0);
   EXPECT_EQ(Parsed("redis://[::1]/").Shown(), "[::1]:6379");
+  EXPECT_FALSE(full.tls);
+  EXPECT_TRUE(Parsed("rediss://:secret@farm").tls);
+  EXPECT_EQ(Parsed("rediss://farm").port, 6379);
+  const RedisAddress master = Parsed("sentinel://:secret@a,[::1]:7000,c:7001/mymaster/2");
+  EXPECT_EQ(master.Shown(), "sentinel://a:26379,[::1]:7000,c:7001/mymaster");
+  EXPECT_EQ(master.master, "mymaster");
+  EXPECT_EQ(master.password, "secret");
+  EXPECT_EQ(master.database, 2);
 }
 
 TEST(RedisAddress, WhatIsNone) {
@@ -57,11 +65,13 @@ TEST(RedisAddress, WhatIsNone) {
   EXPECT_THAT(Refusal("[::1"), HasSubstr("without its ']'"));
   EXPECT_THAT(Refusal("redis://farm/x"), HasSubstr("\"x\" is no database's number"));
   EXPECT_THAT(Refusal("redis://farm/-1"), HasSubstr("is no database's number"));
-  EXPECT_THAT(Refusal("http://farm"), HasSubstr("only redis:// is known"));
+  EXPECT_THAT(Refusal("http://farm"), HasSubstr("only redis://, rediss:// and sentinel://"));
+  EXPECT_THAT(Refusal("sentinel://a,b"), HasSubstr("the master's name"));
+  EXPECT_THAT(Refusal("sentinel://a,,b/m"), HasSubstr("it names no host"));
+  EXPECT_THAT(Refusal("sentinel:///m"), HasSubstr("it names no host"));
   EXPECT_THAT(Refusal("redis://me@farm"), HasSubstr("before '@' stand USER:PASSWORD"));
   EXPECT_THAT(Refusal("redis://me:@farm"), HasSubstr("the password is empty"));
-  EXPECT_THAT(Refusal("rediss://me:secret@farm"), HasSubstr("needs TLS"));
-  for (const char* text : {"redis://me:sec%ret@farm", "redis://me:secret@", "rediss://:secret@x",
+  for (const char* text : {"redis://me:sec%ret@farm", "redis://me:secret@", "rediss://:secret@x:0",
                            "redis://me:secret@farm:x"})
     EXPECT_THAT(Refusal(text), Not(HasSubstr("ret@"))) << "shows the password";
 }

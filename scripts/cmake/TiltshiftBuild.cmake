@@ -20,6 +20,7 @@ target_include_directories(tiltshift_dnnl INTERFACE ${DNNL_INCLUDE})
 target_link_libraries(tiltshift_dnnl INTERFACE ${DNNL_LIBRARY})
 # From 7.88 on libcurl signs requests as S3 wants them.
 find_package(CURL 7.88 REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
 pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
 pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
 pkg_check_modules(VIPS REQUIRED IMPORTED_TARGET vips)
