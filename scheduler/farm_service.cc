@@ -1,11 +1,15 @@
 #include "scheduler/farm_service.h"
 
+#include <spdlog/spdlog.h>
+
+#include "base/clock.h"
 #include "base/hash.h"
 #include "plan/limits.h"
 #include "plan/plan.h"
 #include "proto/leader.h"
 #include "scheduler/output_reader.h"
 #include "scheduler/watch_reactor.h"
+#include "store/submissions.h"
 
 namespace tiltshift::scheduler {
 namespace {
@@ -25,18 +29,6 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const abs
 std::string NewJobId(const std::string& request_id) {
   if (!request_id.empty()) return "j" + Sha256Hex("request " + request_id).substr(0, 15);
   return "j" + RandomHex(8).substr(0, 15);
-}
-
-// A repeat must be the same request: the spec that is stored under the id is the one it asks for.
-absl::Status StoreSubmission(store::BlobStore& blobs, const std::string& job_id,
-                             const v1::JobSpec& spec) {
-  const std::string key = absl::StrCat("jobs/", job_id, "/spec.binpb");
-  const std::string bytes = spec.SerializeAsString();
-  TS_ASSIGN_OR_RETURN(const bool created, blobs.PutIfAbsent(key, bytes));
-  if (created) return absl::OkStatus();
-  TS_ASSIGN_OR_RETURN(const std::string earlier, blobs.Get(key));
-  if (earlier == bytes) return absl::OkStatus();
-  return absl::AlreadyExistsError("request_id: it was used for another spec; choose a new one");
 }
 
 }  // namespace
@@ -75,7 +67,7 @@ grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* conte
   };
   threads_.Run([this, job_id, spec = plan->spec(), count = plan->count(),
                 request_id = request->request_id(), answer] {
-    const absl::Status stored = StoreSubmission(blobs_, job_id, spec);
+    const absl::Status stored = store::PutSubmission(blobs_, job_id, spec, RealClock().UnixMs());
     if (!stored.ok()) return answer(stored);
     loop_.Submit(job_id, spec, count, request_id, answer);
   });
@@ -131,8 +123,20 @@ grpc::ServerUnaryReactor* FarmService::CancelJob(grpc::CallbackServerContext* co
                                                  const v1::CancelJobRequest* request,
                                                  v1::Job* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  loop_.Cancel(request->job_id(),
-               JobAnswer(reactor, request->job_id(), response, metrics_.cancel_job_seconds));
+  const std::string& id = request->job_id();
+  auto answer = JobAnswer(reactor, id, response, metrics_.cancel_job_seconds);
+  const auto job = loop_.FindJob(id);
+  if (!job.ok() || (*job)->ended_unix_ms() != 0) {
+    loop_.Cancel(id, answer);
+    return reactor;
+  }
+  // Also where Redis is not, so that a rebuilt one does not go on with it. A full disk is no reason
+  // to go on rendering.
+  threads_.Run([this, id, answer] {
+    const absl::Status kept = store::PutCancellation(blobs_, id, RealClock().UnixMs());
+    if (!kept.ok()) spdlog::warn("job {} is cancelled in Redis only: {}", id, Message(kept));
+    loop_.Cancel(id, answer);
+  });
   return reactor;
 }
 

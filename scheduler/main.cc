@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "proto/channel.h"
 #include "scheduler/farm_service.h"
+#include "scheduler/rebuild.h"
 #include "scheduler/tenants.h"
 #include "scheduler/worker_service.h"
 
@@ -31,6 +32,7 @@ struct Options {
   std::string metrics;
   std::string log_level = "info";
   int lease_seconds = 30;
+  bool rebuild = false;
   LoopOptions loop;
 };
 
@@ -96,6 +98,9 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--tenants", options.tenants,
                  "YAML file of tenants' weights and bounds; docs/scheduler.md shows one")
       ->check(CLI::ExistingFile);
+  app.add_flag("--rebuild", options.rebuild,
+               "restore an empty Redis from the blob store, and end: jobs, and what of them is "
+               "stored");
   app.add_option("--log-level", options.log_level, "debug, info, warn, error")
       ->capture_default_str();
 }
@@ -130,6 +135,16 @@ void WaitForTheEnd(const FarmLoop& loop, grpc::HealthCheckServiceInterface& heal
   health.SetServingStatus(false);
 }
 
+absl::Status RunRebuild(const store::RedisAddress& redis, store::BlobStore& blobs) {
+  store::FarmStore store(redis);
+  TS_ASSIGN_OR_RETURN(const Rebuilt rebuilt,
+                      Rebuild(store, blobs, absl::StrCat("rebuild-", RandomHex(4)), RealClock()));
+  for (const std::string& what : rebuilt.ignored) spdlog::warn("left out: {}", what);
+  spdlog::info("rebuilt: {} jobs ({} cancelled), {} of {} variants committed", rebuilt.jobs,
+               rebuilt.cancelled, rebuilt.committed, rebuilt.variants);
+  return absl::OkStatus();
+}
+
 absl::Status Serve(const Options& options) {
   if (!IsLoopback(options.listen) || !(options.metrics.empty() || IsLoopback(options.metrics))) {
     return absl::InvalidArgumentError(
@@ -143,9 +158,11 @@ absl::Status Serve(const Options& options) {
   }
   TS_ASSIGN_OR_RETURN(auto redis, store::ParseRedisAddress(options.redis));
   redis.tls_files = options.redis_tls;
+  redis = store::WithCredentialsOfEnvironment(redis);
   TS_ASSIGN_OR_RETURN(auto blobs, store::OpenBlobStore(options.blobs));
   // Not before: a signal ends a process that still looks for its blob store.
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_stop = 1; });
+  if (options.rebuild) return RunRebuild(redis, *blobs);
   monitoring::Registry registry;
   monitoring::SchedulerMetrics metrics(registry);
   if (!options.metrics.empty()) TS_RETURN_IF_ERROR(registry.Serve(options.metrics));
@@ -155,9 +172,7 @@ absl::Status Serve(const Options& options) {
   loop_options.farm.target_lease_ms = int64_t{1'000} * options.lease_seconds;
   loop_options.name = absl::StrCat("scheduler-", getpid(), "-", RandomHex(4));
   loop_options.advertise = options.advertise.empty() ? options.listen : options.advertise;
-  FarmLoop loop(loop_options,
-                std::make_unique<store::FarmStore>(store::WithCredentialsOfEnvironment(redis)),
-                RealClock(), metrics);
+  FarmLoop loop(loop_options, std::make_unique<store::FarmStore>(redis), RealClock(), metrics);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   FarmService farm_service(loop, *blobs, metrics);

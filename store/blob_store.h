@@ -6,6 +6,7 @@
 // backslash, 1024 bytes in all, 255 a part.
 //
 // Layout:  jobs/<job id>/spec.binpb                                    the submission
+//          jobs/<job id>/cancelled                                     when it was
 //          jobs/<job id>/outputs/<output name>                         a picture
 //          jobs/<job id>/manifest/<first>-<last>-<token>.jsonl         manifest lines of one commit
 #pragma once

@@ -68,6 +68,12 @@ absl::StatusOr<std::string> FarmStore::RunId() {
   return run_id_;
 }
 
+absl::StatusOr<uint64_t> FarmStore::KeysOfOthers() {
+  TS_ASSIGN_OR_RETURN(const RedisReply all, client_.Run({"DBSIZE"}));
+  TS_ASSIGN_OR_RETURN(const RedisReply ours, client_.Run({"EXISTS", kEpoch, kLeader}));
+  return static_cast<uint64_t>(std::max<int64_t>(0, all.integer - ours.integer));
+}
+
 absl::Status FarmStore::CheckServer() {
   if (checked_ == client_.connections() && checked_ != 0) return absl::OkStatus();
   TS_ASSIGN_OR_RETURN(const RedisReply info, client_.Run({"INFO", "server"}));

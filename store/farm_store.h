@@ -89,6 +89,9 @@ class FarmStore {
   absl::StatusOr<StoredFarm> Load(const std::function<absl::Status()>& between = nullptr);
   absl::StatusOr<StoredJob> LoadJob(const std::string& id);
 
+  // Keys beside the epoch and the leader: 0 where the database has nothing to lose.
+  absl::StatusOr<uint64_t> KeysOfOthers();
+
   // Which run of which server holds the data. A new one may lack what the last one had not yet
   // written to its file. Costs a round trip only after a reconnect.
   absl::StatusOr<std::string> RunId();
