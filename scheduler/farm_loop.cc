@@ -75,15 +75,27 @@ void FarmLoop::RunRounds() {
 bool FarmLoop::KeepLead() {
   const int64_t now_ms = clock_.UnixMs();
   if (now_ms - lead_renewed_ms_ < options_.leader_ttl_ms / 3) return true;
-  const auto lead = store_->Lead(name_, options_.leader_ttl_ms, farm_->epoch());
+  const auto lead = store_->Lead(name_, options_.leader_ttl_ms, epoch_);
   lead_renewed_ms_ = now_ms;
-  if (lead.ok()) EndTrouble();
+  if (lead.ok()) {
+    TakeEpoch(*lead);
+    EndTrouble();
+  }
   if (!absl::IsFailedPrecondition(lead.status())) {
     if (!lead.ok()) ShowTrouble(lead.status());
     return true;
   }
   lost_ = lead.status();
   return false;
+}
+
+// Redis came back without this leadership: memory still has what was acknowledged, so it goes on
+// under a new epoch, and the next round takes up what is there.
+void FarmLoop::TakeEpoch(uint64_t epoch) {
+  if (epoch == epoch_) return;
+  spdlog::warn("Redis does not know of epoch {} any more; leading on in epoch {}", epoch_, epoch);
+  epoch_ = epoch;
+  redis_run_.clear();
 }
 
 bool FarmLoop::RunRound(std::deque<Event> events) {
@@ -117,10 +129,10 @@ void FarmLoop::Recover(Round& round) {
     const auto job = farm_->View(id, round.now_ms, /*with_spec=*/true);
     const auto found = cancelled.find(id);
     if (found == cancelled.end())
-      writes.push_back(store::FarmStore::Submit(farm_->epoch(), id, job->spec(), job->variants(),
+      writes.push_back(store::FarmStore::Submit(epoch_, id, job->spec(), job->variants(),
                                                 job->submitted_unix_ms(), ""));
     if (job->state() == v1::JOB_STATE_CANCELLED && (found == cancelled.end() || !found->second))
-      writes.push_back(store::FarmStore::Cancel(farm_->epoch(), id, job->ended_unix_ms()));
+      writes.push_back(store::FarmStore::Cancel(epoch_, id, job->ended_unix_ms()));
   }
   if (!writes.empty()) {
     if (!store_->WriteAll(writes).ok()) return;
@@ -138,18 +150,17 @@ void FarmLoop::Recover(Round& round) {
 // all; the same group again after a lost connection. Returns false where the lead is lost or the
 // process is stopping.
 bool FarmLoop::WriteRound(Round& round) {
-  const uint64_t epoch = farm_->epoch();
   std::vector<store::Write> writes;
   std::vector<std::string> jobs;
   for (const auto& [job_id, outcomes] : round.batch.commits) {
-    writes.push_back(store::FarmStore::Commit(epoch, job_id, outcomes, round.now_ms));
+    writes.push_back(store::FarmStore::Commit(epoch_, job_id, outcomes, round.now_ms));
     jobs.push_back(job_id);
   }
   for (auto& write : round.first) writes.push_back(std::move(write));
   for (const auto& lease : round.batch.grants)
-    writes.push_back(store::FarmStore::Grant(epoch, lease, round.now_ms));
+    writes.push_back(store::FarmStore::Grant(epoch_, lease, round.now_ms));
   if (!round.batch.releases.empty())
-    writes.push_back(store::FarmStore::Release(epoch, round.batch.releases));
+    writes.push_back(store::FarmStore::Release(epoch_, round.batch.releases));
   if (writes.empty()) return true;
 
   for (;;) {
@@ -166,6 +177,14 @@ bool FarmLoop::WriteRound(Round& round) {
       for (size_t i = 0; i < round.first_done.size(); ++i)
         round.first_done[i]((*replies)[jobs.size() + i]);
       return true;
+    }
+    if (absl::IsFailedPrecondition(replies.status())) {
+      const auto lead = store_->Lead(name_, options_.leader_ttl_ms, epoch_);
+      if (lead.ok() && *lead != epoch_) {
+        TakeEpoch(*lead);
+        for (store::Write& write : writes) write.call.arguments[0] = std::to_string(epoch_);
+        continue;
+      }
     }
     if (replies.status().code() != absl::StatusCode::kUnavailable) {
       lost_ = replies.status();
@@ -287,7 +306,7 @@ void FarmLoop::Submit(const std::string& job_id, const v1::JobSpec& spec, uint64
     if (absl::Status may = farm_->MayAdd(spec); !may.ok() && Job(job_id) == nullptr)
       return answer->Give(std::move(may));
     round.first.push_back(
-        store::FarmStore::Submit(farm_->epoch(), job_id, spec, variants, round.now_ms, request_id));
+        store::FarmStore::Submit(epoch_, job_id, spec, variants, round.now_ms, request_id));
     round.first_done.push_back([=, this, &round](const store::RedisReply& reply) {
       if (reply.text == job_id) farm_->AddJob(job_id, spec, variants, clock_.UnixMs());
       round.when_durable.push_back([answer, id = reply.text] { answer->Give(id); });
@@ -302,7 +321,7 @@ void FarmLoop::Cancel(const std::string& job_id, Done done) {
       answer->Give(NoSuchJob(job_id));
       return;
     }
-    round.first.push_back(store::FarmStore::Cancel(farm_->epoch(), job_id, round.now_ms));
+    round.first.push_back(store::FarmStore::Cancel(epoch_, job_id, round.now_ms));
     round.first_done.push_back([](const store::RedisReply&) {});
     round.when_durable.push_back([answer] { answer->Give(absl::OkStatus()); });
   });
@@ -318,7 +337,7 @@ void FarmLoop::SetPaused(const std::string& job_id, bool paused, Done done) {
                        : absl::FailedPreconditionError(absl::StrCat("job ", job_id, " has ended")));
       return;
     }
-    round.first.push_back(store::FarmStore::SetPaused(farm_->epoch(), job_id, paused));
+    round.first.push_back(store::FarmStore::SetPaused(epoch_, job_id, paused));
     round.first_done.push_back([](const store::RedisReply&) {});
     round.when_durable.push_back([answer] { answer->Give(absl::OkStatus()); });
   });
@@ -328,7 +347,7 @@ void FarmLoop::SetPriority(const std::string& job_id, int32_t priority, Done don
   auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
   Post([=, this](Round& round) {
     if (!farm_->SetPriority(job_id, priority)) return answer->Give(NoSuchJob(job_id));
-    round.first.push_back(store::FarmStore::SetPriority(farm_->epoch(), job_id, priority));
+    round.first.push_back(store::FarmStore::SetPriority(epoch_, job_id, priority));
     round.first_done.push_back([](const store::RedisReply&) {});
     round.when_durable.push_back([answer] { answer->Give(absl::OkStatus()); });
   });
@@ -345,7 +364,7 @@ void FarmLoop::RetryFailed(const std::string& job_id, Done done) {
       return answer->Give(
           absl::FailedPreconditionError(absl::StrCat("job ", job_id, " was cancelled")));
     }
-    round.first.push_back(store::FarmStore::Retry(farm_->epoch(), job_id));
+    round.first.push_back(store::FarmStore::Retry(epoch_, job_id));
     round.first_done.push_back([=, this, &round](const store::RedisReply&) {
       const auto stored = store_->LoadJob(job_id);
       if (stored.ok()) {
@@ -399,7 +418,7 @@ void FarmLoop::Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& he
     streams_[hello.worker_id()] = stream;
     v1::SchedulerMessage message;
     v1::Welcome& welcome = *message.mutable_welcome();
-    welcome.set_epoch(farm_->epoch());
+    welcome.set_epoch(epoch_);
     welcome.set_heartbeat_ms(options_.heartbeat_ms);
     welcome.set_lease_ttl_ms(static_cast<uint32_t>(options_.farm.lease_ttl_ms));
     for (const uint64_t token : farm_->Connect(hello, round.now_ms, round.batch))

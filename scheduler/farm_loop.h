@@ -128,6 +128,7 @@ class FarmLoop {
   void ShowTrouble(const absl::Status& trouble);
   void EndTrouble();
   bool KeepLead();
+  void TakeEpoch(uint64_t epoch);
   void Recover(Round& round);
 
   const LoopOptions options_;
@@ -138,6 +139,7 @@ class FarmLoop {
   std::unique_ptr<Farm> farm_;  // of the loop's thread
   std::map<std::string, std::shared_ptr<WorkerStream>> streams_;
   std::multimap<std::string, Watcher> watchers_;
+  uint64_t epoch_ = 0;       // the lead's; the Farm's may be an earlier one
   std::string redis_run_;    // the run of Redis that the Farm agrees with
   bool in_trouble_ = false;  // Redis is away
   Backoff backoff_;          // while it is there and refuses

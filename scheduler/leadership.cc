@@ -89,8 +89,8 @@ bool FarmLoop::StandBy() {
 // breaks off, the lead is given up again.
 absl::Status FarmLoop::TryToLead() {
   TS_RETURN_IF_ERROR(store_->CheckServer());
-  TS_ASSIGN_OR_RETURN(const uint64_t epoch, store_->Lead(name_, options_.leader_ttl_ms, 0));
-  farm_ = std::make_unique<Farm>(options_.farm, epoch);
+  TS_ASSIGN_OR_RETURN(epoch_, store_->Lead(name_, options_.leader_ttl_ms, 0));
+  farm_ = std::make_unique<Farm>(options_.farm, epoch_);
   lead_renewed_ms_ = clock_.UnixMs();
   const auto take_up = [&]() -> absl::StatusOr<store::StoredFarm> {
     TS_RETURN_IF_ERROR(store_->Prepare());
@@ -99,14 +99,14 @@ absl::Status FarmLoop::TryToLead() {
   };
   const auto stored = take_up();
   if (!stored.ok()) {
-    store_->Resign(name_, epoch).IgnoreError();
+    store_->Resign(name_, epoch_).IgnoreError();
     return stored.status();
   }
   backoff_.Reset();
   stood_by_ = true;
   const int64_t now_ms = clock_.UnixMs();
   farm_->Restore(*stored, now_ms);
-  spdlog::info("leading: epoch {}, {} jobs, {} leases", epoch, stored->jobs.size(),
+  spdlog::info("leading: epoch {}, {} jobs, {} leases", epoch_, stored->jobs.size(),
                stored->leases.size());
   metrics_.leader.Set(1);
   Publish(now_ms);
@@ -133,7 +133,7 @@ void FarmLoop::StepDown() {
       NotLeading(stopping ? "this scheduler stopped; try again"
                           : absl::StrCat("this scheduler lost the lead: ", Message(lost_)),
                  "");
-  if (!stopping) spdlog::error("stepping down, epoch {}: {}", farm_->epoch(), Message(lost_));
+  if (!stopping) spdlog::error("stepping down, epoch {}: {}", epoch_, Message(lost_));
   std::deque<Event> dropped;
   {
     std::lock_guard lock(mutex_);
@@ -145,7 +145,7 @@ void FarmLoop::StepDown() {
     view_order_.clear();
     workers_.clear();
   }
-  store_->Resign(name_, farm_->epoch()).IgnoreError();
+  store_->Resign(name_, epoch_).IgnoreError();
   dropped.clear();
   for (const auto& [id, stream] : std::exchange(streams_, {})) stream->End(why);
   for (const auto& [id, watcher] : std::exchange(watchers_, {})) watcher.end(why);

@@ -9,7 +9,8 @@ local function check_epoch(keys, args)
 end
 
 -- Takes or keeps the lead. KEYS: epoch, leader. ARGV: name, ttl_ms, epoch held (0: none), by how much a new epoch
--- is greater than the last.
+-- is greater than the last. A server that knows an earlier epoch than the one held, and no holder but us, came back
+-- without this leadership: it begins anew, as a later one.
 -- Returns {epoch, holder}: the caller's epoch, or 0 and who leads.
 local function lead(keys, args)
   local holder = redis.call('GET', keys[2])
@@ -19,8 +20,14 @@ local function lead(keys, args)
   local epoch = args[3]
   if epoch == '0' then
     epoch = redis.call('INCRBY', keys[1], args[4])
-  elseif redis.call('GET', keys[1]) ~= epoch then
-    return {0, 'a later epoch'}
+  else
+    local stored = redis.call('GET', keys[1])
+    if not stored then return {0, 'nobody: Redis is empty'} end
+    if tonumber(stored) > tonumber(epoch) then return {0, 'a later epoch'} end
+    if stored ~= epoch then
+      epoch = string.format('%.0f', tonumber(epoch) + tonumber(args[4]))
+      redis.call('SET', keys[1], epoch)
+    end
   end
   redis.call('SET', keys[2], args[1], 'PX', args[2])
   return {tonumber(epoch), args[1]}

@@ -76,10 +76,10 @@ class FarmStore {
   // who leads. Calls by others load them where there are none at all.
   absl::Status Prepare();
 
-  // Takes the lead, or keeps it where `epoch` is the one held. The epoch; or FailedPrecondition
-  // that names who leads. A new epoch is greater than the last one by a random step: of two
-  // leaderships that began after the same one, because a Redis came back without the first of
-  // them, each is stale for the other (I3).
+  // Takes the lead, or keeps it where `epoch` is the one held. The epoch, a new one where Redis
+  // came back without the one held; or FailedPrecondition that names who leads. A new epoch is
+  // greater than the last one by a random step: of two leaderships that began after the same one,
+  // because a Redis came back without the first of them, each is stale for the other (I3).
   absl::StatusOr<uint64_t> Lead(const std::string& name, int ttl_ms, uint64_t epoch);
   absl::Status Resign(const std::string& name, uint64_t epoch);
   // The name of who leads, as the last call of Lead heard it; empty where nobody was there.

@@ -77,6 +77,26 @@ TEST_P(FarmStoreTest, OneLeads) {
   EXPECT_GT(*store_->Lead("other", 60'000, 0), epoch_);
 }
 
+// I3: a server that came back without this leadership, but for another's, is led under an epoch
+// that is later than both; one that lost everything is not.
+TEST_P(FarmStoreTest, ALeadThatTheServerForgot) {
+  auto& client = store_->client();
+  ASSERT_TRUE(
+      client.RunAll({{"SET", "ts:epoch", std::to_string(epoch_ - 1)}, {"DEL", "ts:leader"}}).ok());
+  const auto again = store_->Lead("me", 60'000, epoch_);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_GT(*again, epoch_);
+  EXPECT_EQ(client.Run({"GET", "ts:epoch"})->text, std::to_string(*again));
+  EXPECT_EQ(*store_->Lead("me", 60'000, *again), *again);
+  for (const RedisCommand& command :
+       {RedisCommand{"SET", "ts:leader", "other"}, {"INCR", "ts:epoch"}, {"DEL", "ts:epoch"}}) {
+    ASSERT_TRUE(client.RunAll({{"DEL", "ts:leader"}, command}).ok());
+    EXPECT_EQ(store_->Lead("me", 60'000, *again).status().code(),
+              absl::StatusCode::kFailedPrecondition)
+        << command[0];
+  }
+}
+
 // I3: a former leader changes nothing.
 TEST_P(FarmStoreTest, AStaleEpochWritesNothing) {
   SubmitJob("j", 10);

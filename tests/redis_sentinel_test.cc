@@ -30,6 +30,7 @@ class RedisSentinelTest : public ::testing::Test {
       ASSERT_TRUE(Ask(i, {"PING"}, "PONG"));
     }
     ASSERT_TRUE(Ask(1, {"INFO", "replication"}, "master_link_status:up"));
+    ASSERT_TRUE(Ask(0, {"INFO", "replication"}, "state=online"));
     const std::string conf = folder_ + "/sentinel.conf";
     ASSERT_TRUE(WriteFileAtomic(conf,
                                 absl::StrCat("port ", sentinel_port_, "\nbind 127.0.0.1\n",
@@ -112,6 +113,11 @@ class RedisSentinelTest : public ::testing::Test {
                                  "--keep-free", "0"},
         folder_);
   }
+  // The replica hears of nothing any more.
+  void Detach() {
+    store::RedisClient replica(Parsed("127.0.0.1:" + std::to_string(ports_[1])));
+    ASSERT_TRUE(replica.Run({"REPLICAOF", "127.0.0.1", "1"}).ok());
+  }
   void KillMaster() {
     servers_[0]->Signal(SIGKILL);
     servers_[0]->Wait(kPatienceMs);
@@ -160,8 +166,9 @@ TEST_F(RedisSentinelTest, AReplicaThatLacksTheLastSecond) {
   StartFarm();
   const std::string job = Submit(kVariants);
   ASSERT_TRUE(CommitsMoreThan(job, 50)) << worker_->Output();
+  EXPECT_TRUE(Ask(1, {"HGET", "ts:job:" + job, "variants"}, std::to_string(kVariants)));
+  Detach();
   store::RedisClient replica(Parsed("127.0.0.1:" + std::to_string(ports_[1])));
-  ASSERT_TRUE(replica.Run({"REPLICAOF", "127.0.0.1", "1"}).ok());  // nobody is there
   const std::string later = Submit(300);
   ASSERT_TRUE(CommitsMoreThan(job, Committed(job) + 100)) << worker_->Output();
   EXPECT_EQ(replica.Run({"EXISTS", "ts:job:" + later})->integer, 0);
@@ -174,6 +181,27 @@ TEST_F(RedisSentinelTest, AReplicaThatLacksTheLastSecond) {
   ExpectDurable(job, kVariants);
   ExpectDurable(later, 300);
   EXPECT_THAT(scheduler_->process().Output(), HasSubstr("was restarted: 2 jobs"));
+}
+
+// I2: what lived in this leadership alone, which the replica has never heard of.
+TEST_F(RedisSentinelTest, AReplicaThatLacksTheWholeLeadership) {
+  constexpr int kVariants = 4'000;
+  StartFarm();
+  const std::string job = Submit(kVariants);
+  EXPECT_TRUE(Ask(1, {"HGET", "ts:job:" + job, "variants"}, std::to_string(kVariants)));
+  scheduler_->process().Signal(SIGTERM);
+  EXPECT_EQ(scheduler_->process().Wait(kPatienceMs), 0);
+  Detach();
+  StartFarm();
+  const std::string later = Submit(300);
+  ASSERT_TRUE(CommitsMoreThan(job, Committed(job) + 100)) << worker_->Output();
+  KillMaster();
+  ASSERT_TRUE(Ask(1, {"INFO", "replication"}, "role:master")) << sentinel_->Output();
+  Tiltshift({"watch", job});
+  Tiltshift({"watch", later});
+  ExpectDurable(job, kVariants);
+  ExpectDurable(later, 300);
+  EXPECT_THAT(scheduler_->process().Output(), HasSubstr("leading on in epoch"));
 }
 
 }  // namespace
