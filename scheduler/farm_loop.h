@@ -53,6 +53,8 @@ struct LoopOptions {
   std::string advertise;  // where clients and workers reach it, told by the standbys
   int leader_ttl_ms = 3'000;
   uint32_t heartbeat_ms = 3'000;
+  // Whether the blob store holds jobs: an empty Redis is not led then, it has lost them.
+  std::function<absl::StatusOr<bool>()> blobs_hold_jobs = [] { return false; };
 };
 
 class FarmLoop {
@@ -114,6 +116,7 @@ class FarmLoop {
   void Run();
   bool StandBy();
   absl::Status TryToLead();
+  absl::Status CheckNothingIsLost();
   void StepDown();
   void ShowStandby(const absl::Status& why);
   void RunRounds();
@@ -148,6 +151,7 @@ class FarmLoop {
   Farm::Counts counted_;
   absl::Status lost_;      // why the lead ended
   bool stood_by_ = false;  // Redis has let us in once
+  bool blobs_hold_jobs_ = false;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;

@@ -84,11 +84,25 @@ bool FarmLoop::StandBy() {
   return false;
 }
 
+absl::Status FarmLoop::CheckNothingIsLost() {
+  TS_ASSIGN_OR_RETURN(const bool has_epoch, store_->HasEpoch());
+  if (has_epoch) return absl::OkStatus();
+  if (!blobs_hold_jobs_) {
+    TS_ASSIGN_OR_RETURN(blobs_hold_jobs_, options_.blobs_hold_jobs());
+  }
+  if (!blobs_hold_jobs_) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "Redis at ", store_->client().address(),
+      " is empty, and the blob store holds jobs: bring back what Redis held, or run "
+      "tiltshift-scheduler --rebuild with the same --redis and --blobs; this one goes on then"));
+}
+
 // Contract: takes the lead in Redis, where nobody has it, and then everything that is there. The
 // functions there become this scheduler's; a standby leaves those of the leader alone. Where it
 // breaks off, the lead is given up again.
 absl::Status FarmLoop::TryToLead() {
   TS_RETURN_IF_ERROR(store_->CheckServer());
+  TS_RETURN_IF_ERROR(CheckNothingIsLost());
   TS_ASSIGN_OR_RETURN(epoch_, store_->Lead(name_, options_.leader_ttl_ms, 0));
   farm_ = std::make_unique<Farm>(options_.farm, epoch_);
   lead_renewed_ms_ = clock_.UnixMs();

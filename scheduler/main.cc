@@ -172,6 +172,10 @@ absl::Status Serve(const Options& options) {
   loop_options.farm.target_lease_ms = int64_t{1'000} * options.lease_seconds;
   loop_options.name = absl::StrCat("scheduler-", getpid(), "-", RandomHex(4));
   loop_options.advertise = options.advertise.empty() ? options.listen : options.advertise;
+  loop_options.blobs_hold_jobs = [&blobs]() -> absl::StatusOr<bool> {
+    TS_ASSIGN_OR_RETURN(const auto keys, blobs->List("jobs/"));
+    return !keys.empty();
+  };
   FarmLoop loop(loop_options, std::make_unique<store::FarmStore>(redis), RealClock(), metrics);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();

@@ -68,6 +68,11 @@ absl::StatusOr<std::string> FarmStore::RunId() {
   return run_id_;
 }
 
+absl::StatusOr<bool> FarmStore::HasEpoch() {
+  TS_ASSIGN_OR_RETURN(const RedisReply known, client_.Run({"EXISTS", kEpoch}));
+  return known.integer == 1;
+}
+
 absl::StatusOr<uint64_t> FarmStore::KeysOfOthers() {
   TS_ASSIGN_OR_RETURN(const RedisReply all, client_.Run({"DBSIZE"}));
   TS_ASSIGN_OR_RETURN(const RedisReply ours, client_.Run({"EXISTS", kEpoch, kLeader}));

@@ -89,6 +89,8 @@ class FarmStore {
   absl::StatusOr<StoredFarm> Load(const std::function<absl::Status()>& between = nullptr);
   absl::StatusOr<StoredJob> LoadJob(const std::string& id);
 
+  // Whether a scheduler has ever led here: false of a Redis that is new, or that lost everything.
+  absl::StatusOr<bool> HasEpoch();
   // Keys beside the epoch and the leader: 0 where the database has nothing to lose.
   absl::StatusOr<uint64_t> KeysOfOthers();
 

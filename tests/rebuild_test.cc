@@ -27,9 +27,13 @@ class Farm {
       : folder_(folder), redis_folder_(folder + "/redis"), redis_(MakeRedis()) {}
 
   void Start() {
-    scheduler_ = std::make_unique<SchedulerProcess>(folder_, redis_->address());
+    StartWithoutLead();
     ASSERT_TRUE(scheduler_->Leads()) << scheduler_->process().Output();
   }
+  void StartWithoutLead() {
+    scheduler_ = std::make_unique<SchedulerProcess>(folder_, redis_->address());
+  }
+  std::string Said() const { return scheduler_->process().Output(); }
   void StartWorker() {
     worker_ = std::make_unique<Process>(
         std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", scheduler_->address(),
@@ -110,6 +114,10 @@ class Farm {
   int last_code_ = 0;
 };
 
+bool Contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
 std::map<std::string, std::string> Outputs(Farm& farm, const std::string& job) {
   std::map<std::string, std::string> bytes;
   for (const std::string& name : farm.Files(job, "outputs"))
@@ -186,6 +194,27 @@ TEST(RebuildTest, IsRefusedWhereThereIsSomethingToLose) {
   EXPECT_THAT(said, HasSubstr("is not empty"));
   farm.StartWorker();
   farm.Run({"watch", job});
+  EXPECT_EQ(farm.State(job), "JOB_STATE_DONE");
+}
+
+// A farm that had forgotten its jobs would say nothing of it: nobody leads, until it is rebuilt.
+TEST(RebuildTest, SchedulersWaitForIt) {
+  const std::string folder = FreshFolder();
+  Farm farm(folder);
+  ASSERT_NO_FATAL_FAILURE(farm.Start());
+  farm.StartWorker();
+  const std::string job = farm.Submit("j", 5);
+  farm.Run({"watch", job});
+  farm.Kill();
+  farm.LoseRedis();
+  farm.StartWithoutLead();
+  ASSERT_TRUE(WaitFor([&] { return Contains(farm.Said(), "is empty, and the blob store holds"); },
+                      kPatienceMs))
+      << farm.Said();
+  std::string said;
+  EXPECT_EQ(farm.Rebuild(&said), 0) << said;
+  ASSERT_TRUE(WaitFor([&] { return Contains(farm.Said(), "leading: epoch"); }, kPatienceMs))
+      << farm.Said();
   EXPECT_EQ(farm.State(job), "JOB_STATE_DONE");
 }
 
