@@ -1,0 +1,134 @@
+#include "bench/farm_stage.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/hash.h"
+#include "tests/support/scrape.h"
+
+namespace tiltshift::bench {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kSubmitters = 16;
+
+std::string MakeFolder() {
+  const fs::path folder = fs::temp_directory_path() / ("tiltshift-bench-" + RandomHex(6));
+  fs::create_directories(folder);
+  return folder.string();
+}
+
+store::RedisAddress Parse(const std::string& address) {
+  const auto parsed = store::ParseRedisAddress(address);
+  TS_CHECK(parsed.ok());
+  return *parsed;
+}
+
+v1::JobSpec Spec(uint64_t variants) {
+  v1::JobSpec spec;
+  spec.set_name("bench");
+  spec.set_model("diorama");
+  spec.set_prompt("number {n}");
+  v1::Axis& axis = *spec.add_axes();
+  axis.set_name("n");
+  axis.set_range(absl::StrCat("1-", variants));
+  return spec;
+}
+
+}  // namespace
+
+double CpuSeconds(pid_t pid) {
+  std::ifstream in(absl::StrCat("/proc/", pid, "/stat"));
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  std::istringstream fields(text.substr(text.rfind(')') + 1));  // state ppid ... utime stime
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  double user = 0, system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+FarmStage::FarmStage()
+    : folder_(MakeFolder()),
+      metrics_port_(tests::FreePort()),
+      address_("unix:" + folder_ + "/farm.sock"),
+      redis_(std::make_unique<tests::RedisServer>(folder_)),
+      redis_client_(Parse(redis_->address())) {
+  const auto info = redis_client_.Run({"INFO", "server"});
+  TS_CHECK(info.ok());
+  redis_pid_ = std::atoi(info->text.c_str() + info->text.find("process_id:") + 11);
+  scheduler_ = std::make_unique<tests::Process>(
+      std::vector<std::string>{tests::Program("tiltshift-scheduler"), "--listen", address_,
+                               "--redis", redis_->address(), "--blobs", folder_ + "/blobs",
+                               "--lease-seconds", "1", "--log-level", "warn", "--metrics",
+                               absl::StrCat("127.0.0.1:", metrics_port_)},
+      folder_);
+  const auto channel = grpc::CreateChannel(address_, grpc::InsecureChannelCredentials());
+  TS_CHECK(channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20)));
+  farm_ = v1::Farm::NewStub(channel);
+}
+
+FarmStage::~FarmStage() {
+  scheduler_.reset();
+  redis_.reset();
+  fs::remove_all(folder_);
+}
+
+std::string FarmStage::Submit(uint64_t variants) {
+  grpc::ClientContext context;
+  v1::SubmitRequest request;
+  *request.mutable_spec() = Spec(variants);
+  v1::SubmitResponse response;
+  const grpc::Status status = farm_->Submit(&context, request, &response);
+  TS_CHECK(status.ok());
+  return response.job_id();
+}
+
+void FarmStage::SubmitMany(int jobs, uint64_t variants) {
+  std::vector<std::thread> submitters;
+  for (int i = 0; i < kSubmitters; ++i) {
+    submitters.emplace_back([=, this] {
+      for (int job = i; job < jobs; job += kSubmitters) Submit(variants);
+    });
+  }
+  for (std::thread& submitter : submitters) submitter.join();
+}
+
+v1::Job FarmStage::Job(const std::string& id) {
+  grpc::ClientContext context;
+  v1::GetJobRequest request;
+  request.set_job_id(id);
+  v1::Job job;
+  TS_CHECK(farm_->GetJob(&context, request, &job).ok());
+  return job;
+}
+
+void FarmStage::Cancel(const std::string& id) {
+  grpc::ClientContext context;
+  v1::CancelJobRequest request;
+  request.set_job_id(id);
+  v1::Job job;
+  TS_CHECK(farm_->CancelJob(&context, request, &job).ok());
+}
+
+double FarmStage::SchedulerMiB() const {
+  std::ifstream in(absl::StrCat("/proc/", scheduler_->pid(), "/statm"));
+  double total = 0, resident = 0;
+  in >> total >> resident;
+  return resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
+}
+
+double FarmStage::Metric(const std::string& series) const {
+  return tests::Sample(tests::Scrape(metrics_port_), series);
+}
+
+}  // namespace tiltshift::bench

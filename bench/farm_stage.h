@@ -1,0 +1,55 @@
+// A farm for a bench: a redis-server with its append-only file (everysec) and a scheduler of this
+// build, as processes of their own on unix sockets, and what can be asked of them from outside.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+
+#include "proto/farm.grpc.pb.h"
+#include "store/redis_client.h"
+#include "tests/support/process.h"
+#include "tests/support/redis_server.h"
+
+namespace tiltshift::bench {
+
+// Seconds of processor time that a process has used.
+double CpuSeconds(pid_t pid);
+
+class FarmStage {
+ public:
+  // With leases of a second, so that simulated workers choose their size by the rate they report.
+  FarmStage();
+  ~FarmStage();
+
+  const std::string& address() const { return address_; }
+  store::RedisClient& redis() { return redis_client_; }
+  std::string redis_address() const { return redis_->address(); }
+  v1::Farm::Stub& farm() { return *farm_; }
+
+  // A job of so many variants; its id.
+  std::string Submit(uint64_t variants);
+  // `jobs` of them, over several calls at once.
+  void SubmitMany(int jobs, uint64_t variants);
+  v1::Job Job(const std::string& id);
+  void Cancel(const std::string& id);
+
+  double SchedulerCpu() const { return CpuSeconds(scheduler_->pid()); }
+  double RedisCpu() const { return CpuSeconds(redis_pid_); }
+  double SchedulerMiB() const;
+  // A series of the scheduler's /metrics.
+  double Metric(const std::string& series) const;
+
+ private:
+  const std::string folder_;
+  const int metrics_port_;
+  std::string address_;
+  std::unique_ptr<tests::RedisServer> redis_;
+  store::RedisClient redis_client_;
+  pid_t redis_pid_ = 0;
+  std::unique_ptr<tests::Process> scheduler_;
+  std::unique_ptr<v1::Farm::Stub> farm_;
+};
+
+}  // namespace tiltshift::bench
