@@ -125,6 +125,9 @@ void Farm::Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& bat
   active_.clear();
   Restore(stored, now_ms);
   last_token_ = std::max(last_token_, last_token);
+  expire_after_ms_ = 0;
+  takers_.reset();
+  for (const auto& [id, worker] : workers) wanting_.insert(id);
   for (const auto& [id, worker] : workers) {
     if (!worker.connected) continue;
     std::set<uint64_t> tokens = std::move(workers_[id].tokens);
@@ -179,6 +182,7 @@ std::vector<uint64_t> Farm::Connect(const v1::Hello& hello, int64_t now_ms, Batc
   worker.want = 0;
   worker.connected_ms = now_ms;
   worker.knows_jobs.clear();
+  takers_.reset();
   std::vector<uint64_t> lost;
   for (const uint64_t token : hello.held_tokens()) {
     const auto lease = leases_.find(token);
@@ -199,12 +203,15 @@ void Farm::Disconnect(const std::string& worker_id) {
   if (worker == workers_.end()) return;
   worker->second.connected = false;
   worker->second.want = 0;
+  takers_.reset();
   if (worker->second.tokens.empty()) workers_.erase(worker);
 }
 
 void Farm::Drain(const std::string& worker_id) {
   const auto worker = workers_.find(worker_id);
-  if (worker != workers_.end()) worker->second.draining = true;
+  if (worker == workers_.end()) return;
+  worker->second.draining = true;
+  takers_.reset();
 }
 
 std::vector<uint64_t> Farm::TakeOutcomes(const std::string& worker_id, const v1::Turn& turn,
@@ -213,6 +220,7 @@ std::vector<uint64_t> Farm::TakeOutcomes(const std::string& worker_id, const v1:
   const auto worker = workers_.find(worker_id);
   if (worker == workers_.end()) return stale;
   worker->second.want = turn.want_leases();
+  wanting_.insert(worker_id);
   for (const v1::Outcome& outcome : turn.outcomes()) {
     const auto lease = leases_.find(outcome.token());
     const bool own = lease != leases_.end() && lease->second.worker_id == worker_id &&
@@ -300,6 +308,7 @@ void Farm::EndLease(uint64_t token, int64_t ready_ms, uint32_t lost, Batch& batc
   const auto worker = workers_.find(lease.worker_id);
   if (worker != workers_.end()) {
     worker->second.tokens.erase(token);
+    wanting_.insert(lease.worker_id);
     if (!worker->second.connected && worker->second.tokens.empty()) workers_.erase(worker);
   }
   leases_.erase(found);
@@ -333,9 +342,16 @@ void Farm::Heartbeat(const std::string& worker_id, const v1::Heartbeat& heartbea
 }
 
 void Farm::Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages) {
+  if (now_ms < expire_after_ms_) return;
+  // Deadlines move away, and those of later leases are farther off than this.
+  expire_after_ms_ = now_ms + options_.lease_ttl_ms;
   std::vector<uint64_t> late;
   for (const auto& [token, lease] : leases_) {
-    if (lease.deadline_ms <= now_ms) late.push_back(token);
+    if (lease.deadline_ms <= now_ms) {
+      late.push_back(token);
+    } else {
+      expire_after_ms_ = std::min(expire_after_ms_, lease.deadline_ms);
+    }
   }
   for (const uint64_t token : late) {
     ++expired_;
@@ -352,9 +368,9 @@ void Farm::Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages)
   }
 }
 
-uint64_t Farm::LeaseSize(const JobState& job, const WorkerState& worker) const {
+uint64_t Farm::LeaseSize(const JobState& job, const WorkerState& worker) {
   const uint64_t left = job.pending.count();
-  const uint64_t tail = std::max<uint64_t>(1, left / (2 * std::max<uint64_t>(1, takers_)));
+  const uint64_t tail = std::max<uint64_t>(1, left / (2 * std::max<uint64_t>(1, Takers())));
   if (worker.seconds_per_variant <= 0) {
     return std::min<uint64_t>(tail,
                               std::max(1u, worker.hello.slots()));  // a first lease to measure
@@ -413,7 +429,7 @@ void Farm::GrantRange(const std::string& job_id, const PendingRange& taken,
   AddLeased(job, static_cast<int64_t>(taken.range.count));
   if (job.started_ms == 0) job.started_ms = now_ms;
   changed_.insert(job_id);
-  batch.grants.push_back(
+  batch.grants[job_id].push_back(
       {token, job_id, taken.range.first, taken.range.count, taken.lost, worker_id});
   Outgoing& message = messages.emplace_back();
   message.worker_id = worker_id;
@@ -425,17 +441,31 @@ void Farm::GrantRange(const std::string& job_id, const PendingRange& taken,
   if (worker.knows_jobs.insert(job_id).second) *lease.mutable_spec() = job.spec;
 }
 
+uint64_t Farm::Takers() {
+  if (!takers_.has_value()) {
+    takers_ = std::count_if(workers_.begin(), workers_.end(), [](const auto& worker) {
+      return worker.second.connected && !worker.second.draining;
+    });
+  }
+  return *takers_;
+}
+
 void Farm::Assign(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages) {
   Expire(now_ms, batch, messages);
   RaiseLate(now_ms);
-  takers_ = 0;
-  for (const auto& [id, worker] : workers_) takers_ += worker.connected && !worker.draining;
   // One lease each in turn, so that no worker takes all of a short job.
   bool any = true;
-  while (any) {
+  while (any && !(queue_.empty() && now_ms < steal_after_ms_)) {
     any = false;
-    for (auto& [id, worker] : workers_) {
-      if (!worker.connected || worker.draining || worker.tokens.size() >= worker.want) continue;
+    const std::vector<std::string> wanting(wanting_.begin(), wanting_.end());
+    for (const std::string& id : wanting) {
+      const auto found = workers_.find(id);
+      if (found == workers_.end() || !found->second.connected || found->second.draining ||
+          found->second.tokens.size() >= found->second.want) {
+        wanting_.erase(id);
+        continue;
+      }
+      WorkerState& worker = found->second;
       if (HoldsSuspect(worker)) continue;
       any = GrantOne(id, worker, now_ms, batch, messages) ||
             StealOne(id, worker, now_ms, batch, messages) || any;
@@ -486,8 +516,6 @@ std::unique_ptr<v1::Job> Farm::View(const std::string& id, int64_t now_ms, bool 
   for (const auto& [index, failure] : job.failures) *view->add_failures() = failure;
   return view;
 }
-
-std::vector<std::string> Farm::JobIds() const { return order_; }
 
 std::vector<v1::WorkerInfo> Farm::Workers(int64_t now_ms) const {
   std::vector<v1::WorkerInfo> infos;

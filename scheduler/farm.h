@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -43,7 +44,7 @@ struct FarmOptions {
 // What one round of events decided and Redis must hear, in this order.
 struct Batch {
   std::map<std::string, std::vector<store::StoredOutcome>> commits;  // by job
-  std::vector<store::StoredLease> grants;
+  std::map<std::string, std::vector<store::StoredLease>> grants;     // by job
   std::vector<uint64_t> releases;
 };
 
@@ -108,7 +109,7 @@ class Farm {
 
   // null where there is none. `with_spec` copies the spec in.
   std::unique_ptr<v1::Job> View(const std::string& id, int64_t now_ms, bool with_spec) const;
-  std::vector<std::string> JobIds() const;  // oldest first
+  const std::vector<std::string>& JobIds() const { return order_; }  // oldest first
   std::vector<v1::WorkerInfo> Workers(int64_t now_ms) const;
 
   // Every job that has not ended counts as changed.
@@ -168,7 +169,8 @@ class Farm {
   bool GrantOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
                 std::vector<Outgoing>& messages);
   bool HoldsSuspect(const WorkerState& worker) const;
-  uint64_t LeaseSize(const JobState& job, const WorkerState& worker) const;
+  uint64_t LeaseSize(const JobState& job, const WorkerState& worker);
+  uint64_t Takers();
   void GrantRange(const std::string& job_id, const PendingRange& range,
                   const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
                   std::vector<Outgoing>& messages);
@@ -191,11 +193,13 @@ class Farm {
   std::set<std::string> active_;
   std::map<uint64_t, LeaseState> leases_;
   std::map<std::string, WorkerState> workers_;
+  std::set<std::string> wanting_;  // workers that may want another lease
   std::set<std::string> changed_;
   FairQueue queue_;                         // of jobs with variants to lease
   std::map<std::string, uint64_t> leased_;  // by tenant
   int64_t looked_late_ms_ = 0, steal_after_ms_ = 0;
-  uint64_t takers_ = 0;  // workers that may be given leases, at the last Assign
+  int64_t expire_after_ms_ = 0;     // no lease ends before
+  std::optional<uint64_t> takers_;  // workers that may be given leases; unset: to be counted
   uint64_t granted_ = 0, expired_ = 0, retried_ = 0, stolen_ = 0;
 };
 

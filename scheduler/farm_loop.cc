@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <unordered_map>
 #include <utility>
 
 #include "scheduler/answer.h"
@@ -11,6 +12,7 @@ namespace tiltshift::scheduler {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(50);
+constexpr int64_t kPublishEveryMs = 100;
 constexpr int64_t kTellEveryMs = 100;
 constexpr int64_t kTellAllEveryMs = 500;
 
@@ -30,6 +32,14 @@ struct FarmLoop::Round {
   std::vector<std::function<void(const store::RedisReply&)>> first_done;
   std::vector<Outgoing> messages;
   std::vector<std::function<void()>> when_durable;
+
+  // The answer to a turn.
+  struct Ack {
+    std::shared_ptr<WorkerStream> stream;
+    v1::SchedulerMessage message;
+    int64_t received_ms;
+  };
+  std::unordered_map<std::string, std::vector<Ack>> acks;  // by worker
 };
 
 FarmLoop::FarmLoop(LoopOptions options, std::unique_ptr<store::FarmStore> store, const Clock& clock,
@@ -52,6 +62,7 @@ void FarmLoop::Post(Event event) {
     std::lock_guard lock(mutex_);
     if (!leading_) return;  // dropped outside the lock, and with it whoever waits for an answer
     events_.push_back(std::move(event));
+    if (events_.size() > 1) return;  // the loop is awake, or about to be
   }
   wake_.notify_one();
 }
@@ -99,18 +110,41 @@ void FarmLoop::TakeEpoch(uint64_t epoch) {
 }
 
 bool FarmLoop::RunRound(std::deque<Event> events) {
-  Round round{*farm_, clock_.UnixMs(), {}, {}, {}, {}, {}};
+  Round round{*farm_, clock_.UnixMs(), {}, {}, {}, {}, {}, {}};
   Recover(round);
   for (Event& event : events) event(round);
   farm_->Assign(round.now_ms, round.batch, round.messages);
   if (!WriteRound(round)) return false;
-  for (const Outgoing& message : round.messages) {
-    const auto stream = streams_.find(message.worker_id);
-    if (stream != streams_.end()) stream->second->Send(message.message);
-  }
-  Publish(clock_.UnixMs());
+  Publish(clock_.UnixMs());  // first: who has an answer finds what it told
+  SendAll(round);
   for (auto& act : round.when_durable) act();
   return true;
+}
+
+// In their order, except that a lease goes with the answer to its worker's turn, where there is
+// one.
+void FarmLoop::SendAll(Round& round) {
+  const auto answer = [&](std::vector<Round::Ack>& acks) {
+    for (Round::Ack& ack : acks) {
+      ack.stream->Send(std::move(ack.message));
+      metrics_.turn_seconds.Observe((clock_.SteadyMs() - ack.received_ms) / 1000.0);
+    }
+    acks.clear();
+  };
+  for (Outgoing& message : round.messages) {
+    const auto stream = streams_.find(message.worker_id);
+    if (stream == streams_.end()) continue;
+    const auto acks = round.acks.find(message.worker_id);
+    const bool answers = acks != round.acks.end() && !acks->second.empty();
+    if (answers && message.message.has_lease()) {
+      v1::TurnAck& ack = *acks->second.back().message.mutable_turn_ack();
+      *ack.add_leases() = std::move(*message.message.mutable_lease());
+      continue;
+    }
+    if (answers) answer(acks->second);
+    stream->second->Send(std::move(message.message));
+  }
+  for (auto& [worker, acks] : round.acks) answer(acks);
 }
 
 // Contract: does nothing while Redis is the run it was. A new run may lack its last second: what
@@ -141,6 +175,7 @@ void FarmLoop::Recover(Round& round) {
   }
   farm_->Reconcile(*stored, round.now_ms, round.batch, round.messages);
   redis_run_ = *run;
+  reordered_ = true;
   spdlog::warn(
       "Redis at {} was restarted: {} jobs and {} leases taken up from it, {} writes repeated",
       store_->client().address(), stored->jobs.size(), stored->leases.size(), writes.size());
@@ -157,8 +192,8 @@ bool FarmLoop::WriteRound(Round& round) {
     jobs.push_back(job_id);
   }
   for (auto& write : round.first) writes.push_back(std::move(write));
-  for (const auto& lease : round.batch.grants)
-    writes.push_back(store::FarmStore::Grant(epoch_, lease, round.now_ms));
+  for (const auto& [job_id, leases] : round.batch.grants)
+    writes.push_back(store::FarmStore::Grant(epoch_, leases, round.now_ms));
   if (!round.batch.releases.empty())
     writes.push_back(store::FarmStore::Release(epoch_, round.batch.releases));
   if (writes.empty()) return true;
@@ -172,6 +207,7 @@ bool FarmLoop::WriteRound(Round& round) {
         const auto& totals = (*replies)[i].items;
         if (totals.size() >= 2)
           farm_->ApplyTotals(jobs[i], totals[0].integer, totals[1].integer, round.now_ms);
+        if (totals.size() > 2) redis_run_.clear();  // it lost leases: the next round takes it up
       }
       CountCommits(round.batch);
       for (size_t i = 0; i < round.first_done.size(); ++i)
@@ -223,8 +259,21 @@ void FarmLoop::Publish(int64_t now_ms) {
       view = farm_->View(id, now_ms, /*with_spec=*/true);
       CountView(*view, 1);
     }
-    view_order_ = farm_->JobIds();
-    workers_ = farm_->Workers(now_ms);
+    const auto& ids = farm_->JobIds();
+    if (std::exchange(reordered_, false) || view_order_.size() != ids.size()) view_order_ = ids;
+  }
+  PublishWorkers(now_ms);
+  TellWatchers(now_ms);
+}
+
+// What takes a look at every worker and every job: a few times a second.
+void FarmLoop::PublishWorkers(int64_t now_ms) {
+  if (now_ms - published_ms_ < kPublishEveryMs) return;
+  published_ms_ = now_ms;
+  auto workers = farm_->Workers(now_ms);
+  {
+    std::lock_guard lock(mutex_);
+    workers_.swap(workers);
   }
   const Farm::Counts counts = farm_->counts();
   metrics_.queue_variants.Set(counts.pending);
@@ -235,7 +284,6 @@ void FarmLoop::Publish(int64_t now_ms) {
   metrics_.variants_retried.Add(counts.retried - counted_.retried);
   metrics_.leases_stolen.Add(counts.stolen - counted_.stolen);
   counted_ = counts;
-  TellWatchers(now_ms);
 }
 
 void FarmLoop::CountView(const v1::Job& job, int by) {
@@ -423,7 +471,7 @@ void FarmLoop::Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& he
     welcome.set_lease_ttl_ms(static_cast<uint32_t>(options_.farm.lease_ttl_ms));
     for (const uint64_t token : farm_->Connect(hello, round.now_ms, round.batch))
       welcome.add_lost_tokens(token);
-    stream->Send(message);
+    stream->Send(std::move(message));
   });
 }
 
@@ -437,16 +485,15 @@ void FarmLoop::Receive(std::shared_ptr<WorkerStream> stream, const std::string& 
     if (message.has_heartbeat()) farm_->Heartbeat(worker_id, message.heartbeat(), round.now_ms);
     if (message.has_draining()) farm_->Drain(worker_id);
     if (!message.has_turn()) return;
-    v1::SchedulerMessage ack;
-    ack.mutable_turn_ack()->set_turn(message.turn().turn());
+    Round::Ack& ack = round.acks[worker_id].emplace_back();
+    ack.stream = stream;
+    ack.received_ms = received_ms;
+    v1::TurnAck& turn_ack = *ack.message.mutable_turn_ack();
+    turn_ack.set_turn(message.turn().turn());
     for (const uint64_t token :
          farm_->TakeOutcomes(worker_id, message.turn(), round.now_ms, round.batch)) {
-      ack.mutable_turn_ack()->add_stale_tokens(token);
+      turn_ack.add_stale_tokens(token);
     }
-    round.when_durable.push_back([=, this] {
-      stream->Send(ack);
-      metrics_.turn_seconds.Observe((clock_.SteadyMs() - received_ms) / 1000.0);
-    });
   });
 }
 

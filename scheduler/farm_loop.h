@@ -31,7 +31,7 @@ namespace tiltshift::scheduler {
 class WorkerStream {
  public:
   virtual ~WorkerStream() = default;
-  virtual void Send(const v1::SchedulerMessage& message) = 0;
+  virtual void Send(v1::SchedulerMessage message) = 0;
   // Nothing is sent after it.
   virtual void End(const absl::Status& why) = 0;
 };
@@ -122,10 +122,12 @@ class FarmLoop {
   void RunRounds();
   bool RunRound(std::deque<Event> events);
   bool WriteRound(Round& round);
+  void SendAll(Round& round);
   int64_t RetryRedisMs();
   bool Stopping() const;
   void CountCommits(const Batch& batch);
   void Publish(int64_t now_ms);
+  void PublishWorkers(int64_t now_ms);
   void CountView(const v1::Job& job, int by);
   void TellWatchers(int64_t now_ms);
   void ShowTrouble(const absl::Status& trouble);
@@ -146,7 +148,8 @@ class FarmLoop {
   std::string redis_run_;    // the run of Redis that the Farm agrees with
   bool in_trouble_ = false;  // Redis is away
   Backoff backoff_;          // while it is there and refuses
-  int64_t lead_renewed_ms_ = 0, told_ms_ = 0, told_all_ms_ = 0;
+  int64_t lead_renewed_ms_ = 0, told_ms_ = 0, told_all_ms_ = 0, published_ms_ = 0;
+  bool reordered_ = false;  // the Farm has taken its jobs up anew
   std::set<std::string> to_watch_;
   Farm::Counts counted_;
   absl::Status lost_;      // why the lead ended

@@ -188,7 +188,7 @@ bool Farm::StealOne(const std::string& worker_id, WorkerState& worker, int64_t n
     EndLease(victim_token, now_ms, 0, batch);
   } else {  // what Redis has of it shrinks as well
     const uint64_t first = lease.remaining.front().first;
-    batch.grants.push_back(
+    batch.grants[job_id].push_back(
         {victim_token, job_id, first, end - count - first, lease.lost, lease.worker_id});
   }
   GrantRange(job_id, {{end - count, count}, 0, 0}, worker_id, worker, now_ms, batch, messages);

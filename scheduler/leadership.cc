@@ -88,7 +88,9 @@ absl::Status FarmLoop::CheckNothingIsLost() {
   TS_ASSIGN_OR_RETURN(const bool has_epoch, store_->HasEpoch());
   if (has_epoch) return absl::OkStatus();
   if (!blobs_hold_jobs_) {
-    TS_ASSIGN_OR_RETURN(blobs_hold_jobs_, options_.blobs_hold_jobs());
+    const auto holds = options_.blobs_hold_jobs();
+    if (!holds.ok()) return absl::UnavailableError(Message(holds.status()));
+    blobs_hold_jobs_ = *holds;
   }
   if (!blobs_hold_jobs_) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
@@ -123,6 +125,7 @@ absl::Status FarmLoop::TryToLead() {
   spdlog::info("leading: epoch {}, {} jobs, {} leases", epoch_, stored->jobs.size(),
                stored->leases.size());
   metrics_.leader.Set(1);
+  published_ms_ = 0;
   Publish(now_ms);
   lost_ = absl::OkStatus();
   in_trouble_ = false;

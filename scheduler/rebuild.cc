@@ -45,10 +45,10 @@ absl::Status WriteJob(store::FarmStore& store, uint64_t epoch, uint64_t token,
     const std::vector<v1::VariantRange> ranges(job.stored.begin() + i, job.stored.begin() + end);
     TS_RETURN_IF_ERROR(
         store
-            .WriteAll(
-                {FarmStore::Grant(epoch, {token, job.id, 0, count, 0, "rebuild"}, job.submitted_ms),
-                 FarmStore::Commit(epoch, job.id, {{token, ranges, {}}}, now_ms),
-                 FarmStore::Release(epoch, {token})})
+            .WriteAll({FarmStore::Grant(epoch, {{token, job.id, 0, count, 0, "rebuild"}},
+                                        job.submitted_ms),
+                       FarmStore::Commit(epoch, job.id, {{token, ranges, {}}}, now_ms),
+                       FarmStore::Release(epoch, {token})})
             .status());
   }
   if (job.cancelled_ms == 0) return absl::OkStatus();

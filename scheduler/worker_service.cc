@@ -19,7 +19,7 @@ class SessionReactor;
 class SessionStream : public WorkerStream {
  public:
   explicit SessionStream(SessionReactor* reactor) : reactor_(reactor) {}
-  void Send(const v1::SchedulerMessage& message) override;
+  void Send(v1::SchedulerMessage message) override;
   void End(const absl::Status& why) override;
   void Detach() {
     std::lock_guard lock(mutex_);
@@ -52,7 +52,7 @@ class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Sch
     StartRead(&incoming_);
   }
 
-  void Queue(const v1::SchedulerMessage& message) {
+  void Queue(v1::SchedulerMessage message) {
     std::lock_guard lock(mutex_);
     if (finished_) return;
     if (outgoing_.size() >= kMostQueued) {
@@ -60,7 +60,7 @@ class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Sch
       Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "the worker reads too slowly; connect again"});
       return;
     }
-    outgoing_.push_back(message);
+    outgoing_.push_back(std::move(message));
     if (outgoing_.size() == 1) StartWrite(&outgoing_.front());
   }
 
@@ -124,9 +124,9 @@ class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Sch
   bool finished_ = false;
 };
 
-void SessionStream::Send(const v1::SchedulerMessage& message) {
+void SessionStream::Send(v1::SchedulerMessage message) {
   std::lock_guard lock(mutex_);
-  if (reactor_ != nullptr) reactor_->Queue(message);
+  if (reactor_ != nullptr) reactor_->Queue(std::move(message));
 }
 
 void SessionStream::End(const absl::Status& why) {

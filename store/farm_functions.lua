@@ -59,16 +59,22 @@ local function submit(keys, args)
   return args[2]
 end
 
--- KEYS: epoch, leases, last token, job. ARGV: epoch, token, record, now_ms.
+-- redis.call for the arguments from `first` on, however many: Lua unpacks a few thousand at most.
+local function call_in_parts(command, key, arguments, first)
+  for i = first, #arguments, 2000 do
+    redis.call(command, key, unpack(arguments, i, math.min(i + 1999, #arguments)))
+  end
+end
+
+-- KEYS: epoch, leases, last token, job. ARGV: epoch, now_ms, the greatest token, then token, record, in the order of
+-- the grants.
 local function lease(keys, args)
   local stale = check_epoch(keys, args)
   if stale then return stale end
-  redis.call('HSET', keys[2], args[2], args[3])
-  if tonumber(args[2]) > tonumber(redis.call('GET', keys[3]) or '0') then
-    redis.call('SET', keys[3], args[2])
-  end
+  call_in_parts('HSET', keys[2], args, 4)
+  if tonumber(args[3]) > tonumber(redis.call('GET', keys[3]) or '0') then redis.call('SET', keys[3], args[3]) end
   if redis.call('HGET', keys[4], 'started_ms') == '0' then
-    redis.call('HSET', keys[4], 'started_ms', args[4])
+    redis.call('HSET', keys[4], 'started_ms', args[2])
   end
   return 1
 end
@@ -77,74 +83,128 @@ end
 local function release(keys, args)
   local stale = check_epoch(keys, args)
   if stale then return stale end
-  for i = 2, #args do redis.call('HDEL', keys[2], args[i]) end
+  call_in_parts('HDEL', keys[2], args, 2)
   return 1
 end
 
--- Sets bits first .. first + count - 1 of `key`, leaving out what `other` has; returns how many were new.
-local function set_bits(key, other, first, count)
+local kLong = 8192     -- bits: a longer range is set as a whole, the rest of its neighbourhood bit by bit
+local kWindow = 16384  -- bits that are read, changed and written back together
+local kMask = {128, 64, 32, 16, 8, 4, 2, 1}
+
+local function bytes_of(key, from, to)
+  local bytes = {string.byte(redis.call('GETRANGE', key, from, to), 1, -1)}
+  for i = #bytes + 1, to - from + 1 do bytes[i] = 0 end
+  return bytes
+end
+
+-- Sets the bits of the ranges i .. j in one piece.
+local function set_window(key, other, ranges, i, j)
+  local from, to = math.floor(ranges[i][1] / 8), math.floor(ranges[j][2] / 8)
+  local bytes, taken = bytes_of(key, from, to), other and bytes_of(other, from, to)
   local new = 0
-  local bit, last = first, first + count - 1
-  while bit <= last do
-    local bytes = math.floor((last + 1 - bit) / 8)
-    if bit % 8 == 0 and bytes > 0 and redis.call('BITCOUNT', other, bit / 8, bit / 8 + bytes - 1) == 0 then
-      local from = bit / 8
-      new = new + bytes * 8 - redis.call('BITCOUNT', key, from, from + bytes - 1)
-      redis.call('SETRANGE', key, from, string.rep('\255', bytes))
-      bit = bit + bytes * 8
-    else
-      if redis.call('GETBIT', other, bit) == 0 and redis.call('SETBIT', key, bit, 1) == 0 then
-        new = new + 1
+  for r = i, j do
+    local at, last = ranges[r][1], ranges[r][2]
+    while at <= last do
+      local k = math.floor(at / 8) - from + 1
+      if at % 8 == 0 and at + 7 <= last and bytes[k] == 0 and not (taken and taken[k] ~= 0) then
+        bytes[k] = 255
+        new = new + 8
+        at = at + 8
+      else
+        local mask = kMask[at % 8 + 1]
+        if bit.band(bytes[k], mask) == 0 and not (taken and bit.band(taken[k], mask) ~= 0) then
+          bytes[k] = bytes[k] + mask
+          new = new + 1
+        end
+        at = at + 1
       end
-      bit = bit + 1
+    end
+  end
+  if new > 0 then redis.call('SETRANGE', key, from, string.char(unpack(bytes))) end
+  return new
+end
+
+-- Sets whole bytes from .. to; false where `other` has one of their bits.
+local function set_bytes(key, other, from, to)
+  if other and redis.call('BITCOUNT', other, from, to) > 0 then return false end
+  local new = 8 * (to - from + 1) - redis.call('BITCOUNT', key, from, to)
+  if new > 0 then redis.call('SETRANGE', key, from, string.rep('\255', to - from + 1)) end
+  return new
+end
+
+-- Sets the bits of n ranges, in arguments first, count from `at` on, sorted and apart, of `key`, leaving out what
+-- `other` has; returns how many were new.
+local function set_bits(key, other, args, at, n)
+  if redis.call('EXISTS', other) == 0 then other = nil end
+  local pieces = {}  -- a long one is cut into bytes and what is before and after
+  for k = at, at + 2 * n - 2, 2 do
+    local first = tonumber(args[k])
+    local last = first + args[k + 1] - 1
+    if last - first >= kLong then
+      local from, to = math.ceil(first / 8), math.floor((last + 1) / 8) - 1
+      if first < 8 * from then pieces[#pieces + 1] = {first, 8 * from - 1} end
+      pieces[#pieces + 1] = {8 * from, 8 * to + 7, true}
+      first = 8 * to + 8
+    end
+    if first <= last then pieces[#pieces + 1] = {first, last} end
+  end
+  local new, i = 0, 1
+  while i <= #pieces do
+    if pieces[i][3] then
+      local set = set_bytes(key, other, pieces[i][1] / 8, (pieces[i][2] - 7) / 8)
+      if not set then  -- something of it has failed: in parts
+        set = 0
+        for at = pieces[i][1], pieces[i][2], kLong do
+          set = set + set_window(key, other, {{at, math.min(at + kLong - 1, pieces[i][2])}}, 1, 1)
+        end
+      end
+      new = new + set
+      i = i + 1
+    else
+      local j = i
+      while j < #pieces and not pieces[j + 1][3] and pieces[j + 1][2] - pieces[i][1] < kWindow do j = j + 1 end
+      new = new + set_window(key, other, pieces, i, j)
+      i = j + 1
     end
   end
   return new
 end
 
 -- KEYS: epoch, leases, job, done bitmap, failed bitmap, failures, attempts.
--- ARGV: epoch, now_ms, job id, then outcomes: token, n, n x (first, count), m, m x (index, final, attempts, reason).
--- An outcome whose token is no live lease of this job changes nothing. Returns {the job's
--- committed and failed in all, stale tokens...}: totals, so that a group sent twice tells the truth both times.
+-- ARGV: epoch, now_ms, job id, n, n tokens, m, m x (first, count), then failures: index, final, attempts, reason.
+-- Where a token is no live lease of this job nothing is changed. Returns {the job's committed and failed in all,
+-- such tokens...}: totals, so that a group sent twice tells the truth both times.
 local function commit(keys, args)
   local stale = check_epoch(keys, args)
   if stale then return stale end
-  local variants = tonumber(redis.call('HGET', keys[3], 'variants') or nil)
+  local job = redis.call('HMGET', keys[3], 'variants', 'committed', 'failed', 'ended_ms')
+  local variants = tonumber(job[1] or nil)
   if not variants then return {0, 0} end -- a server that lost this job's last second: its leases as well
-  local committed, failed, refused = 0, 0, {}
-  local i = 4
-  while i <= #args do
-    local token = args[i]
-    local record = redis.call('HGET', keys[2], token)
-    local live = record and string.match(record, '^(%S+)') == args[3]
-    if not live then table.insert(refused, token) end
-    local ranges = tonumber(args[i + 1])
-    i = i + 2
-    for _ = 1, ranges do
-      if live then committed = committed + set_bits(keys[4], keys[5], tonumber(args[i]), tonumber(args[i + 1])) end
-      i = i + 2
-    end
-    local failures = tonumber(args[i])
-    i = i + 1
-    for _ = 1, failures do
-      if live and redis.call('GETBIT', keys[4], args[i]) == 0 then
-        redis.call('HSET', keys[7], args[i], args[i + 2])
-        if args[i + 1] == '1' and redis.call('SETBIT', keys[5], args[i], 1) == 0 then
-          failed = failed + 1
-          redis.call('HSET', keys[6], args[i], args[i + 3])
-        end
-      end
-      i = i + 4
+  local n = tonumber(args[4])
+  local refused, prefix = {}, args[3] .. ' '
+  for i = 5, 4 + n, 2000 do
+    for k, record in ipairs(redis.call('HMGET', keys[2], unpack(args, i, math.min(i + 1999, 4 + n)))) do
+      if not record or string.sub(record, 1, #prefix) ~= prefix then refused[#refused + 1] = args[i + k - 1] end
     end
   end
-  local all_committed = redis.call('HINCRBY', keys[3], 'committed', committed)
-  local all_failed = redis.call('HINCRBY', keys[3], 'failed', failed)
-  if all_committed + all_failed >= variants and redis.call('HGET', keys[3], 'ended_ms') == '0' then
+  if #refused > 0 then return {tonumber(job[2]), tonumber(job[3]), unpack(refused, 1, math.min(#refused, 1000))} end
+  local m = tonumber(args[5 + n])
+  local committed, failed = set_bits(keys[4], keys[5], args, 6 + n, m), 0
+  for f = 6 + n + 2 * m, #args, 4 do
+    if redis.call('GETBIT', keys[4], args[f]) == 0 then
+      redis.call('HSET', keys[7], args[f], args[f + 2])
+      if args[f + 1] == '1' and redis.call('SETBIT', keys[5], args[f], 1) == 0 then
+        failed = failed + 1
+        redis.call('HSET', keys[6], args[f], args[f + 3])
+      end
+    end
+  end
+  local all_committed, all_failed = job[2] + committed, job[3] + failed
+  redis.call('HSET', keys[3], 'committed', all_committed, 'failed', all_failed)
+  if all_committed + all_failed >= variants and job[4] == '0' then
     redis.call('HSET', keys[3], 'ended_ms', args[2])
   end
-  local reply = {all_committed, all_failed}
-  for _, token in ipairs(refused) do table.insert(reply, token) end
-  return reply
+  return {all_committed, all_failed}
 end
 
 -- KEYS: epoch, job. ARGV: epoch, now_ms. A job that has ended stays as it is.

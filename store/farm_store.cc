@@ -32,6 +32,26 @@ Int Number(const std::string& text) {
   return absl::SimpleAtoi(text, &value) ? value : 0;
 }
 
+struct Span {
+  uint64_t first, end;
+};
+
+// Sorted, and what touches or overlaps made one.
+void Join(std::vector<Span>& spans) {
+  const auto before = [](const Span& a, const Span& b) { return a.first < b.first; };
+  if (!std::is_sorted(spans.begin(), spans.end(), before))
+    std::sort(spans.begin(), spans.end(), before);
+  size_t kept = 0;
+  for (const Span& span : spans) {
+    if (kept > 0 && span.first <= spans[kept - 1].end) {
+      spans[kept - 1].end = std::max(spans[kept - 1].end, span.end);
+    } else {
+      spans[kept++] = span;
+    }
+  }
+  spans.resize(kept);
+}
+
 // "job first count lost worker"
 std::string LeaseRecord(const StoredLease& lease) {
   return absl::StrCat(lease.job_id, " ", lease.first, " ", lease.count, " ", lease.lost, " ",
@@ -181,11 +201,17 @@ Write FarmStore::Submit(uint64_t epoch, const std::string& job_id, const v1::Job
         spec.SerializeAsString(), has_request ? "1" : "0"}}};
 }
 
-Write FarmStore::Grant(uint64_t epoch, const StoredLease& lease, int64_t now_ms) {
-  return {{"ts_lease",
-           {kEpoch, kLeases, kToken, JobKey(lease.job_id)},
-           {std::to_string(epoch), std::to_string(lease.token), LeaseRecord(lease),
-            std::to_string(now_ms)}}};
+Write FarmStore::Grant(uint64_t epoch, const std::vector<StoredLease>& leases, int64_t now_ms) {
+  std::vector<std::string> arguments = {std::to_string(epoch), std::to_string(now_ms), ""};
+  uint64_t greatest = 0;
+  for (const StoredLease& lease : leases) {
+    greatest = std::max(greatest, lease.token);
+    arguments.push_back(std::to_string(lease.token));
+    arguments.push_back(LeaseRecord(lease));
+  }
+  arguments[2] = std::to_string(greatest);
+  return {
+      {"ts_lease", {kEpoch, kLeases, kToken, JobKey(leases.at(0).job_id)}, std::move(arguments)}};
 }
 
 Write FarmStore::Release(uint64_t epoch, const std::vector<uint64_t>& tokens) {
@@ -196,15 +222,22 @@ Write FarmStore::Release(uint64_t epoch, const std::vector<uint64_t>& tokens) {
 
 Write FarmStore::Commit(uint64_t epoch, const std::string& job_id,
                         const std::vector<StoredOutcome>& outcomes, int64_t now_ms) {
-  std::vector<std::string> arguments = {std::to_string(epoch), std::to_string(now_ms), job_id};
+  std::vector<std::string> arguments = {std::to_string(epoch), std::to_string(now_ms), job_id,
+                                        std::to_string(outcomes.size())};
+  std::vector<Span> spans;
   for (const StoredOutcome& outcome : outcomes) {
     arguments.push_back(std::to_string(outcome.token));
-    arguments.push_back(std::to_string(outcome.committed.size()));
     for (const auto& range : outcome.committed) {
-      arguments.push_back(std::to_string(range.first()));
-      arguments.push_back(std::to_string(range.count()));
+      if (range.count() > 0) spans.push_back({range.first(), range.first() + range.count()});
     }
-    arguments.push_back(std::to_string(outcome.failed.size()));
+  }
+  Join(spans);
+  arguments.push_back(std::to_string(spans.size()));
+  for (const Span& span : spans) {
+    arguments.push_back(std::to_string(span.first));
+    arguments.push_back(std::to_string(span.end - span.first));
+  }
+  for (const StoredOutcome& outcome : outcomes) {
     for (const StoredFailure& failure : outcome.failed) {
       arguments.push_back(std::to_string(failure.index));
       arguments.push_back(failure.is_final ? "1" : "0");

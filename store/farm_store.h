@@ -100,7 +100,8 @@ class FarmStore {
 
   static Write Submit(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec,
                       uint64_t variants, int64_t now_ms, const std::string& request_id);
-  static Write Grant(uint64_t epoch, const StoredLease& lease, int64_t now_ms);
+  // Leases of one job, at least one.
+  static Write Grant(uint64_t epoch, const std::vector<StoredLease>& leases, int64_t now_ms);
   static Write Release(uint64_t epoch, const std::vector<uint64_t>& tokens);
   static Write Commit(uint64_t epoch, const std::string& job_id,
                       const std::vector<StoredOutcome>& outcomes, int64_t now_ms);

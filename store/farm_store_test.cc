@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
+
 #include "tests/support/redis_server.h"
 
 namespace tiltshift::store {
@@ -46,7 +49,7 @@ class FarmStoreTest : public ::testing::TestWithParam<Server> {
   }
   void Grant(uint64_t token, const std::string& job, uint64_t first, uint64_t count) {
     ASSERT_TRUE(
-        store_->WriteAll({FarmStore::Grant(epoch_, {token, job, first, count, 0, "w"}, 2000)})
+        store_->WriteAll({FarmStore::Grant(epoch_, {{token, job, first, count, 0, "w"}}, 2000)})
             .ok());
   }
   std::vector<RedisReply> Commit(const std::string& job, const StoredOutcome& outcome) {
@@ -105,7 +108,7 @@ TEST_P(FarmStoreTest, AStaleEpochWritesNothing) {
   ASSERT_TRUE(store_->Lead("other", 60'000, 0).ok());
   v1::JobSpec spec;
   for (const Write& write : {FarmStore::Submit(epoch_, "k", spec, 1, 0, ""),
-                             FarmStore::Grant(epoch_, {2, "j", 0, 1, 0, "w"}, 0),
+                             FarmStore::Grant(epoch_, {{2, "j", 0, 1, 0, "w"}}, 0),
                              FarmStore::Commit(epoch_, "j", {{1, {Range(0, 10)}, {}}}, 0),
                              FarmStore::Cancel(epoch_, "j", 1), FarmStore::Release(epoch_, {1})}) {
     EXPECT_EQ(store_->WriteAll({write}).status().code(), absl::StatusCode::kFailedPrecondition);
@@ -128,6 +131,43 @@ TEST_P(FarmStoreTest, ABitCountsOnce) {
   const StoredJob job = Load("j");
   EXPECT_EQ(job.committed, 1000u);
   EXPECT_EQ(job.ended_ms, 3000);
+}
+
+// I1: any ranges, short and long, beside any failures, against a bitmap kept here.
+TEST_P(FarmStoreTest, AnyRangesCommitAsTheyShould) {
+  constexpr uint64_t kVariants = 100'000;
+  SubmitJob("j", kVariants);
+  Grant(1, "j", 0, kVariants);
+  std::mt19937_64 random(7);
+  const auto below = [&](uint64_t most) { return random() % most; };
+  std::string done(kVariants, 0), failed(kVariants, 0);
+  for (int round = 0; round < 60; ++round) {
+    StoredOutcome outcome{1, {}, {}};
+    const uint64_t around = below(kVariants);
+    for (uint64_t i = 0; i < 1 + below(40); ++i) {
+      const uint64_t first = below(2) == 0 ? below(kVariants) : (around + below(300)) % kVariants;
+      const uint64_t longest = below(10) == 0 ? 40'000 : below(2) == 0 ? 100 : 1;
+      const uint64_t count = std::min(kVariants - first, 1 + below(longest));
+      outcome.committed.push_back(Range(first, count));
+      for (uint64_t v = first; v < first + count; ++v) done[v] |= failed[v] == 0;
+    }
+    if (round % 5 == 4) {
+      const uint64_t index = below(kVariants);
+      outcome.failed.push_back({index, true, 3, "broken"});
+      failed[index] |= done[index] == 0;
+    }
+    const auto totals = Commit("j", outcome);
+    ASSERT_EQ(totals[0].integer, std::count(done.begin(), done.end(), 1)) << "round " << round;
+    ASSERT_EQ(totals[1].integer, std::count(failed.begin(), failed.end(), 1));
+  }
+  const StoredJob job = Load("j");
+  for (uint64_t v = 0; v < kVariants; ++v) {
+    const auto bit = [&](const std::string& bits) {
+      return v / 8 < bits.size() && (static_cast<uint8_t>(bits[v / 8]) & (128 >> v % 8)) != 0;
+    };
+    ASSERT_EQ(bit(job.done_bits), done[v] != 0) << v;
+    ASSERT_EQ(bit(job.failed_bits), failed[v] != 0) << v;
+  }
 }
 
 TEST_P(FarmStoreTest, AFailedVariantNeverCommitsNorTheOtherWay) {

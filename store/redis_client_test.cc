@@ -162,7 +162,7 @@ TEST_F(RedisLogin, AsAUserWithNoMoreRightsThanNeeded) {
   range.set_count(8);
   const auto written =
       store.WriteAll({FarmStore::Submit(*epoch, "j", spec, 8, 1, "r"),
-                      FarmStore::Grant(*epoch, {1, "j", 0, 8, 0, "w"}, 2),
+                      FarmStore::Grant(*epoch, {{1, "j", 0, 8, 0, "w"}}, 2),
                       FarmStore::Commit(*epoch, "j", {{1, {range}, {}}}, 3),
                       FarmStore::Release(*epoch, {1}), FarmStore::Cancel(*epoch, "j", 4)});
   EXPECT_TRUE(written.ok()) << written.status();

@@ -128,6 +128,7 @@ class Worker {
       v1::SchedulerMessage read;
       if (!stream_->Read(&read)) return;
       if (read.has_lease()) lease = read.lease();
+      for (const v1::Lease& granted : read.turn_ack().leases()) lease = granted;
       if (read.has_trim()) trims.push_back(read.trim());
       if (read.has_turn_ack() && read.turn_ack().turn() == turn_) {
         acknowledged = true;

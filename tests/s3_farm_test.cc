@@ -152,6 +152,8 @@ TEST_F(S3FarmTest, RenderKeepsFiles) {
 TEST_F(S3FarmTest, AStoreThatStandsStillHoldsUpNobodyElse) {
   std::atomic<int> stalled{0};
   ScriptedHttp store([&](const std::string& request) -> ScriptedHttp::Reply {
+    if (request.find("list-type=2") != std::string::npos)
+      return ScriptedHttp::Answer(200, "<ListBucketResult></ListBucketResult>");
     if (request.find("spec.binpb") == std::string::npos)
       return ScriptedHttp::Answer(request.substr(0, 3) == "PUT" ? 412 : 200);
     ++stalled;

@@ -57,14 +57,15 @@ class SchedulerMetricsTest : public ::testing::Test {
     message.mutable_turn()->set_want_leases(1);
     stream->Write(message);
     v1::SchedulerMessage read;
-    while (!read.has_lease() && stream->Read(&read)) {
+    while (read.turn_ack().leases().empty() && stream->Read(&read)) {
     }
+    const v1::Lease lease = read.turn_ack().leases(0);
     message.mutable_turn()->set_turn(2);
     message.mutable_turn()->set_want_leases(0);
     v1::Outcome& outcome = *message.mutable_turn()->add_outcomes();
-    outcome.set_token(read.lease().token());
-    outcome.set_job_id(read.lease().job_id());
-    *outcome.add_committed() = read.lease().range();
+    outcome.set_token(lease.token());
+    outcome.set_job_id(lease.job_id());
+    *outcome.add_committed() = lease.range();
     stream->Write(message);
     while (read.turn_ack().turn() != 2 && stream->Read(&read)) {
     }

@@ -132,6 +132,11 @@ void Session::SendHeartbeats(Stream& stream, const std::atomic<bool>& over,
   }
 }
 
+void Session::Take(const v1::Lease& lease) {
+  const absl::Status added = queue_.Add(lease);
+  if (!added.ok()) spdlog::error("lease {}: {}", lease.token(), Message(added));
+}
+
 void Session::Receive(const v1::SchedulerMessage& message) {
   heard_ms_ = SteadyMs();
   switch (message.message_case()) {
@@ -141,13 +146,12 @@ void Session::Receive(const v1::SchedulerMessage& message) {
       lease_ttl_ms_ = std::max(100u, message.welcome().lease_ttl_ms());
       for (const uint64_t token : message.welcome().lost_tokens()) queue_.Drop(token);
       break;
-    case v1::SchedulerMessage::kLease: {
-      const absl::Status added = queue_.Add(message.lease());
-      if (!added.ok()) spdlog::error("lease {}: {}", message.lease().token(), Message(added));
+    case v1::SchedulerMessage::kLease:
+      Take(message.lease());
       break;
-    }
     case v1::SchedulerMessage::kTurnAck:
       queue_.Acknowledge(message.turn_ack());
+      for (const v1::Lease& lease : message.turn_ack().leases()) Take(lease);
       if (draining_) queue_.Wake();
       break;
     case v1::SchedulerMessage::kTrim:

@@ -41,6 +41,7 @@ class Session {
   void SendTurns(Stream& stream, const std::atomic<bool>& over, grpc::ClientContext& context);
   void SendHeartbeats(Stream& stream, const std::atomic<bool>& over, grpc::ClientContext& context);
   bool GivesUp();
+  void Take(const v1::Lease& lease);
   void Receive(const v1::SchedulerMessage& message);
 
   const SessionOptions options_;
