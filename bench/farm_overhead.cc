@@ -1,6 +1,6 @@
-// What the farm costs: images a second of a job through `tiltshift render` (redis-server, scheduler, worker, blob
-// store, commits), beside the same variants rendered by the same number of slots with the engine alone, PNG
-// included. The limit is 100%; the goal 97%.
+// What the farm costs: images a second of a job through `tiltshift render` (redis-server,
+// scheduler, worker, blob store, commits), beside the same variants rendered by the same number of
+// slots with the engine alone, PNG included. The limit is 100%; the goal 97%.
 //
 //   farm_overhead SPEC [rounds]
 #include <algorithm>
@@ -26,9 +26,9 @@ double Seconds(Clock::time_point from) {
 
 // Images a second of the slots alone, models loaded and warm.
 double EngineAlone(const tiltshift::plan::Plan& plan, int slots, const std::string& models) {
-  const auto factory = tiltshift::worker::MakeEngineFactory({models, false});
+  const auto engine = tiltshift::worker::MakeEngineRenderers({models, false});
   std::vector<std::unique_ptr<tiltshift::worker::VariantRenderer>> renderers;
-  for (int i = 0; i < slots; ++i) renderers.push_back(factory());
+  for (int i = 0; i < slots; ++i) renderers.push_back(engine->MakeOne());
   std::atomic<uint64_t> next{0};
   std::atomic<bool> failed{false};
   std::atomic<int> warm{0};
@@ -48,13 +48,15 @@ double EngineAlone(const tiltshift::plan::Plan& plan, int slots, const std::stri
   return failed ? 0 : static_cast<double>(plan.count()) / Seconds(start);
 }
 
-// Images a second of the whole farm, from the first lease to the last commit: the model's loading is in it.
+// Images a second of the whole farm, from the first lease to the last commit: the model's loading
+// is in it.
 double ThroughTheFarm(const std::string& spec, const std::string& models) {
   const std::string out = (fs::temp_directory_path() / "tiltshift-farm-overhead").string();
   fs::remove_all(out);
-  const std::string program = (fs::read_symlink("/proc/self/exe").parent_path() / "tiltshift").string();
-  const std::string command = program + " render " + spec + " --out " + out + " --models " + models +
-                              " --no-sheet --json 2>/dev/null | tail -1";
+  const std::string program =
+      (fs::read_symlink("/proc/self/exe").parent_path() / "tiltshift").string();
+  const std::string command = program + " render " + spec + " --out " + out + " --models " +
+                              models + " --no-sheet --json 2>/dev/null | tail -1";
   FILE* pipe = popen(command.c_str(), "r");
   std::string text;
   char block[4096];
@@ -99,7 +101,9 @@ int main(int argc, char** argv) {
     std::printf("round %d: engine alone %.3f images/s, through the farm %.3f, %.1f%%\n", round + 1,
                 alone.back(), farm.back(), share.back());
   }
-  std::printf("median of %d: engine alone %.3f images/s, through the farm %.3f images/s, %.1f%% (limit 100%%, goal 97%%), %d slots\n",
-              rounds, Median(alone), Median(farm), Median(share), slots);
+  std::printf(
+      "median of %d: engine alone %.3f images/s, through the farm %.3f images/s, %.1f%% (limit "
+      "100%%, goal 97%%), %d slots\n",
+      rounds, Median(alone), Median(farm), Median(share), slots);
   return 0;
 }

@@ -111,7 +111,9 @@ absl::StatusOr<ExitCode> RunWorkers(const JobOptions& options) {
     std::printf("%-36s %6u %8s %12s %9.2f  %s%s\n", worker.id().c_str(), worker.slots(),
                 WithCommas(worker.leased()).c_str(), WithCommas(worker.committed()).c_str(),
                 worker.images_per_second(), worker.device().c_str(),
-                worker.draining() ? ", draining" : "");
+                !worker.benched().empty() ? ", benched: " + worker.benched()
+                : worker.draining()       ? ", draining"
+                                          : "");
   }
   return kDone;
 }

@@ -20,14 +20,31 @@ absl::StatusOr<Compute> ChooseCompute(Precision precision, const Backend& backen
 
 // Which component an error is about.
 template <class Network, class Config>
-absl::StatusOr<std::unique_ptr<Network>> LoadNetwork(const std::string& folder, const Config& config,
-                                                     Weights weights) {
+absl::StatusOr<std::unique_ptr<Network>> LoadNetwork(const std::string& folder,
+                                                     const Config& config, Weights weights) {
   absl::StatusOr<std::unique_ptr<Network>> network = Network::Load(config, std::move(weights));
   if (!network.ok()) return Annotate(network.status(), folder);
   return network;
 }
 
+std::string RenderClass(const Backend& backend, Compute compute, const std::string& hash) {
+  return absl::StrCat(backend.name(), "/engine-", kEngineVersion, "/",
+                      compute == Compute::kBf16 ? "bf16" : "fp32", "/", hash.substr(0, 12));
+}
+
 }  // namespace
+
+absl::StatusOr<ModelSummary> Model::Examine(const std::string& directory,
+                                            const LoadOptions& options) {
+  TS_ASSIGN_OR_RETURN(const ModelFiles files, OpenModelFiles(directory));
+  const std::unique_ptr<Backend> backend = MakeCpuBackend(Products::kFastest);
+  TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
+  ModelSummary summary{files.hash, RenderClass(*backend, compute, files.hash)};
+  for (const Weights* weights : {&files.text_encoder, &files.unet, &files.vae}) {
+    for (const MappedFile& file : weights->files()) summary.weight_bytes += file.bytes().size();
+  }
+  return summary;
+}
 
 absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& directory,
                                                          const LoadOptions& options) {
@@ -37,18 +54,17 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
     return absl::UnimplementedError(absl::StrCat(directory, "/vae/config.json: out_channels is ",
                                                  config.vae.out_channels, "; pictures have 3"));
   }
-  std::unique_ptr<Backend> backend = MakeCpuBackend(options.library_products ? Products::kLibrary : Products::kFastest);
+  std::unique_ptr<Backend> backend =
+      MakeCpuBackend(options.library_products ? Products::kLibrary : Products::kFastest);
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
   TS_ASSIGN_OR_RETURN(auto text_encoder,
                       LoadNetwork<TextEncoder>(directory + "/text_encoder", config.text_encoder,
                                                std::move(files.text_encoder)));
   TS_ASSIGN_OR_RETURN(auto unet,
                       LoadNetwork<UNet>(directory + "/unet", config.unet, std::move(files.unet)));
-  TS_ASSIGN_OR_RETURN(auto vae,
-                      LoadNetwork<VaeDecoder>(directory + "/vae", config.vae, std::move(files.vae)));
-  const std::string render_class =
-      absl::StrCat(backend->name(), "/engine-", kEngineVersion, "/",
-                   compute == Compute::kBf16 ? "bf16" : "fp32", "/", files.hash.substr(0, 12));
+  TS_ASSIGN_OR_RETURN(
+      auto vae, LoadNetwork<VaeDecoder>(directory + "/vae", config.vae, std::move(files.vae)));
+  const std::string render_class = RenderClass(*backend, compute, files.hash);
   std::unique_ptr<Impl> impl(new Impl{.config = config,
                                       .compute = compute,
                                       .hash = files.hash,

@@ -23,7 +23,13 @@ enum class Precision { kAuto, kBf16, kFp32 };  // kAuto: bf16 where the processo
 
 struct LoadOptions {
   Precision precision = Precision::kAuto;
-  bool library_products = false;  // convolutions and matrices by oneDNN alone: for measuring against
+  bool library_products =
+      false;  // convolutions and matrices by oneDNN alone: for measuring against
+};
+
+struct ModelSummary {
+  std::string hash, render_class;  // as of a Model
+  uint64_t weight_bytes = 0;       // of its files
 };
 
 // Weights and configuration; immutable and shared by all renderers of a process.
@@ -35,6 +41,11 @@ class Model {
   static absl::StatusOr<std::shared_ptr<const Model>> Load(const std::string& directory,
                                                            const LoadOptions& options);
   ~Model();
+
+  // What Load would make of it, without its memory: everything is checked but the tensors against
+  // the networks' shapes. The same errors.
+  static absl::StatusOr<ModelSummary> Examine(const std::string& directory,
+                                              const LoadOptions& options);
 
   // SHA-256 over the configs, tokenizer and weights, 64 hex characters.
   const std::string& hash() const;

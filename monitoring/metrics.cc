@@ -94,6 +94,9 @@ SchedulerMetrics::SchedulerMetrics(Registry& r)
           r.AddCounter("tiltshift_leases_expired_total", "Leases whose worker fell silent")),
       leases_stolen(r.AddCounter("tiltshift_leases_stolen_total",
                                  "Ends of leases that an idle worker took over")),
+      workers_benched(r.AddCounter(
+          "tiltshift_workers_benched_total",
+          "Times a worker was given nothing for a while: it failed what others rendered")),
       leases_active(r.AddGauge("tiltshift_leases_active", "Leases held by workers now")),
       queue_variants(r.AddGauge("tiltshift_queue_variants", "Variants waiting for a worker")),
       workers_connected(r.AddGauge("tiltshift_workers_connected", "Workers with an open session")),

@@ -70,6 +70,7 @@ struct SchedulerMetrics {
   explicit SchedulerMetrics(Registry& registry);
   Counter variants_committed, variants_failed, variants_retried;
   Counter leases_granted, leases_expired, leases_stolen;
+  Counter workers_benched;
   Gauge leases_active, queue_variants, workers_connected, leader;
   Gauge jobs_queued, jobs_running, jobs_paused, jobs_done, jobs_failed, jobs_cancelled;
   Histogram turn_seconds;

@@ -100,6 +100,11 @@ absl::Status FillAndCheck(v1::JobSpec& spec) {
     return Bad("priority", absl::StrCat(spec.priority(), " is not from ", -kHighestPriority, " to ",
                                         kHighestPriority));
   }
+  if (const std::string& device = spec.requirements().device();
+      !device.empty() && device != "cpu" && device != "cuda")
+    return Bad("requires.device", absl::StrCat("\"", device, "\" is neither cpu nor cuda"));
+  if (spec.requirements().memory_mb() > kMostMemoryMb)
+    return Bad("requires.memory_mb", absl::StrCat("more than ", kMostMemoryMb));
   if (spec.deadline_unix_ms() < 0) return Bad("deadline", "is before 1970");
   if (spec.output().name().empty()) spec.mutable_output()->set_name("{index}");
   if (spec.output().format() == v1::IMAGE_FORMAT_UNSPECIFIED)

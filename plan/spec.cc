@@ -71,6 +71,11 @@ class SpecReader {
                                          [&](v1::ImageFormat v) { output.set_format(v); })},
         {"name", Text([&](const std::string& v) { output.set_name(v); })},
     };
+    const Fields requires_fields = {
+        {"device", Text([&](const std::string& v) { spec.mutable_requirements()->set_device(v); })},
+        {"memory_mb",
+         Number<uint64_t>([&](uint64_t v) { spec.mutable_requirements()->set_memory_mb(v); })},
+    };
     const Fields fields = {
         {"kind",
          Word<v1::JobKind>({{"campaign", v1::JOB_KIND_CAMPAIGN}, {"contest", v1::JOB_KIND_CONTEST}},
@@ -82,6 +87,10 @@ class SpecReader {
         {"tenant", Text([&](const std::string& v) { spec.set_tenant(v); })},
         {"priority", Number<int32_t>([&](int32_t v) { spec.set_priority(v); }, true)},
         {"deadline", Time([&](int64_t v) { spec.set_deadline_unix_ms(v); })},
+        {"reproducible",
+         Word<bool>({{"strict", true}, {"any", false}}, [&](bool v) { spec.set_strict(v); })},
+        {"requires", [&](const YamlNode& node,
+                         const std::string& path) { return ReadMap(node, path, requires_fields); }},
         {"combine", Text([&](const std::string& v) { spec.set_combine(v); })},
         {"axes",
          [&](const YamlNode& node, const std::string& path) { return ReadAxes(node, path, spec); }},

@@ -98,6 +98,23 @@ TEST(Spec, FilesOfOtherEditors) {
             "axes.where[1]: is not UTF-8; save the file as UTF-8");
 }
 
+TEST(Spec, WhatAWorkerMustBe) {
+  const auto spec = ParseSpec(
+      "name: x\nmodel: m\nprompt: p\nreproducible: strict\nrequires: {device: cuda, memory_mb: "
+      "12000}\n",
+      "s", ".");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_TRUE(spec->strict());
+  EXPECT_EQ(spec->requirements().device(), "cuda");
+  EXPECT_EQ(spec->requirements().memory_mb(), 12'000u);
+  EXPECT_THAT(Error("reproducible: always"), HasSubstr("reproducible"));
+  EXPECT_THAT(Error("requires: {gpu: 1}"), HasSubstr("requires.gpu: unknown field"));
+  v1::JobSpec tpu = *spec;
+  tpu.mutable_requirements()->set_device("tpu");
+  EXPECT_THAT(std::string(Plan::Create(tpu).status().message()),
+              HasSubstr("\"tpu\" is neither cpu nor cuda"));
+}
+
 TEST(Spec, ManyFieldsTakeNoQuadraticTime) {
   std::string text = "axes:\n";
   for (int i = 0; i < 200'000; ++i) text += "  a" + std::to_string(i) + ": [x]\n";

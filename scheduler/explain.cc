@@ -69,6 +69,11 @@ absl::StatusOr<std::string> Farm::ExplainJob(const std::string& id, int64_t now_
     return absl::StrCat(text, " Its tenant, ", tenant, ", has ", leased->second,
                         " variants with workers, as many as it may.");
   }
+  if (rule.stored != 0 && StoredBy(tenant) >= rule.stored) {
+    return absl::StrCat(text, " Its tenant, ", tenant, ", has outputs of ",
+                        StoredBy(tenant) / 1'000'000, " MB, as much as it may.");
+  }
+  if (const std::string why = WhyNobody(job, now_ms); !why.empty()) return text + why;
   const uint64_t before = queue_.JobsBefore(id);
   if (before > 0) {
     absl::StrAppend(&text, " ", Count(before, "job"), before == 1 ? " goes" : " go",
@@ -85,6 +90,24 @@ absl::StatusOr<std::string> Farm::ExplainJob(const std::string& id, int64_t now_
                         workers == 1 ? " is" : " are", " busy.");
   }
   return absl::StrCat(text, " It is next, and ", Count(idle, "worker"), " will ask soon.");
+}
+
+// Of a job that no connected worker could be given; empty: one could.
+std::string Farm::WhyNobody(const JobState& job, int64_t now_ms) const {
+  std::map<std::string, uint64_t> reasons;
+  for (const auto& [id, worker] : workers_) {
+    if (!worker.connected || worker.draining) continue;
+    std::string why = WhyNot(job.spec, job.render_class, worker.hello);
+    if (why.empty() && IsBenched(worker, now_ms)) why = "is benched";
+    if (why.empty()) return "";
+    ++reasons[why];
+  }
+  std::vector<std::string> parts;
+  for (const auto& [why, workers] : reasons) {
+    if (parts.size() == 3) break;
+    parts.push_back(absl::StrCat(Count(workers, "worker"), " ", why));
+  }
+  return absl::StrCat(" No worker can take it: ", absl::StrJoin(parts, "; "), ".");
 }
 
 absl::StatusOr<std::string> Farm::ExplainVariant(const std::string& id, uint64_t index,
@@ -151,6 +174,11 @@ absl::StatusOr<std::string> Farm::ExplainWorker(const std::string& id, int64_t n
         text, " lost its connection and has ", Seconds((deadline - now_ms) / 1000.0),
         " to come back before others get its ", Count(worker.tokens.size(), "lease"), ".");
   }
+  if (IsBenched(worker, now_ms)) {
+    return absl::StrCat(text, " is benched for another ",
+                        Seconds((worker.benched_until_ms - now_ms) / 1000.0), ": ",
+                        worker.bench_reason, ".");
+  }
   if (!worker.tokens.empty()) {
     std::vector<std::string> held;
     for (const uint64_t token : worker.tokens) {
@@ -175,7 +203,8 @@ absl::StatusOr<std::string> Farm::ExplainWorker(const std::string& id, int64_t n
            "over.";
   return absl::StrCat(
       text, " is idle, although ", Count(waiting, "job"),
-      " wait: they are paused, in a pause before another attempt, or at their tenant's bound;"
+      " wait: they are paused, in a pause before another attempt, at their tenant's bound, or "
+      "want what this worker is not;"
       " `tiltshift explain` of each says which.");
 }
 

@@ -14,6 +14,7 @@ constexpr int64_t kLongestBackoffMs = 30'000;
 constexpr uint64_t kLargestLease = 1'000'000;
 constexpr size_t kMostFailuresShown = 20;
 constexpr int64_t kRateWindowMs = 60'000;
+constexpr int64_t kLongestPassedOverMs = 5'000;
 constexpr double kRateMemory = 0.8;  // share of the old estimate kept at each turn
 
 uint64_t Total(const std::vector<Range>& ranges) {
@@ -79,6 +80,8 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
     job.ended_ms = from.ended_ms;
     job.cancelled = from.cancelled;
     job.paused = from.paused;
+    job.render_class = from.render_class;
+    AddStored(job, from.stored_bytes);
     job.priority = from.priority.value_or(from.spec.priority());
     job.order = order_.size();
     job.attempts = from.attempts;
@@ -120,6 +123,7 @@ void Farm::Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& bat
   const uint64_t last_token = last_token_;
   for (const std::string& id : order_) queue_.Remove(id);
   leased_.clear();
+  stored_.clear();
   jobs_.clear();
   order_.clear();
   active_.clear();
@@ -225,35 +229,40 @@ std::vector<uint64_t> Farm::TakeOutcomes(const std::string& worker_id, const v1:
     const auto lease = leases_.find(outcome.token());
     const bool own = lease != leases_.end() && lease->second.worker_id == worker_id &&
                      lease->second.job_id == outcome.job_id();
-    if (own) {
-      TakeOutcome(outcome, worker->second, now_ms, batch);
-    } else {
+    if (!own || !TakeOutcome(outcome, worker_id, worker->second, now_ms, batch))
       stale.push_back(outcome.token());
-    }
   }
   return stale;
 }
 
-void Farm::TakeOutcome(const v1::Outcome& outcome, WorkerState& worker, int64_t now_ms,
-                       Batch& batch) {
+bool Farm::TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id,
+                       WorkerState& worker, int64_t now_ms, Batch& batch) {
   LeaseState& lease = leases_.at(outcome.token());
   JobState& job = jobs_.at(lease.job_id);
   lease.deadline_ms = now_ms + options_.lease_ttl_ms;
   store::StoredOutcome stored;
   stored.token = outcome.token();
-  uint64_t variants = 0;
+  uint64_t variants = 0, told = 0;
   for (const auto& range : outcome.committed()) {
+    told += range.count();
     for (const Range& taken : Subtract(lease.remaining, {range.first(), range.count()})) {
       stored.committed.push_back(ToProto(taken));
       variants += taken.count;
+      NoteCommit(worker_id, worker, job, lease.job_id, taken, now_ms);
     }
   }
   AddLeased(job, -static_cast<int64_t>(variants));
+  AddStored(job, variants == told ? outcome.stored_bytes()
+                                  : outcome.stored_bytes() / told * variants);  // told again
   worker.committed += variants;
+  bool gives_back = false;
   for (const auto& failed : outcome.failed()) {
     if (Subtract(lease.remaining, {failed.index(), 1}).empty()) continue;
     AddLeased(job, -1);
     TakeFailure(job, lease.job_id, failed, now_ms, stored);
+    gives_back = NoteFailure(worker_id, worker, job, lease.job_id, failed.index(), failed.reason(),
+                             now_ms) ||
+                 gives_back;
   }
   if (variants > 0 && outcome.render_seconds() > 0) {
     const uint32_t slots = std::max(1u, worker.hello.slots());
@@ -269,8 +278,10 @@ void Farm::TakeOutcome(const v1::Outcome& outcome, WorkerState& worker, int64_t 
   changed_.insert(lease.job_id);
   if (!stored.committed.empty() || !stored.failed.empty())
     batch.commits[lease.job_id].push_back(std::move(stored));
-  if (outcome.released() || lease.remaining.empty())
+  const bool drops = gives_back && !outcome.released() && !lease.remaining.empty();
+  if (gives_back || outcome.released() || lease.remaining.empty())
     EndLease(outcome.token(), now_ms, lease.lost, batch);
+  return !drops;
 }
 
 void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed,
@@ -278,6 +289,7 @@ void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::Faile
   const uint32_t attempts = ++job.attempts[failed.index()];
   const bool is_final = attempts >= options_.failed_attempts;
   stored.failed.push_back({failed.index(), is_final, attempts, failed.reason()});
+  if (is_final) job.failed_by.erase(failed.index());
   if (!is_final) {
     ++retried_;
     const int64_t wait =
@@ -333,6 +345,10 @@ void Farm::GiveUp(uint64_t token, Batch& batch) {
 }
 
 void Farm::Heartbeat(const std::string& worker_id, const v1::Heartbeat& heartbeat, int64_t now_ms) {
+  if (const auto worker = workers_.find(worker_id); worker != workers_.end()) {
+    const auto& loaded = heartbeat.loaded_models();
+    worker->second.loaded = {loaded.begin(), loaded.end()};
+  }
   for (const uint64_t token : heartbeat.held_tokens()) {
     const auto lease = leases_.find(token);
     if (lease != leases_.end() && lease->second.worker_id == worker_id) {
@@ -385,27 +401,48 @@ bool Farm::HoldsSuspect(const WorkerState& worker) const {
                      [&](uint64_t token) { return leases_.at(token).suspect; });
 }
 
-bool Farm::GrantOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
-                    std::vector<Outgoing>& messages) {
+// A job whose turn it is and that the worker may have, with the range that it gets; empty: none.
+// `with_its_models`: only jobs whose model it has loaded, and those that were passed over for long.
+std::string Farm::PlaceFor(const std::string& worker_id, WorkerState& worker, bool with_its_models,
+                           int64_t now_ms, std::optional<PendingRange>& taken) {
   bool waits_for_suspect = false;  // it gets it once it is free
-  std::optional<PendingRange> taken;
   const auto take = [&](const std::string& id, double* seconds) {
     if (waits_for_suspect) return false;
     JobState& job = jobs_.at(id);
-    uint64_t most = LeaseSize(job, worker);
-    if (const uint64_t bound = RuleOf(job.spec.tenant()).leased; bound != 0) {
-      const uint64_t has = leased_[job.spec.tenant()];
-      if (has >= bound) return false;
-      most = std::min(most, bound - has);
+    if (!WhyNot(job.spec, job.render_class, worker.hello).empty() ||
+        Pauses(worker_id, job, now_ms)) {
+      return false;
     }
-    waits_for_suspect = !worker.tokens.empty() && job.pending.NextIsSuspect(most, now_ms);
+    if (with_its_models && worker.loaded.count(job.spec.model()) == 0) {
+      if (job.passed_over_ms == 0) job.passed_over_ms = now_ms;
+      if (now_ms - job.passed_over_ms < kLongestPassedOverMs) return false;
+    }
+    uint64_t most = LeaseSize(job, worker);
+    const TenantRule& rule = RuleOf(job.spec.tenant());
+    if (rule.stored != 0 && StoredBy(job.spec.tenant()) >= rule.stored) return false;
+    if (rule.leased != 0) {
+      const uint64_t has = leased_[job.spec.tenant()];
+      if (has >= rule.leased) return false;
+      most = std::min(most, rule.leased - has);
+    }
+    const auto skip = [&](uint64_t index) { return FailedBy(worker_id, job, index, now_ms); };
+    waits_for_suspect = !worker.tokens.empty() && job.pending.NextIsSuspect(most, now_ms, skip);
     if (waits_for_suspect) return false;
-    taken = job.pending.Take(most, now_ms);
+    taken = job.pending.Take(most, now_ms, skip);
     if (!taken.has_value()) return false;
+    job.passed_over_ms = 0;
     *seconds = worker.seconds_per_variant * static_cast<double>(taken->range.count);
     return true;
   };
-  const std::string job_id = queue_.Offer(take);
+  return queue_.Offer(take);
+}
+
+bool Farm::GrantOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
+                    std::vector<Outgoing>& messages) {
+  std::optional<PendingRange> taken;
+  std::string job_id;
+  if (!worker.loaded.empty()) job_id = PlaceFor(worker_id, worker, true, now_ms, taken);
+  if (job_id.empty()) job_id = PlaceFor(worker_id, worker, false, now_ms, taken);
   if (job_id.empty()) return false;
   GrantRange(job_id, *taken, worker_id, worker, now_ms, batch, messages);
   Requeue(job_id, jobs_.at(job_id));
@@ -428,6 +465,10 @@ void Farm::GrantRange(const std::string& job_id, const PendingRange& taken,
   worker.tokens.insert(token);
   AddLeased(job, static_cast<int64_t>(taken.range.count));
   if (job.started_ms == 0) job.started_ms = now_ms;
+  if (job.spec.strict() && job.render_class.empty()) {
+    job.render_class = FindModel(worker.hello, job.spec.model())->render_class();
+    batch.bound[job_id] = job.render_class;
+  }
   changed_.insert(job_id);
   batch.grants[job_id].push_back(
       {token, job_id, taken.range.first, taken.range.count, taken.lost, worker_id});
@@ -466,7 +507,7 @@ void Farm::Assign(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages)
         continue;
       }
       WorkerState& worker = found->second;
-      if (HoldsSuspect(worker)) continue;
+      if (HoldsSuspect(worker) || IsBenched(worker, now_ms)) continue;
       any = GrantOne(id, worker, now_ms, batch, messages) ||
             StealOne(id, worker, now_ms, batch, messages) || any;
     }
@@ -507,6 +548,8 @@ std::unique_ptr<v1::Job> Farm::View(const std::string& id, int64_t now_ms, bool 
   view->set_ended_unix_ms(job.ended_ms);
   if (job.cancelled) view->set_cancelled(job.variants - job.committed - job.failed);
   view->set_priority(job.priority);
+  view->set_stored_bytes(job.stored_bytes);
+  view->set_render_class(job.render_class);
   view->set_state(job.cancelled    ? v1::JOB_STATE_CANCELLED
                   : job.ended()    ? (job.failed > 0 ? v1::JOB_STATE_FAILED : v1::JOB_STATE_DONE)
                   : job.paused     ? v1::JOB_STATE_PAUSED
@@ -533,6 +576,7 @@ std::vector<v1::WorkerInfo> Farm::Workers(int64_t now_ms) const {
     if (worker.seconds_per_variant > 0) info.set_images_per_second(1 / worker.seconds_per_variant);
     info.set_connected_unix_ms(worker.connected_ms);
     info.set_draining(worker.draining);
+    if (IsBenched(worker, now_ms)) info.set_benched(worker.bench_reason);
   }
   return infos;
 }
@@ -552,6 +596,7 @@ Farm::Counts Farm::counts() const {
   counts.expired = expired_;
   counts.retried = retried_;
   counts.stolen = stolen_;
+  counts.benched = benched_;
   return counts;
 }
 

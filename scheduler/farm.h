@@ -20,6 +20,7 @@
 #include "proto/worker.pb.h"
 #include "scheduler/fair_queue.h"
 #include "scheduler/pending.h"
+#include "scheduler/placement.h"
 #include "store/farm_store.h"
 
 namespace tiltshift::scheduler {
@@ -29,6 +30,7 @@ struct TenantRule {
   double weight = 1;    // its share beside the others' weights
   uint64_t jobs = 0;    // that have not ended
   uint64_t leased = 0;  // variants with workers at once
+  uint64_t stored = 0;  // bytes of outputs
 };
 
 struct FarmOptions {
@@ -46,6 +48,8 @@ struct Batch {
   std::map<std::string, std::vector<store::StoredOutcome>> commits;  // by job
   std::map<std::string, std::vector<store::StoredLease>> grants;     // by job
   std::vector<uint64_t> releases;
+  std::map<std::string, std::string>
+      bound;  // strict jobs, to the render class of their first lease
 };
 
 // What a worker is sent when the batch is durable.
@@ -120,10 +124,11 @@ class Farm {
 
   struct Counts {
     uint64_t pending = 0, leases = 0, workers = 0, granted = 0, expired = 0, retried = 0;
-    uint64_t stolen = 0;
+    uint64_t stolen = 0, benched = 0;
   };
   Counts counts() const;
   uint64_t epoch() const { return epoch_; }
+  uint64_t stored_bytes(const std::string& job_id) const { return jobs_.at(job_id).stored_bytes; }
 
  private:
   struct JobState {
@@ -132,10 +137,15 @@ class Farm {
     int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;
     bool cancelled = false, paused = false, late = false;  // late: at this rate, for its deadline
     int32_t priority = 0;
-    uint64_t order = 0;  // how old it is
+    uint64_t stored_bytes = 0;
+    std::string render_class;    // that a strict job is bound to
+    int64_t passed_over_ms = 0;  // a worker took another job, whose model it had; 0: no
+    uint64_t order = 0;          // how old it is
     Pending pending;
     std::map<uint64_t, uint32_t> attempts;
     std::map<uint64_t, v1::FailedVariant> failures;
+    std::map<uint64_t, std::string> failed_by;  // workers; of variants that wait to be tried again
+    std::map<std::string, int64_t> pauses;      // by worker: it gets nothing of this job until then
     std::deque<std::pair<int64_t, uint64_t>> recent;  // (when, committed in all)
     bool ended() const { return ended_ms != 0; }
     uint64_t left() const { return variants - committed - failed; }
@@ -158,9 +168,16 @@ class Farm {
     int64_t connected_ms = 0;
     std::set<std::string> knows_jobs;  // specs sent over this stream
     std::set<uint64_t> tokens;
+    std::set<std::string> loaded;                     // models in its memory
+    std::map<std::string, uint32_t> failed_in_a_row;  // by job
+    uint32_t rendered_by_others = 0, times_benched = 0;
+    int64_t benched_until_ms = 0;
+    std::string last_failure, bench_reason;
   };
 
-  void TakeOutcome(const v1::Outcome& outcome, WorkerState& worker, int64_t now_ms, Batch& batch);
+  // Returns false where the worker is to drop the lease.
+  bool TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id, WorkerState& worker,
+                   int64_t now_ms, Batch& batch);
   void TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed,
                    int64_t now_ms, store::StoredOutcome& stored);
   void EndLease(uint64_t token, int64_t ready_ms, uint32_t lost, Batch& batch);
@@ -178,9 +195,25 @@ class Farm {
                 std::vector<Outgoing>& messages);
   // Seconds until the worker has rendered all it holds; 0 where its rate is not known.
   double SecondsHeld(const WorkerState& worker) const;
-  bool MayLease(const JobState& job, uint64_t more) const;
+  std::string PlaceFor(const std::string& worker_id, WorkerState& worker, bool with_its_models,
+                       int64_t now_ms, std::optional<PendingRange>& taken);
+  uint64_t StoredBy(const std::string& tenant) const;
+  std::string WhyNobody(const JobState& job, int64_t now_ms) const;
+  bool IsBenched(const WorkerState& worker, int64_t now_ms) const;
+  bool HasStandIn(const std::string& worker_id, const JobState& job, int64_t now_ms) const;
+  bool FailedBy(const std::string& worker_id, const JobState& job, uint64_t index,
+                int64_t now_ms) const;
+  bool Pauses(const std::string& worker_id, const JobState& job, int64_t now_ms) const;
+  bool NoteFailure(const std::string& worker_id, WorkerState& worker, JobState& job,
+                   const std::string& job_id, uint64_t index, const std::string& reason,
+                   int64_t now_ms);
+  void NoteCommit(const std::string& worker_id, WorkerState& worker, JobState& job,
+                  const std::string& job_id, const Range& range, int64_t now_ms);
+  void Blame(const std::string& worker_id, WorkerState& worker, const JobState& job,
+             int64_t now_ms);
   const TenantRule& RuleOf(const std::string& tenant) const;
   void AddLeased(JobState& job, int64_t variants);
+  void AddStored(JobState& job, uint64_t bytes);
   // Puts the job into the queue, or takes it out, as it now is.
   void Requeue(const std::string& id, const JobState& job);
   void RaiseLate(int64_t now_ms);
@@ -195,12 +228,12 @@ class Farm {
   std::map<std::string, WorkerState> workers_;
   std::set<std::string> wanting_;  // workers that may want another lease
   std::set<std::string> changed_;
-  FairQueue queue_;                         // of jobs with variants to lease
-  std::map<std::string, uint64_t> leased_;  // by tenant
+  FairQueue queue_;                                  // of jobs with variants to lease
+  std::map<std::string, uint64_t> leased_, stored_;  // by tenant
   int64_t looked_late_ms_ = 0, steal_after_ms_ = 0;
   int64_t expire_after_ms_ = 0;     // no lease ends before
   std::optional<uint64_t> takers_;  // workers that may be given leases; unset: to be counted
-  uint64_t granted_ = 0, expired_ = 0, retried_ = 0, stolen_ = 0;
+  uint64_t granted_ = 0, expired_ = 0, retried_ = 0, stolen_ = 0, benched_ = 0;
 };
 
 }  // namespace tiltshift::scheduler

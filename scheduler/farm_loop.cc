@@ -188,10 +188,13 @@ bool FarmLoop::WriteRound(Round& round) {
   std::vector<store::Write> writes;
   std::vector<std::string> jobs;
   for (const auto& [job_id, outcomes] : round.batch.commits) {
-    writes.push_back(store::FarmStore::Commit(epoch_, job_id, outcomes, round.now_ms));
+    writes.push_back(store::FarmStore::Commit(epoch_, job_id, outcomes, round.now_ms,
+                                              farm_->stored_bytes(job_id)));
     jobs.push_back(job_id);
   }
   for (auto& write : round.first) writes.push_back(std::move(write));
+  for (const auto& [job_id, render_class] : round.batch.bound)
+    writes.push_back(store::FarmStore::SetRenderClass(epoch_, job_id, render_class));
   for (const auto& [job_id, leases] : round.batch.grants)
     writes.push_back(store::FarmStore::Grant(epoch_, leases, round.now_ms));
   if (!round.batch.releases.empty())
@@ -283,6 +286,7 @@ void FarmLoop::PublishWorkers(int64_t now_ms) {
   metrics_.leases_expired.Add(counts.expired - counted_.expired);
   metrics_.variants_retried.Add(counts.retried - counted_.retried);
   metrics_.leases_stolen.Add(counts.stolen - counted_.stolen);
+  metrics_.workers_benched.Add(counts.benched - counted_.benched);
   counted_ = counts;
 }
 

@@ -30,6 +30,16 @@ void Farm::AddLeased(JobState& job, int64_t variants) {
   leased_[job.spec.tenant()] += variants;
 }
 
+void Farm::AddStored(JobState& job, uint64_t bytes) {
+  job.stored_bytes += bytes;
+  stored_[job.spec.tenant()] += bytes;
+}
+
+uint64_t Farm::StoredBy(const std::string& tenant) const {
+  const auto found = stored_.find(tenant);
+  return found == stored_.end() ? 0 : found->second;
+}
+
 void Farm::Requeue(const std::string& id, const JobState& job) {
   if (job.ended() || job.paused || job.pending.count() == 0) return queue_.Remove(id);
   queue_.SetWeight(job.spec.tenant(), RuleOf(job.spec.tenant()).weight);
@@ -37,7 +47,13 @@ void Farm::Requeue(const std::string& id, const JobState& job) {
 }
 
 absl::Status Farm::MayAdd(const v1::JobSpec& spec) const {
-  const uint64_t bound = RuleOf(spec.tenant()).jobs;
+  const TenantRule& rule = RuleOf(spec.tenant());
+  if (rule.stored != 0 && StoredBy(spec.tenant()) >= rule.stored) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "tenant ", spec.tenant(), " has outputs of ", StoredBy(spec.tenant()) / 1'000'000,
+        " MB, as much as it may (", rule.stored / 1'000'000, " MB)"));
+  }
+  const uint64_t bound = rule.jobs;
   if (bound == 0) return absl::OkStatus();
   const auto has = std::count_if(active_.begin(), active_.end(), [&](const std::string& id) {
     return jobs_.at(id).spec.tenant() == spec.tenant();
@@ -145,7 +161,11 @@ bool Farm::StealOne(const std::string& worker_id, WorkerState& worker, int64_t n
     if (other.tokens.empty() || other.seconds_per_variant <= 0) continue;
     const uint64_t token = *other.tokens.rbegin();
     const LeaseState& lease = leases_.at(token);
-    if (lease.suspect || lease.lost > 0 || jobs_.at(lease.job_id).paused) continue;
+    const JobState& job = jobs_.at(lease.job_id);
+    if (lease.suspect || lease.lost > 0 || job.paused || Pauses(worker_id, job, now_ms) ||
+        !WhyNot(job.spec, job.render_class, worker.hello).empty()) {
+      continue;
+    }
     const double seconds = SecondsHeld(other);
     if (seconds > latest) {
       latest = seconds;

@@ -11,6 +11,11 @@ uint64_t Portion(const PendingRange& whole, uint64_t most) {
   return std::clamp<uint64_t>(most, 1, whole.range.count);
 }
 
+bool MayTake(const PendingRange& range, int64_t now_ms, const Pending::Skip& skip) {
+  if (range.ready_ms > now_ms) return false;
+  return range.range.count > 1 || skip == nullptr || !skip(range.range.first);
+}
+
 }  // namespace
 
 void Pending::Add(const PendingRange& range) {
@@ -28,9 +33,9 @@ void Pending::Add(const PendingRange& range) {
   ranges_.emplace(range.range.first, range);
 }
 
-std::optional<PendingRange> Pending::Take(uint64_t most, int64_t now_ms) {
+std::optional<PendingRange> Pending::Take(uint64_t most, int64_t now_ms, const Skip& skip) {
   for (auto it = ranges_.begin(); it != ranges_.end(); ++it) {
-    if (it->second.ready_ms > now_ms) continue;
+    if (!MayTake(it->second, now_ms, skip)) continue;
     PendingRange whole = it->second;
     ranges_.erase(it);
     PendingRange taken = whole;
@@ -44,9 +49,9 @@ std::optional<PendingRange> Pending::Take(uint64_t most, int64_t now_ms) {
   return std::nullopt;
 }
 
-bool Pending::NextIsSuspect(uint64_t most, int64_t now_ms) const {
+bool Pending::NextIsSuspect(uint64_t most, int64_t now_ms, const Skip& skip) const {
   const auto next = std::find_if(ranges_.begin(), ranges_.end(),
-                                 [&](const auto& r) { return r.second.ready_ms <= now_ms; });
+                                 [&](const auto& r) { return MayTake(r.second, now_ms, skip); });
   return next != ranges_.end() && next->second.lost > 0 && Portion(next->second, most) == 1;
 }
 

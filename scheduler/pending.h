@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string_view>
@@ -29,11 +30,13 @@ class Pending {
 
   // The lowest variants that are ready: at most `most` of them, as one range; what lost workers
   // before comes in ever smaller pieces (halved each time), so that one bad variant is found.
-  std::optional<PendingRange> Take(uint64_t most, int64_t now_ms);
+  // `skip`, where given, is asked of single variants: true leaves it to another worker.
+  using Skip = std::function<bool(uint64_t index)>;
+  std::optional<PendingRange> Take(uint64_t most, int64_t now_ms, const Skip& skip = nullptr);
 
   // Whether Take would give a suspect: a single variant over which a worker was lost. It is for a
   // worker that holds nothing else, so that a death says something about it alone.
-  bool NextIsSuspect(uint64_t most, int64_t now_ms) const;
+  bool NextIsSuspect(uint64_t most, int64_t now_ms, const Skip& skip = nullptr) const;
 
   // What of `within` is waiting, taken out: of a lease that a restarted scheduler finds in the
   // store.

@@ -45,11 +45,16 @@ absl::Status WriteJob(store::FarmStore& store, uint64_t epoch, uint64_t token,
     const std::vector<v1::VariantRange> ranges(job.stored.begin() + i, job.stored.begin() + end);
     TS_RETURN_IF_ERROR(
         store
-            .WriteAll({FarmStore::Grant(epoch, {{token, job.id, 0, count, 0, "rebuild"}},
-                                        job.submitted_ms),
-                       FarmStore::Commit(epoch, job.id, {{token, ranges, {}}}, now_ms),
-                       FarmStore::Release(epoch, {token})})
+            .WriteAll(
+                {FarmStore::Grant(epoch, {{token, job.id, 0, count, 0, "rebuild"}},
+                                  job.submitted_ms),
+                 FarmStore::Commit(epoch, job.id, {{token, ranges, {}}}, now_ms, job.stored_bytes),
+                 FarmStore::Release(epoch, {token})})
             .status());
+  }
+  if (job.spec.strict() && !job.render_class.empty()) {
+    TS_RETURN_IF_ERROR(
+        store.WriteAll({FarmStore::SetRenderClass(epoch, job.id, job.render_class)}).status());
   }
   if (job.cancelled_ms == 0) return absl::OkStatus();
   return store.WriteAll({FarmStore::Cancel(epoch, job.id, job.cancelled_ms)}).status();

@@ -9,13 +9,15 @@ namespace {
 
 using plan::YamlNode;
 
+constexpr uint64_t kMostStoredMb = 1'000'000'000'000;
+
 absl::Status ReadRule(const std::string& path, const std::string& tenant, const YamlNode& node,
                       TenantRule* rule) {
   const auto error = [&](const YamlNode& at, const std::string& what) {
     return plan::YamlError(path, at.line, absl::StrCat(tenant, ": ", what));
   };
   if (node.kind != YamlNode::Kind::kMap)
-    return error(node, "expected fields (weight, jobs, leased)");
+    return error(node, "expected fields (weight, jobs, leased, stored_mb)");
   for (const auto& [name, value] : node.fields) {
     const bool scalar = value.kind == YamlNode::Kind::kScalar;
     if (name == "weight") {
@@ -27,8 +29,12 @@ absl::Status ReadRule(const std::string& path, const std::string& tenant, const 
       uint64_t& bound = name == "jobs" ? rule->jobs : rule->leased;
       if (!scalar || !absl::SimpleAtoi(value.scalar, &bound))
         return error(value, name + ": expected a whole number; 0 is no bound");
+    } else if (name == "stored_mb") {
+      if (!scalar || !absl::SimpleAtoi(value.scalar, &rule->stored) || rule->stored > kMostStoredMb)
+        return error(value, "stored_mb: expected a whole number of megabytes; 0 is no bound");
+      rule->stored *= 1'000'000;
     } else {
-      return error(value, name + ": unknown field; known are: weight, jobs, leased");
+      return error(value, name + ": unknown field; known are: weight, jobs, leased, stored_mb");
     }
   }
   return absl::OkStatus();

@@ -171,7 +171,8 @@ local function set_bits(key, other, args, at, n)
 end
 
 -- KEYS: epoch, leases, job, done bitmap, failed bitmap, failures, attempts.
--- ARGV: epoch, now_ms, job id, n, n tokens, m, m x (first, count), then failures: index, final, attempts, reason.
+-- ARGV: epoch, now_ms, job id, bytes of all its outputs, n, n tokens, m, m x (first, count), then failures: index,
+-- final, attempts, reason.
 -- Where a token is no live lease of this job nothing is changed. Returns {the job's committed and failed in all,
 -- such tokens...}: totals, so that a group sent twice tells the truth both times.
 local function commit(keys, args)
@@ -180,17 +181,17 @@ local function commit(keys, args)
   local job = redis.call('HMGET', keys[3], 'variants', 'committed', 'failed', 'ended_ms')
   local variants = tonumber(job[1] or nil)
   if not variants then return {0, 0} end -- a server that lost this job's last second: its leases as well
-  local n = tonumber(args[4])
+  local n = tonumber(args[5])
   local refused, prefix = {}, args[3] .. ' '
-  for i = 5, 4 + n, 2000 do
-    for k, record in ipairs(redis.call('HMGET', keys[2], unpack(args, i, math.min(i + 1999, 4 + n)))) do
+  for i = 6, 5 + n, 2000 do
+    for k, record in ipairs(redis.call('HMGET', keys[2], unpack(args, i, math.min(i + 1999, 5 + n)))) do
       if not record or string.sub(record, 1, #prefix) ~= prefix then refused[#refused + 1] = args[i + k - 1] end
     end
   end
   if #refused > 0 then return {tonumber(job[2]), tonumber(job[3]), unpack(refused, 1, math.min(#refused, 1000))} end
-  local m = tonumber(args[5 + n])
-  local committed, failed = set_bits(keys[4], keys[5], args, 6 + n, m), 0
-  for f = 6 + n + 2 * m, #args, 4 do
+  local m = tonumber(args[6 + n])
+  local committed, failed = set_bits(keys[4], keys[5], args, 7 + n, m), 0
+  for f = 7 + n + 2 * m, #args, 4 do
     if redis.call('GETBIT', keys[4], args[f]) == 0 then
       redis.call('HSET', keys[7], args[f], args[f + 2])
       if args[f + 1] == '1' and redis.call('SETBIT', keys[5], args[f], 1) == 0 then
@@ -200,7 +201,7 @@ local function commit(keys, args)
     end
   end
   local all_committed, all_failed = job[2] + committed, job[3] + failed
-  redis.call('HSET', keys[3], 'committed', all_committed, 'failed', all_failed)
+  redis.call('HSET', keys[3], 'committed', all_committed, 'failed', all_failed, 'stored_bytes', args[4])
   if all_committed + all_failed >= variants and job[4] == '0' then
     redis.call('HSET', keys[3], 'ended_ms', args[2])
   end
@@ -217,7 +218,7 @@ local function cancel(keys, args)
   return 1
 end
 
--- KEYS: epoch, job. ARGV: epoch, field ('paused' or 'priority'), value.
+-- KEYS: epoch, job. ARGV: epoch, field ('paused', 'priority' or 'render_class'), value.
 local function set(keys, args)
   local stale = check_epoch(keys, args)
   if stale then return stale end

@@ -161,6 +161,8 @@ absl::StatusOr<StoredJob> FarmStore::LoadJob(const std::string& id) {
   job.ended_ms = Number<int64_t>(fields["ended_ms"]);
   job.cancelled = fields["cancelled"] == "1";
   job.paused = fields["paused"] == "1";
+  job.stored_bytes = Number<uint64_t>(fields["stored_bytes"]);
+  job.render_class = fields["render_class"];
   if (fields.count("priority") != 0) job.priority = Number<int32_t>(fields["priority"]);
   for (const auto& [index, reason] : AsMap(replies[2])) {
     if (job.failures.size() < kMostFailuresShown) job.failures[Number<uint64_t>(index)] = reason;
@@ -221,8 +223,10 @@ Write FarmStore::Release(uint64_t epoch, const std::vector<uint64_t>& tokens) {
 }
 
 Write FarmStore::Commit(uint64_t epoch, const std::string& job_id,
-                        const std::vector<StoredOutcome>& outcomes, int64_t now_ms) {
+                        const std::vector<StoredOutcome>& outcomes, int64_t now_ms,
+                        uint64_t stored_bytes) {
   std::vector<std::string> arguments = {std::to_string(epoch), std::to_string(now_ms), job_id,
+                                        std::to_string(stored_bytes),
                                         std::to_string(outcomes.size())};
   std::vector<Span> spans;
   for (const StoredOutcome& outcome : outcomes) {
@@ -265,6 +269,12 @@ Write FarmStore::SetPriority(uint64_t epoch, const std::string& job_id, int32_t 
   return {{"ts_set",
            {kEpoch, JobKey(job_id)},
            {std::to_string(epoch), "priority", std::to_string(priority)}}};
+}
+
+Write FarmStore::SetRenderClass(uint64_t epoch, const std::string& job_id,
+                                const std::string& render_class) {
+  return {
+      {"ts_set", {kEpoch, JobKey(job_id)}, {std::to_string(epoch), "render_class", render_class}}};
 }
 
 Write FarmStore::Retry(uint64_t epoch, const std::string& job_id) {

@@ -37,6 +37,8 @@ struct StoredJob {
   int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;
   bool cancelled = false, paused = false;
   std::optional<int32_t> priority;           // where it was changed
+  uint64_t stored_bytes = 0;                 // of its outputs
+  std::string render_class;                  // that a strict job is bound to
   std::string done_bits, failed_bits;        // only of jobs that have not ended
   std::map<uint64_t, uint32_t> attempts;     // failed attempts by variant, likewise
   std::map<uint64_t, std::string> failures;  // reasons, at most 20
@@ -104,11 +106,14 @@ class FarmStore {
   static Write Grant(uint64_t epoch, const std::vector<StoredLease>& leases, int64_t now_ms);
   static Write Release(uint64_t epoch, const std::vector<uint64_t>& tokens);
   static Write Commit(uint64_t epoch, const std::string& job_id,
-                      const std::vector<StoredOutcome>& outcomes, int64_t now_ms);
+                      const std::vector<StoredOutcome>& outcomes, int64_t now_ms,
+                      uint64_t stored_bytes = 0);  // of all the job's outputs
   static Write Cancel(uint64_t epoch, const std::string& job_id, int64_t now_ms);
 
   static Write SetPaused(uint64_t epoch, const std::string& job_id, bool paused);
   static Write SetPriority(uint64_t epoch, const std::string& job_id, int32_t priority);
+  static Write SetRenderClass(uint64_t epoch, const std::string& job_id,
+                              const std::string& render_class);
   static Write Retry(uint64_t epoch, const std::string& job_id);
 
   // One round trip. The replies in order. Unavailable: send the same group again;

@@ -67,6 +67,8 @@ absl::Status ReadManifests(BlobStore& blobs, const Keys& keys, BlobJob& job, Blo
         farm.ignored.push_back(absl::StrCat(key, " holds a damaged line"));
       } else if (keys.outputs.count(info.name()) != 0) {
         stored.push_back(info.index());
+        job.stored_bytes += info.bytes();
+        job.render_class = info.render_class();
       }
     }
   }

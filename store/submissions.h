@@ -25,6 +25,8 @@ struct BlobJob {
   v1::JobSpec spec;
   int64_t submitted_ms = 0;
   int64_t cancelled_ms = 0;              // 0: it was not
+  uint64_t stored_bytes = 0;             // of the outputs in `stored`
+  std::string render_class;              // of one of them; empty: there is none
   std::vector<v1::VariantRange> stored;  // a manifest line and its output are there
   uint64_t last_token = 0;               // the highest under which something was stored
 };

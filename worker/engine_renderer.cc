@@ -1,8 +1,12 @@
 #include <omp.h>
+#include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "engine/renderer.h"
 #include "picture/png.h"
@@ -11,6 +15,7 @@
 namespace tiltshift::worker {
 namespace {
 
+namespace fs = std::filesystem;
 using ModelKey = std::pair<std::string, engine::Precision>;
 
 // The models of a process. A model that failed to load is tried again at the next variant that asks
@@ -29,13 +34,23 @@ class ModelCache {
       auto loaded = engine::Model::Load(folder, {precision});
       if (!loaded.ok()) return Annotate(loaded.status(), absl::StrCat("model ", name));
       model = *std::move(loaded);
+      std::lock_guard names(names_mutex_);
+      loaded_.insert(name);
     }
     return model;
   }
 
+  std::vector<std::string> Loaded() const {
+    std::lock_guard lock(names_mutex_);
+    return {loaded_.begin(), loaded_.end()};
+  }
+  const EngineOptions& options() const { return options_; }
+
  private:
   const EngineOptions options_;
   std::mutex mutex_;
+  mutable std::mutex names_mutex_;  // never held for long
+  std::set<std::string> loaded_;
   std::map<ModelKey, std::shared_ptr<const engine::Model>> models_;
 };
 
@@ -111,11 +126,53 @@ class EngineRenderer : public VariantRenderer {
   std::unique_ptr<engine::Renderer> renderer_;
 };
 
+class EngineRenderers : public Renderers {
+ public:
+  explicit EngineRenderers(const EngineOptions& options)
+      : models_(std::make_shared<ModelCache>(options)) {}
+
+  std::unique_ptr<VariantRenderer> MakeOne() override {
+    return std::make_unique<EngineRenderer>(models_);
+  }
+
+  // The folders of the model folder that this engine can render; others are named in the log.
+  absl::StatusOr<std::vector<v1::ModelInfo>> Models() override {
+    const EngineOptions& options = models_->options();
+    const auto precision = options.force_fp32 ? engine::Precision::kFp32 : engine::Precision::kAuto;
+    std::vector<v1::ModelInfo> infos;
+    std::error_code failed;
+    for (const auto& entry : fs::directory_iterator(options.models_folder, failed)) {
+      if (!fs::exists(entry.path() / "model_index.json", failed)) continue;
+      const auto summary = engine::Model::Examine(entry.path(), {precision});
+      if (!summary.ok()) {
+        spdlog::warn("model left out: {}", Message(summary.status()));
+        continue;
+      }
+      v1::ModelInfo& info = infos.emplace_back();
+      info.set_name(entry.path().filename());
+      info.set_hash(summary->hash);
+      info.set_render_class(summary->render_class);
+      info.set_memory_mb((summary->weight_bytes + 999'999) / 1'000'000);
+    }
+    std::sort(infos.begin(), infos.end(),
+              [](const auto& a, const auto& b) { return a.name() < b.name(); });
+    if (!infos.empty()) return infos;
+    return absl::NotFoundError(
+        absl::StrCat("--models ", options.models_folder,
+                     ": no model there that can be rendered; a model is a folder in it, in the "
+                     "layout of diffusers, with model_index.json"));
+  }
+
+  std::vector<std::string> Loaded() const override { return models_->Loaded(); }
+
+ private:
+  const std::shared_ptr<ModelCache> models_;
+};
+
 }  // namespace
 
-RendererFactory MakeEngineFactory(const EngineOptions& options) {
-  auto models = std::make_shared<ModelCache>(options);
-  return [models] { return std::make_unique<EngineRenderer>(models); };
+std::unique_ptr<Renderers> MakeEngineRenderers(const EngineOptions& options) {
+  return std::make_unique<EngineRenderers>(options);
 }
 
 }  // namespace tiltshift::worker

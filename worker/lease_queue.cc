@@ -81,13 +81,14 @@ void LeaseQueue::AddNews(const Work& work, LeaseState& lease) {
   news_ready_.notify_all();
 }
 
-void LeaseQueue::Finish(const Work& work, double seconds) {
+void LeaseQueue::Finish(const Work& work, double seconds, uint64_t bytes) {
   std::lock_guard lock(mutex_);
   const auto lease = leases_.find(work.token);
   if (lease == leases_.end())
     return;  // revoked meanwhile; the output is in the blob store, another commits it
   AddRange(lease->second.outcome, work.index);
   lease->second.outcome.set_render_seconds(lease->second.outcome.render_seconds() + seconds);
+  lease->second.outcome.set_stored_bytes(lease->second.outcome.stored_bytes() + bytes);
   AddNews(work, lease->second);
 }
 

@@ -42,7 +42,8 @@ class LeaseQueue {
 
   // Blocks for the next variant; nullopt after Close.
   std::optional<Work> Take();
-  void Finish(const Work& work, double seconds);
+  // `bytes`: of the output.
+  void Finish(const Work& work, double seconds, uint64_t bytes = 0);
   void Fail(const Work& work, const std::string& reason);
 
   // Not rendered, and not the variant's fault: it goes back to the farm with the rest of its lease.

@@ -28,7 +28,7 @@ struct Options {
   std::string precision = "auto";
   std::string log_level = "info";
   std::string models = "models";
-  uint64_t keep_free_mb = 64;
+  uint64_t keep_free_mb = 64, memory_mb = 0;
   int slots = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 };
 
@@ -57,6 +57,9 @@ void AddOptions(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--models", options.models, "folder with a diffusers directory a model")
       ->capture_default_str();
+  app.add_option("--memory-mb", options.memory_mb,
+                 "memory for models and pictures; jobs that need more are not given; default: the "
+                 "machine's");
   app.add_option("--slots", options.slots, "variants rendered at once, a thread each")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
@@ -77,6 +80,11 @@ std::string WorkerName(const Options& options) {
   char host[64] = "worker";
   gethostname(host, sizeof(host) - 1);
   return absl::StrCat(options.name.empty() ? host : options.name, "-", getpid(), "-", RandomHex(3));
+}
+
+uint64_t MachineMemoryMb() {
+  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+         static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) / 1'000'000;
 }
 
 absl::Status Serve(const Options& options) {
@@ -100,13 +108,21 @@ absl::Status Serve(const Options& options) {
                                 options.render == "noop" ? ", renders nothing" : ""));
   hello.set_slots(static_cast<uint32_t>(options.slots));
   hello.set_protocol(1);
+  hello.set_device_kind("cpu");
+  hello.set_memory_mb(options.memory_mb != 0 ? options.memory_mb : MachineMemoryMb());
+  const auto renderers = options.render == "noop"
+                             ? MakeNoopRenderers()
+                             : MakeEngineRenderers({options.models, options.precision == "fp32"});
+  TS_ASSIGN_OR_RETURN(const auto models, renderers->Models());
+  for (const v1::ModelInfo& model : models) {
+    *hello.add_models() = model;
+    spdlog::info("renders {} as {}", model.name(), model.render_class());
+  }
+  session_options.loaded_models = [&renderers] { return renderers->Loaded(); };
 
   LeaseQueue queue;
   Session session(session_options, queue);
-  const RendererFactory factory =
-      options.render == "noop" ? MakeNoopFactory()
-                               : MakeEngineFactory({options.models, options.precision == "fp32"});
-  Slots slots(options.slots, factory, queue, *blobs, metrics, hello.worker_id());
+  Slots slots(options.slots, *renderers, queue, *blobs, metrics, hello.worker_id());
   std::thread watcher([&] {
     while (g_stop == 0 && slots.trouble().ok()) {
       slots.MeasureRate();

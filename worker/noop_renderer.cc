@@ -5,6 +5,8 @@
 namespace tiltshift::worker {
 namespace {
 
+constexpr char kRenderClass[] = "noop";
+
 class NoopRenderer : public VariantRenderer {
  public:
   absl::StatusOr<RenderedVariant> Render(const plan::Plan&, const plan::Variant& variant,
@@ -16,15 +18,24 @@ class NoopRenderer : public VariantRenderer {
       pixel.push_back(static_cast<uint8_t>(std::stoi(hash.substr(2 * i, 2), nullptr, 16)));
     RenderedVariant rendered;
     TS_ASSIGN_OR_RETURN(rendered.png, picture::EncodePng(1, 1, pixel));
-    rendered.render_class = "noop";
+    rendered.render_class = kRenderClass;
     return rendered;
+  }
+};
+
+class NoopRenderers : public Renderers {
+ public:
+  std::unique_ptr<VariantRenderer> MakeOne() override { return std::make_unique<NoopRenderer>(); }
+  absl::StatusOr<std::vector<v1::ModelInfo>> Models() override {
+    v1::ModelInfo any;
+    any.set_name("*");
+    any.set_render_class(kRenderClass);
+    return std::vector<v1::ModelInfo>{any};
   }
 };
 
 }  // namespace
 
-RendererFactory MakeNoopFactory() {
-  return [] { return std::make_unique<NoopRenderer>(); };
-}
+std::unique_ptr<Renderers> MakeNoopRenderers() { return std::make_unique<NoopRenderers>(); }
 
 }  // namespace tiltshift::worker

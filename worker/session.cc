@@ -128,6 +128,10 @@ void Session::SendHeartbeats(Stream& stream, const std::atomic<bool>& over,
     message.mutable_heartbeat();
     for (const uint64_t token : queue_.HeldTokens())
       message.mutable_heartbeat()->add_held_tokens(token);
+    if (options_.loaded_models != nullptr) {
+      for (const std::string& model : options_.loaded_models())
+        message.mutable_heartbeat()->add_loaded_models(model);
+    }
     if (!Send(stream, message)) return;
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@ struct SessionOptions {
   std::vector<std::string> schedulers;  // tried in turn; they tell who leads
   v1::Hello hello;                      // held_tokens is filled in
   uint32_t want_leases = 2;
+  std::function<std::vector<std::string>()> loaded_models;  // for the heartbeats; may be null
   // Drained, with outcomes no scheduler takes: how long to go on asking. Another worker then
   // renders those variants again, to the same bytes.
   int leave_patience_ms = 10'000;

@@ -19,10 +19,10 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-Slots::Slots(int count, const RendererFactory& factory, LeaseQueue& queue, store::BlobStore& blobs,
+Slots::Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStore& blobs,
              monitoring::WorkerMetrics& metrics, std::string worker_id)
     : queue_(queue), blobs_(blobs), metrics_(metrics), worker_id_(std::move(worker_id)) {
-  for (int i = 0; i < count; ++i) renderers_.push_back(factory());
+  for (int i = 0; i < count; ++i) renderers_.push_back(renderers.MakeOne());
   for (auto& renderer : renderers_) threads_.emplace_back([this, &renderer] { Run(*renderer); });
 }
 
@@ -72,7 +72,7 @@ void Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
     std::lock_guard lock(mutex_);
     stored_.push_back(std::chrono::steady_clock::now());
   }
-  queue_.Finish(work, seconds);
+  queue_.Finish(work, seconds, rendered->png.size());
 }
 
 void Slots::MeasureRate() {

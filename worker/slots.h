@@ -18,7 +18,7 @@ namespace tiltshift::worker {
 
 class Slots {
  public:
-  Slots(int count, const RendererFactory& factory, LeaseQueue& queue, store::BlobStore& blobs,
+  Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStore& blobs,
         monitoring::WorkerMetrics& metrics, std::string worker_id);
   // Joins: the queue must have been closed.
   ~Slots();

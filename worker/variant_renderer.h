@@ -5,9 +5,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "plan/plan.h"
+#include "proto/worker.pb.h"
 
 namespace tiltshift::worker {
 
@@ -26,8 +28,15 @@ class VariantRenderer {
                                                  const std::function<bool()>& keep_going) = 0;
 };
 
-// Makes one renderer a slot.
-using RendererFactory = std::function<std::unique_ptr<VariantRenderer>()>;
+// What all slots of a worker render with.
+class Renderers {
+ public:
+  virtual ~Renderers() = default;
+  virtual std::unique_ptr<VariantRenderer> MakeOne() = 0;  // one a slot
+  // What it can render, and with which bits. NotFound where that is nothing.
+  virtual absl::StatusOr<std::vector<v1::ModelInfo>> Models() = 0;
+  virtual std::vector<std::string> Loaded() const { return {}; }  // in memory now; any thread
+};
 
 struct EngineOptions {
   std::string models_folder;
@@ -36,10 +45,10 @@ struct EngineOptions {
 
 // Models are loaded at first use and shared by all slots; each slot's oneDNN work stays on the
 // slot's thread.
-RendererFactory MakeEngineFactory(const EngineOptions& options);
+std::unique_ptr<Renderers> MakeEngineRenderers(const EngineOptions& options);
 
 // Renders nothing: a 1x1 picture whose colour follows the variant, for testing a farm's control
 // plane.
-RendererFactory MakeNoopFactory();
+std::unique_ptr<Renderers> MakeNoopRenderers();
 
 }  // namespace tiltshift::worker

@@ -1,0 +1,20 @@
+// Which worker may render what: pure functions over a job's spec and what a worker said of itself.
+#pragma once
+
+#include <string>
+
+#include "proto/job.pb.h"
+#include "proto/worker.pb.h"
+
+namespace tiltshift::scheduler {
+
+// What the worker said of the model, by its name or by "*"; null where it said nothing of it.
+const v1::ModelInfo* FindModel(const v1::Hello& worker, const std::string& model);
+
+// Why the worker can't be given the job, in half a sentence about the worker ("has no model
+// \"x\""); empty: it can. `render_class`: the one a strict job is bound to; empty: none yet.
+// A worker that named no models may render anything but a strict job.
+std::string WhyNot(const v1::JobSpec& spec, const std::string& render_class,
+                   const v1::Hello& worker);
+
+}  // namespace tiltshift::scheduler
