@@ -15,6 +15,8 @@ constexpr uint64_t kLargestLease = 1'000'000;
 constexpr size_t kMostFailuresShown = 20;
 constexpr int64_t kRateWindowMs = 60'000;
 constexpr int64_t kLongestPassedOverMs = 5'000;
+// More tokens than a Redis can lose that comes back without its last second.
+constexpr uint64_t kTokenGap = 1'000'000;
 constexpr double kRateMemory = 0.8;  // share of the old estimate kept at each turn
 
 uint64_t Total(const std::vector<Range>& ranges) {
@@ -68,7 +70,11 @@ void Farm::AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t varia
 }
 
 void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
+  // Beyond what earlier leaders may have granted and Redis has lost; the epoch tells them apart.
   last_token_ = stored.last_token;
+  for (const store::StoredLease& from : stored.leases)
+    last_token_ = std::max(last_token_, from.token);
+  if (last_token_ > 0) last_token_ += kTokenGap + epoch_ % kTokenGap;
   for (const store::StoredJob& from : stored.jobs) {
     JobState& job = jobs_[from.id];
     job.spec = from.spec;
@@ -98,7 +104,6 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
     AddMissing(job.variants, from.done_bits, from.failed_bits, job.pending);
   }
   for (const store::StoredLease& from : stored.leases) {
-    last_token_ = std::max(last_token_, from.token);
     const auto job = jobs_.find(from.job_id);
     if (job == jobs_.end() || job->second.ended()) continue;
     LeaseState lease{from.job_id,
