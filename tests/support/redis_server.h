@@ -17,6 +17,7 @@ class RedisServer {
 
   void Start();       // returns when it accepts connections
   void KillMinus9();  // returns when it is gone
+  bool Running() { return process_->Running(); }
   std::string address() const { return "unix:" + socket_; }
 
  private:
