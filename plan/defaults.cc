@@ -96,7 +96,7 @@ absl::Status FillAndCheck(v1::JobSpec& spec) {
   TS_RETURN_IF_ERROR(FillRender(*spec.mutable_render()));
   if (spec.tenant().empty()) spec.set_tenant("default");
   TS_RETURN_IF_ERROR(CheckTenant(spec.tenant()));
-  if (std::abs(spec.priority()) > kHighestPriority) {
+  if (spec.priority() < -kHighestPriority || spec.priority() > kHighestPriority) {
     return Bad("priority", absl::StrCat(spec.priority(), " is not from ", -kHighestPriority, " to ",
                                         kHighestPriority));
   }

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "scheduler/message_checks.h"
 
 namespace tiltshift::scheduler {
 namespace {
@@ -293,7 +294,8 @@ void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::Faile
                        int64_t now_ms, store::StoredOutcome& stored) {
   const uint32_t attempts = ++job.attempts[failed.index()];
   const bool is_final = attempts >= options_.failed_attempts;
-  stored.failed.push_back({failed.index(), is_final, attempts, failed.reason()});
+  const std::string reason = Shortened(failed.reason(), kLongestReason);
+  stored.failed.push_back({failed.index(), is_final, attempts, reason});
   if (is_final) job.failed_by.erase(failed.index());
   if (!is_final) {
     ++retried_;
@@ -305,7 +307,8 @@ void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::Faile
   }
   if (job.failures.size() < kMostFailuresShown) {
     v1::FailedVariant& shown = job.failures[failed.index()];
-    shown = failed;
+    shown.set_index(failed.index());
+    shown.set_reason(reason);
     shown.set_attempts(attempts);
   }
 }

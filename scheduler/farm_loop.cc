@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "scheduler/answer.h"
+#include "scheduler/message_checks.h"
 
 namespace tiltshift::scheduler {
 namespace {
@@ -17,8 +18,16 @@ constexpr int64_t kTellEveryMs = 100;
 constexpr int64_t kTellAllEveryMs = 500;
 
 absl::Status NoSuchJob(const std::string& id) {
+  if (id.empty()) return absl::InvalidArgumentError("job_id: is empty; name a job");
+  TS_RETURN_IF_ERROR(CheckId("job_id", id));
   return absl::NotFoundError(
       absl::StrCat("there is no job \"", id, "\"; `tiltshift list` shows the jobs"));
+}
+
+absl::Status CheckSubject(const v1::ExplainRequest& request) {
+  TS_RETURN_IF_ERROR(CheckId("job_id", request.job_id()));
+  TS_RETURN_IF_ERROR(CheckId("variant.job_id", request.variant().job_id()));
+  return CheckId("worker_id", request.worker_id());
 }
 
 }  // namespace
@@ -433,6 +442,7 @@ void FarmLoop::Explain(const v1::ExplainRequest& request,
                        std::function<void(absl::StatusOr<std::string>)> done) {
   auto answer = std::make_shared<Answer<absl::StatusOr<std::string>>>(*this, std::move(done));
   Post([=, this](Round& round) {
+    if (absl::Status fine = CheckSubject(request); !fine.ok()) return answer->Give(fine);
     switch (request.subject_case()) {
       case v1::ExplainRequest::kJobId:
         return answer->Give(farm_->ExplainJob(request.job_id(), round.now_ms));

@@ -7,6 +7,7 @@
 #include "plan/limits.h"
 #include "plan/plan.h"
 #include "proto/leader.h"
+#include "scheduler/message_checks.h"
 #include "scheduler/output_reader.h"
 #include "scheduler/watch_reactor.h"
 #include "store/submissions.h"
@@ -14,9 +15,7 @@
 namespace tiltshift::scheduler {
 namespace {
 
-constexpr size_t kLongestRequestId = 64;
 constexpr uint32_t kMostListed = 1'000;
-constexpr uint64_t kMostVariants = uint64_t{1} << 32;  // bits of a Redis string
 
 grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const absl::Status& status) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -35,8 +34,9 @@ std::string NewJobId(const std::string& request_id) {
 
 grpc::Status ToGrpc(const absl::Status& status) {
   if (const auto leader = LeaderOf(status); leader.has_value())
-    return NotLeadingStatus(Message(status), *leader);
-  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
+    return NotLeadingStatus(Shortened(Message(status), kLongestMessage), *leader);
+  return {static_cast<grpc::StatusCode>(status.code()),
+          Shortened(Message(status), kLongestMessage)};
 }
 
 grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* context,
@@ -47,10 +47,8 @@ grpc::ServerUnaryReactor* FarmService::Submit(grpc::CallbackServerContext* conte
   if (const absl::Status health = loop_.Health(); !health.ok()) {
     return Answer(context, Annotate(health, "nothing was accepted, try again soon"));
   }
-  if (request->request_id().size() > kLongestRequestId) {
-    return Answer(context, absl::InvalidArgumentError(
-                               absl::StrCat("request_id: longer than ", kLongestRequestId)));
-  }
+  const absl::Status id = CheckId("request_id", request->request_id(), kLongestRequestId);
+  if (!id.ok()) return Answer(context, id);
   const auto plan = plan::Plan::Create(request->spec());
   if (!plan.ok()) return Answer(context, plan.status());
   if (plan->count() > kMostVariants) {
@@ -96,6 +94,7 @@ grpc::ServerUnaryReactor* FarmService::ListJobs(grpc::CallbackServerContext* con
     v1::Job& listed = *response->add_jobs();
     listed = *job;
     listed.clear_spec();
+    listed.clear_failures();
     listed.mutable_spec()->set_name(job->spec().name());
     listed.mutable_spec()->set_tenant(job->spec().tenant());
   }
@@ -174,7 +173,8 @@ grpc::ServerUnaryReactor* FarmService::SetPriority(grpc::CallbackServerContext* 
     return JobAnswer(reactor, request->job_id(), response, metrics_.set_priority_seconds);
   };
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  if (std::abs(request->priority()) > plan::kHighestPriority) {
+  if (request->priority() < -plan::kHighestPriority ||
+      request->priority() > plan::kHighestPriority) {
     answer(reactor)(absl::InvalidArgumentError(
         absl::StrCat("priority: ", request->priority(), " is not from ", -plan::kHighestPriority,
                      " to ", plan::kHighestPriority)));
@@ -198,8 +198,14 @@ grpc::ServerUnaryReactor* FarmService::Explain(grpc::CallbackServerContext* cont
 
 grpc::ServerWriteReactor<v1::OutputPiece>* FarmService::ReadOutputs(
     grpc::CallbackServerContext*, const v1::ReadOutputsRequest* request) {
-  return new OutputReader(blobs_, threads_, *request, loop_.FindJob(request->job_id()).status(),
-                          metrics_.read_outputs_seconds);
+  const auto job = loop_.FindJob(request->job_id());
+  absl::Status fine = job.status();
+  if (fine.ok() && request->range().first() > (*job)->variants()) {
+    fine = absl::OutOfRangeError(absl::StrCat("range.first: job ", request->job_id(), " has ",
+                                              (*job)->variants(), " variants, no ",
+                                              request->range().first()));
+  }
+  return new OutputReader(blobs_, threads_, *request, fine, metrics_.read_outputs_seconds);
 }
 
 grpc::ServerUnaryReactor* FarmService::ListWorkers(grpc::CallbackServerContext* context,

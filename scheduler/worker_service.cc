@@ -4,13 +4,12 @@
 #include <mutex>
 
 #include "scheduler/farm_service.h"
+#include "scheduler/message_checks.h"
 
 namespace tiltshift::scheduler {
 namespace {
 
 constexpr size_t kMostQueued = 10'000;  // messages a worker may be behind
-constexpr size_t kLongestWorkerId = 128;
-constexpr uint32_t kProtocol = 1;
 
 // gRPC owns the reactor until OnDone; the loop holds the stream. The stream outlives the reactor
 // and then drops what is sent.
@@ -45,7 +44,8 @@ class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Sch
     }
     if (worker_id_.empty()) {
       if (!Greet()) return;
-    } else if (!incoming_.has_hello()) {
+    } else {
+      if (const absl::Status fine = CheckMessage(incoming_); !fine.ok()) return End(ToGrpc(fine));
       loop_.Receive(stream_, worker_id_, std::move(incoming_));
     }
     incoming_.Clear();
@@ -93,20 +93,11 @@ class SessionReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Sch
       return false;
     }
     const v1::Hello& hello = incoming_.hello();
-    std::string wrong;
-    if (!incoming_.has_hello())
-      wrong = "the first message must be hello";
-    else if (hello.protocol() != kProtocol)
-      wrong = absl::StrCat("protocol ", hello.protocol(), " is not ", kProtocol,
-                           "; use a worker of this scheduler's version");
-    else if (hello.worker_id().empty() || hello.worker_id().size() > kLongestWorkerId)
-      wrong = absl::StrCat("worker_id: 1 to ", kLongestWorkerId, " characters");
-    else if (hello.worker_id().find_first_of(" \t\r\n") != std::string::npos)
-      wrong = "worker_id: holds white space";
-    else if (hello.slots() == 0)
-      wrong = "slots: a worker needs at least one";
-    if (!wrong.empty()) {
-      End({grpc::StatusCode::INVALID_ARGUMENT, wrong});
+    const absl::Status fine = incoming_.has_hello()
+                                  ? CheckHello(hello)
+                                  : absl::InvalidArgumentError("the first message must be hello");
+    if (!fine.ok()) {
+      End(ToGrpc(fine));
       return false;
     }
     worker_id_ = hello.worker_id();

@@ -1,0 +1,119 @@
+#include "scheduler/message_checks.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+
+namespace tiltshift::scheduler {
+namespace {
+
+constexpr uint32_t kProtocol = 1;
+
+absl::Status Bad(const std::string& field, const std::string& what) {
+  return absl::InvalidArgumentError(absl::StrCat(field, ": ", what));
+}
+
+absl::Status CheckText(const std::string& field, const std::string& text, size_t longest) {
+  if (text.size() > longest) return Bad(field, absl::StrCat("longer than ", longest, " bytes"));
+  const bool control =
+      std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+  return control ? Bad(field, "holds a control character") : absl::OkStatus();
+}
+
+absl::Status CheckHeld(const std::string& field, int tokens) {
+  if (tokens <= kMostHeld) return absl::OkStatus();
+  return Bad(field, absl::StrCat("more than ", kMostHeld));
+}
+
+absl::Status CheckRange(const std::string& field, const v1::VariantRange& range) {
+  const bool fits = range.count() > 0 && range.first() < kMostVariants &&
+                    range.count() <= kMostVariants - range.first();
+  if (fits) return absl::OkStatus();
+  return Bad(field,
+             absl::StrCat("first ", range.first(), ", count ", range.count(),
+                          " is no range of a job: they have 1 to ", kMostVariants, " variants"));
+}
+
+absl::Status CheckOutcome(const std::string& field, const v1::Outcome& outcome) {
+  for (int i = 0; i < outcome.committed_size(); ++i)
+    TS_RETURN_IF_ERROR(
+        CheckRange(absl::StrCat(field, ".committed[", i, "]"), outcome.committed(i)));
+  for (int i = 0; i < outcome.failed_size(); ++i) {
+    if (outcome.failed(i).index() >= kMostVariants) {
+      return Bad(absl::StrCat(field, ".failed[", i, "].index"),
+                 absl::StrCat(outcome.failed(i).index(), " is beyond any job's variants"));
+    }
+  }
+  const double seconds = outcome.render_seconds();
+  if (!(seconds >= 0 && seconds <= kMostSeconds))
+    return Bad(absl::StrCat(field, ".render_seconds"),
+               absl::StrCat(seconds, " is not from 0 to ", kMostSeconds));
+  return absl::OkStatus();
+}
+
+absl::Status CheckTurn(const v1::Turn& turn) {
+  if (turn.want_leases() > kMostLeases) {
+    return Bad("turn.want_leases", absl::StrCat(turn.want_leases(), " is more than ", kMostLeases));
+  }
+  for (int i = 0; i < turn.outcomes_size(); ++i)
+    TS_RETURN_IF_ERROR(CheckOutcome(absl::StrCat("turn.outcomes[", i, "]"), turn.outcomes(i)));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckId(const std::string& field, const std::string& id, size_t longest) {
+  TS_RETURN_IF_ERROR(CheckText(field, id, longest));
+  if (id.find(' ') == std::string::npos) return absl::OkStatus();
+  return Bad(field, "holds white space");
+}
+
+absl::Status CheckHello(const v1::Hello& hello) {
+  if (hello.protocol() != kProtocol) {
+    return Bad("hello", absl::StrCat("protocol ", hello.protocol(), " is not ", kProtocol,
+                                     "; use a worker of this scheduler's version"));
+  }
+  if (hello.worker_id().empty()) return Bad("hello.worker_id", "is empty");
+  TS_RETURN_IF_ERROR(CheckId("hello.worker_id", hello.worker_id()));
+  TS_RETURN_IF_ERROR(CheckText("hello.device", hello.device(), kLongestDevice));
+  if (hello.slots() == 0 || hello.slots() > kMostSlots) {
+    return Bad("hello.slots", absl::StrCat(hello.slots(), "; a worker has 1 to ", kMostSlots));
+  }
+  if (hello.models_size() > kMostModels)
+    return Bad("hello.models", absl::StrCat("more than ", kMostModels));
+  for (int i = 0; i < hello.models_size(); ++i) {
+    const std::string field = absl::StrCat("hello.models[", i, "]");
+    for (const std::string* text :
+         {&hello.models(i).name(), &hello.models(i).hash(), &hello.models(i).render_class()})
+      TS_RETURN_IF_ERROR(CheckText(field, *text, kLongestDevice));
+  }
+  return CheckHeld("hello.held_tokens", hello.held_tokens_size());
+}
+
+absl::Status CheckMessage(const v1::WorkerMessage& message) {
+  switch (message.message_case()) {
+    case v1::WorkerMessage::kTurn:
+      return CheckTurn(message.turn());
+    case v1::WorkerMessage::kHeartbeat:
+      return CheckHeld("heartbeat.held_tokens", message.heartbeat().held_tokens_size());
+    case v1::WorkerMessage::kDraining:
+      return absl::OkStatus();
+    case v1::WorkerMessage::kHello:
+      return Bad("hello", "this session has had one; another needs a stream of its own");
+    default:
+      return absl::InvalidArgumentError(
+          "a message without turn, heartbeat or draining; use a worker of this scheduler's "
+          "version");
+  }
+}
+
+std::string Shortened(const std::string& text, size_t most) {
+  constexpr absl::string_view kDots = "...";
+  if (text.size() <= most) return text;
+  size_t end = most - kDots.size();
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return absl::StrCat(text.substr(0, end), kDots);
+}
+
+}  // namespace tiltshift::scheduler
