@@ -3,7 +3,7 @@
 // say is counted.
 //
 // A longer run by hand (docs/chaos.md):
-//   TILTSHIFT_CHAOS_VARIANTS=1000000 TILTSHIFT_CHAOS_SECONDS=600 build/release/bin/chaos_test
+//   TILTSHIFT_CHAOS_VARIANTS=1000000 TILTSHIFT_CHAOS_SECONDS=600 build/release/tests/chaos_test
 // TILTSHIFT_CHAOS_SEED repeats a run's kills.
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
