@@ -61,6 +61,15 @@ absl::Status CheckTurn(const v1::Turn& turn) {
   return absl::OkStatus();
 }
 
+absl::Status CheckHeartbeat(const v1::Heartbeat& heartbeat) {
+  TS_RETURN_IF_ERROR(CheckHeld("heartbeat.held_tokens", heartbeat.held_tokens_size()));
+  if (heartbeat.loaded_models_size() > kMostModels)
+    return Bad("heartbeat.loaded_models", absl::StrCat("more than ", kMostModels));
+  for (const std::string& model : heartbeat.loaded_models())
+    TS_RETURN_IF_ERROR(CheckText("heartbeat.loaded_models", model, kLongestDevice));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckId(const std::string& field, const std::string& id, size_t longest) {
@@ -77,6 +86,7 @@ absl::Status CheckHello(const v1::Hello& hello) {
   if (hello.worker_id().empty()) return Bad("hello.worker_id", "is empty");
   TS_RETURN_IF_ERROR(CheckId("hello.worker_id", hello.worker_id()));
   TS_RETURN_IF_ERROR(CheckText("hello.device", hello.device(), kLongestDevice));
+  TS_RETURN_IF_ERROR(CheckText("hello.device_kind", hello.device_kind(), kLongestDevice));
   if (hello.slots() == 0 || hello.slots() > kMostSlots) {
     return Bad("hello.slots", absl::StrCat(hello.slots(), "; a worker has 1 to ", kMostSlots));
   }
@@ -96,7 +106,7 @@ absl::Status CheckMessage(const v1::WorkerMessage& message) {
     case v1::WorkerMessage::kTurn:
       return CheckTurn(message.turn());
     case v1::WorkerMessage::kHeartbeat:
-      return CheckHeld("heartbeat.held_tokens", message.heartbeat().held_tokens_size());
+      return CheckHeartbeat(message.heartbeat());
     case v1::WorkerMessage::kDraining:
       return absl::OkStatus();
     case v1::WorkerMessage::kHello:

@@ -154,7 +154,7 @@ TEST_F(SlurmTest, ARequeuedTaskComesBack) {
         return cluster_->Run({"squeue", "--noheader", "--format=%T", "--jobs=" + id}) == "PENDING";
       },
       kPatienceMs));
-  EXPECT_TRUE(Workers().empty());
+  EXPECT_TRUE(WaitFor([&] { return Workers().empty(); }, kPatienceMs));
   EXPECT_THAT(Log(id, 0), HasSubstr("info stopped"));
   cluster_->Run(
       {"scontrol", "update", "JobId=" + id + "_0", "StartTime=now"});  // else in 2 minutes

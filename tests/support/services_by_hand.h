@@ -104,6 +104,7 @@ class Session {
     v1::SchedulerMessage message;
     if (!stream_->Read(&message)) return false;
     if (message.has_lease()) lease = message.lease();
+    for (const v1::Lease& granted : message.turn_ack().leases()) lease = granted;
     if (message.has_turn_ack()) ack_ = message.turn_ack();
     return true;
   }
