@@ -18,7 +18,8 @@ constexpr int64_t kRateWindowMs = 60'000;
 constexpr int64_t kLongestPassedOverMs = 5'000;
 // More tokens than a Redis can lose that comes back without its last second.
 constexpr uint64_t kTokenGap = 1'000'000;
-constexpr double kRateMemory = 0.8;  // share of the old estimate kept at each turn
+constexpr uint64_t kTokensAMs = 1'024;  // tokens stay below 2^53, which Lua counts exactly
+constexpr double kRateMemory = 0.8;     // share of the old estimate kept at each turn
 
 uint64_t Total(const std::vector<Range>& ranges) {
   uint64_t total = 0;
@@ -75,7 +76,10 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
   last_token_ = stored.last_token;
   for (const store::StoredLease& from : stored.leases)
     last_token_ = std::max(last_token_, from.token);
+  // I3: above every token of an earlier leader, also those that Redis forgot: by the clock, which
+  // no leader's grants overtake, and, where that is behind another machine's, apart from them.
   if (last_token_ > 0) last_token_ += kTokenGap + epoch_ % kTokenGap;
+  last_token_ = std::max(last_token_, kTokensAMs * static_cast<uint64_t>(now_ms));
   for (const store::StoredJob& from : stored.jobs) {
     JobState& job = jobs_[from.id];
     job.spec = from.spec;
@@ -106,7 +110,10 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
   }
   for (const store::StoredLease& from : stored.leases) {
     const auto job = jobs_.find(from.job_id);
-    if (job == jobs_.end() || job->second.ended()) continue;
+    if (job == jobs_.end() || job->second.ended()) {
+      over_.push_back(from.token);
+      continue;
+    }
     LeaseState lease{from.job_id,
                      from.worker_id,
                      {},
@@ -114,7 +121,10 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
                      now_ms + options_.lease_ttl_ms,
                      from.count == 1 && from.lost > 0};
     lease.remaining = job->second.pending.TakeWithin({from.first, from.count});
-    if (lease.remaining.empty()) continue;
+    if (lease.remaining.empty()) {
+      over_.push_back(from.token);
+      continue;
+    }
     AddLeased(job->second, static_cast<int64_t>(Total(lease.remaining)));
     workers_[from.worker_id].tokens.insert(from.token);
     leases_.emplace(from.token, std::move(lease));
@@ -500,6 +510,8 @@ uint64_t Farm::Takers() {
 }
 
 void Farm::Assign(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages) {
+  batch.releases.insert(batch.releases.end(), over_.begin(), over_.end());
+  over_.clear();
   Expire(now_ms, batch, messages);
   RaiseLate(now_ms);
   // One lease each in turn, so that no worker takes all of a short job.

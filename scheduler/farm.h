@@ -225,6 +225,8 @@ class Farm {
   std::vector<std::string> order_;  // jobs by submission
   std::set<std::string> active_;
   std::map<uint64_t, LeaseState> leases_;
+  std::vector<uint64_t>
+      over_;  // leases in Redis that hold nothing any more; released at the next Assign
   std::map<std::string, WorkerState> workers_;
   std::set<std::string> wanting_;  // workers that may want another lease
   std::set<std::string> changed_;

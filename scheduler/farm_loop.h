@@ -67,6 +67,9 @@ class FarmLoop {
   void Start();
   // Gives up the lead, where it is held, so that another can have it at once.
   void Stop();
+  // In place of Start, for simulations: what the thread would do next, on the caller's and without
+  // waiting. Tries to lead, or takes what has come through one round.
+  void Step();
 
   // Why the process must end: Redis is too old, or refused the very first login; what it holds is
   // damaged. OK while it need not.

@@ -316,28 +316,55 @@ TEST(Farm, ARepeatedTurnCommitsOnce) {
 // I3: Redis may come back without its last second, and its leader be gone as well. What that one
 // granted last is not granted again under the same token, to whatever worker.
 TEST(Farm, ALaterLeaderGrantsNoTokenThatRedisForgot) {
-  std::set<uint64_t> granted;
+  uint64_t last = 0;
+  int64_t now_ms = 1'700'000'000'000;
   uint64_t stored_token = 41;
   for (const uint64_t epoch : {7, 11, 12}) {  // each forgotten
+    now_ms += 2'000;
     Farm farm({}, epoch);
     store::StoredFarm stored;
     stored.last_token = stored_token;
-    farm.Restore(stored, 1'000);
-    farm.AddJob("j", v1::JobSpec(), 100, 1'000);
+    farm.Restore(stored, now_ms);
+    farm.AddJob("j", v1::JobSpec(), 100, now_ms);
     v1::Hello hello;
     hello.set_worker_id("w");
     hello.set_slots(1);
     Batch batch;
     std::vector<Outgoing> messages;
-    farm.Connect(hello, 1'000, batch);
+    farm.Connect(hello, now_ms, batch);
     v1::Turn turn;
     turn.set_want_leases(1);
-    farm.TakeOutcomes("w", turn, 1'000, batch);
-    farm.Assign(1'000, batch, messages);
+    farm.TakeOutcomes("w", turn, now_ms, batch);
+    farm.Assign(now_ms, batch, messages);
     ASSERT_EQ(batch.grants.size(), 1u);
-    EXPECT_GT(batch.grants.at("j").at(0).token, 1'000'000u);
-    EXPECT_TRUE(granted.insert(batch.grants.at("j").at(0).token).second) << batch.grants.at("j").at(0).token;
+    const uint64_t token = batch.grants.at("j").at(0).token;
+    EXPECT_GT(token, last);
+    last = token;
   }
+}
+
+// A Redis that came back, or a leader that died between a commit and its release, has leases that
+// hold nothing: they would stay for ever.
+TEST(Farm, LeasesThatHoldNothingAreReleased) {
+  store::StoredFarm stored;
+  for (const char* id : {"ended", "rendered"}) {
+    store::StoredJob& job = stored.jobs.emplace_back();
+    job.id = id;
+    job.variants = 16;
+    job.committed = 8;
+    job.done_bits = std::string("\xff", 1);
+  }
+  stored.jobs[0].ended_ms = 5;
+  stored.leases = {{1, "ended", 0, 8, 0, "w"},
+                   {2, "rendered", 0, 8, 0, "w"},
+                   {3, "rendered", 8, 8, 0, "w"},
+                   {4, "unknown", 0, 8, 0, "w"}};
+  Farm farm({}, 1);
+  farm.Restore(stored, 1'000);
+  Batch batch;
+  std::vector<Outgoing> messages;
+  farm.Assign(1'000, batch, messages);
+  EXPECT_THAT(batch.releases, ::testing::UnorderedElementsAre(1, 2, 4));
 }
 
 TEST(Farm, RestoreKeepsLeasesAndProgress) {

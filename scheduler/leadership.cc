@@ -47,6 +47,21 @@ void FarmLoop::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+void FarmLoop::Step() {
+  std::deque<Event> events;
+  bool leading = false;
+  {
+    std::lock_guard lock(mutex_);
+    leading = leading_;
+    events.swap(events_);
+  }
+  if (leading) {
+    if (!KeepLead() || !RunRound(std::move(events))) StepDown();
+  } else if (const absl::Status status = TryToLead(); !status.ok()) {
+    ShowStandby(status);
+  }
+}
+
 bool FarmLoop::Stopping() const {
   std::lock_guard lock(mutex_);
   return stopping_;

@@ -60,17 +60,27 @@ void LeaseQueue::Trim(uint64_t token, uint64_t end) {
   news_ready_.notify_all();
 }
 
+std::optional<Work> LeaseQueue::Next() {
+  for (auto& [token, lease] : leases_) {
+    if (lease.next >= lease.end) continue;
+    ++lease.rendering;
+    return Work{token, lease.job_id, lease.next++, lease.plan};
+  }
+  return std::nullopt;
+}
+
 std::optional<Work> LeaseQueue::Take() {
   std::unique_lock lock(mutex_);
   for (;;) {
     if (closed_) return std::nullopt;
-    for (auto& [token, lease] : leases_) {
-      if (lease.next >= lease.end) continue;
-      ++lease.rendering;
-      return Work{token, lease.job_id, lease.next++, lease.plan};
-    }
+    if (auto work = Next()) return work;
     work_ready_.wait(lock);
   }
+}
+
+std::optional<Work> LeaseQueue::TakeIfThere() {
+  std::lock_guard lock(mutex_);
+  return closed_ ? std::nullopt : Next();
 }
 
 void LeaseQueue::AddNews(const Work& work, LeaseState& lease) {

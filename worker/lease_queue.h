@@ -42,6 +42,8 @@ class LeaseQueue {
 
   // Blocks for the next variant; nullopt after Close.
   std::optional<Work> Take();
+  // Without blocking: nullopt where there is none now.
+  std::optional<Work> TakeIfThere();
   // `bytes`: of the output.
   void Finish(const Work& work, double seconds, uint64_t bytes = 0);
   void Fail(const Work& work, const std::string& reason);
@@ -74,6 +76,7 @@ class LeaseQueue {
     bool trimmed = false;   // its rest is to be given back
     bool released = false;  // said so in a turn
   };
+  std::optional<Work> Next();
   bool Over(const LeaseState& lease) const;
   bool MustRelease(const LeaseState& lease) const;
   bool IsSent(uint64_t token) const;  // in a turn not yet acknowledged
