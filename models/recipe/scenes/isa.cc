@@ -3,7 +3,7 @@
 namespace tiltshift::scenes {
 namespace {
 
-#if defined(__x86_64__)
+#if defined(TILTSHIFT_SCENES_X86)
 constexpr IsaVariant kVariants[] = {
     {"avx512", avx512::TraceScene}, {"avx2", avx2::TraceScene}, {"baseline", baseline::TraceScene}};
 
