@@ -100,6 +100,8 @@ void Farm::Retry(const store::StoredJob& stored, int64_t now_ms) {
   if (job.ended()) return;
   job.attempts.clear();
   job.failures.clear();
+  job.failed_by.clear();
+  job.pauses.clear();
   job.pending.Clear();
   AddMissing(job.variants, stored.done_bits, stored.failed_bits, job.pending);
   for (const auto& [token, lease] : leases_) {
