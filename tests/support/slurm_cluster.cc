@@ -68,6 +68,8 @@ SlurmCluster::SlurmCluster(const std::string& folder, int cpus) : folder_(folder
                       << "SlurmdParameters=config_overrides\n"
                       << "NodeName=" << host << " NodeAddr=127.0.0.1 CPUs=" << cpus << "\n"
                       << "PartitionName=farm Nodes=" << host << " Default=YES State=UP\n";
+  // Nothing here uses control groups; this plugin starts without them as well, as in a container.
+  std::ofstream(folder_ + "/cgroup.conf") << "CgroupPlugin=cgroup/v1\n";
   setenv("SLURM_CONF", file.c_str(), 1);
   controller_ =
       std::make_unique<Process>(std::vector<std::string>{Find("slurmctld"), "-D"}, folder_);
