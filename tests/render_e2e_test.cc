@@ -207,7 +207,9 @@ TEST_F(RenderE2e, PicturesAppearWhileItRenders) {
   const auto hashes = Hashes(out);
   EXPECT_EQ(hashes.size(), 200u);
   for (const auto& [name, hash] : seen) EXPECT_EQ(hashes.at(name), hash);
-  for (const auto& line : Manifest(out)) EXPECT_EQ(hashes.at(line["name"]), line["sha256"]);
+  for (const auto& line : Manifest(out)) {
+    EXPECT_EQ(hashes.at(line["name"].get<std::string>()), line["sha256"].get<std::string>());
+  }
 }
 
 TEST_F(RenderE2e, TheNextRenderRemovesTheSocketsOfAKilledOne) {
@@ -289,7 +291,9 @@ class SmallDisk : public RenderE2e {
     EXPECT_EQ(Stored(out_), pictures);
     const auto manifest = Manifest(out_);
     EXPECT_EQ(manifest.size(), pictures);
-    for (const auto& line : manifest) EXPECT_EQ(hashes.at(line["name"]), line["sha256"]);
+    for (const auto& line : manifest) {
+      EXPECT_EQ(hashes.at(line["name"].get<std::string>()), line["sha256"].get<std::string>());
+    }
     for (const auto& entry : fs::recursive_directory_iterator(out_))
       EXPECT_EQ(entry.path().string().find(".tmp-"), std::string::npos) << entry.path();
   }
