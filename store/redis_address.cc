@@ -1,12 +1,11 @@
 #include "store/redis_address.h"
 
 #include <cstdlib>
-#include <optional>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "store/percent.h"
 
 namespace tiltshift::store {
 namespace {
@@ -23,23 +22,6 @@ absl::Status Bad(const std::string& what) {
       absl::StrCat("the address of Redis: ", what,
                    "; it is HOST:PORT, unix:PATH, redis://USER:PASSWORD@HOST:PORT/DATABASE, ",
                    "rediss://... for TLS, or sentinel://HOST:PORT,HOST:PORT/MASTER"));
-}
-
-std::optional<std::string> PercentDecoded(const std::string& text) {
-  std::string decoded;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      decoded += text[i];
-      continue;
-    }
-    int byte = 0;
-    if (i + 2 >= text.size() || !absl::ascii_isxdigit(text[i + 1]) ||
-        !absl::SimpleHexAtoi(text.substr(i + 1, 2), &byte))
-      return std::nullopt;
-    decoded += static_cast<char>(byte);
-    i += 2;
-  }
-  return decoded;
 }
 
 // "host", "host:port", "[v6]", "[v6]:port".

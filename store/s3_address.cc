@@ -135,18 +135,4 @@ absl::StatusOr<S3Address> ParseS3Address(const std::string& blobs, const std::st
   return address;
 }
 
-std::string PercentEncoded(const std::string& text, bool keep_slash) {
-  static constexpr char kHex[] = "0123456789ABCDEF";
-  std::string encoded;
-  for (const unsigned char c : text) {
-    if (absl::ascii_isalnum(c) || c == '-' || c == '.' || c == '_' || c == '~' ||
-        (c == '/' && keep_slash)) {
-      encoded += static_cast<char>(c);
-    } else {
-      encoded += {'%', kHex[c >> 4], kHex[c & 15]};
-    }
-  }
-  return encoded;
-}
-
 }  // namespace tiltshift::store

@@ -34,7 +34,4 @@ bool IsS3(const std::string& blobs);
 absl::StatusOr<S3Address> ParseS3Address(const std::string& blobs, const std::string& endpoint,
                                          const std::string& region);
 
-// Everything but A-Z a-z 0-9 - . _ ~ as %XX, upper case; '/' too unless `keep_slash`.
-std::string PercentEncoded(const std::string& text, bool keep_slash);
-
 }  // namespace tiltshift::store

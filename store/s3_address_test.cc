@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 
+#include "store/percent.h"
+
 namespace tiltshift::store {
 namespace {
 

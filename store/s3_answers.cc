@@ -2,9 +2,8 @@
 
 #include <optional>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_replace.h"
+#include "store/percent.h"
 
 namespace tiltshift::store {
 namespace {
@@ -44,20 +43,7 @@ std::string Text(std::string_view xml, const std::string& tag) {
 
 // encoding-type=url: a blank is '+' or %20.
 std::optional<std::string> UrlDecoded(const std::string& text) {
-  std::string decoded;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      decoded += text[i] == '+' ? ' ' : text[i];
-      continue;
-    }
-    int byte = 0;
-    if (i + 2 >= text.size() || !absl::ascii_isxdigit(text[i + 1]) ||
-        !absl::SimpleHexAtoi(text.substr(i + 1, 2), &byte))
-      return std::nullopt;
-    decoded += static_cast<char>(byte);
-    i += 2;
-  }
-  return decoded;
+  return PercentDecoded(absl::StrReplaceAll(text, {{"+", " "}}));
 }
 
 std::string Printable(std::string text) {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "store/http_client.h"
+#include "store/percent.h"
 #include "store/s3_answers.h"
 
 namespace tiltshift::store {
