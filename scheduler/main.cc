@@ -173,7 +173,7 @@ absl::Status Serve(const Options& options) {
   loop_options.name = absl::StrCat("scheduler-", getpid(), "-", RandomHex(4));
   loop_options.advertise = options.advertise.empty() ? options.listen : options.advertise;
   loop_options.blobs_hold_jobs = [&blobs]() -> absl::StatusOr<bool> {
-    TS_ASSIGN_OR_RETURN(const auto keys, blobs->List("jobs/"));
+    TS_ASSIGN_OR_RETURN(const auto keys, blobs->ListSome("jobs/", 1));
     return !keys.empty();
   };
   FarmLoop loop(loop_options, std::make_unique<store::FarmStore>(redis), RealClock(), metrics);

@@ -50,12 +50,13 @@ class FileBlobStore : public BlobStore {
     return there;
   }
 
-  absl::StatusOr<std::vector<std::string>> List(const std::string& prefix) override {
+  absl::StatusOr<std::vector<std::string>> ListSome(const std::string& prefix,
+                                                    size_t most) override {
     TS_RETURN_IF_ERROR(CheckBlobFolder(prefix));
     std::vector<std::string> keys;
     std::error_code error;
-    for (fs::recursive_directory_iterator it(Path(prefix), error), end; it != end;
-         it.increment(error)) {
+    for (fs::recursive_directory_iterator it(Path(prefix), error), end;
+         it != end && keys.size() < most; it.increment(error)) {
       const std::string name = it->path().filename().string();
       std::error_code gone;  // a temporary file may be, by now
       if (name.find(".tmp-") == std::string::npos && it->is_regular_file(gone)) {

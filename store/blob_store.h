@@ -32,7 +32,12 @@ class BlobStore {
   virtual absl::StatusOr<std::string> Get(const std::string& key) = 0;
   virtual absl::StatusOr<bool> Exists(const std::string& key) = 0;
   // Keys below the folder `prefix`, which ends in '/', sorted.
-  virtual absl::StatusOr<std::vector<std::string>> List(const std::string& prefix) = 0;
+  absl::StatusOr<std::vector<std::string>> List(const std::string& prefix) {
+    return ListSome(prefix, SIZE_MAX);
+  }
+  // At most `most` of them, whichever come first, at no more cost.
+  virtual absl::StatusOr<std::vector<std::string>> ListSome(const std::string& prefix,
+                                                            size_t most) = 0;
   // OK where the key is absent.
   virtual absl::Status Delete(const std::string& key) = 0;
 

@@ -124,6 +124,10 @@ TEST_P(BlobStoreTest, AListingHoldsAFolderAndNothingElse) {
   for (const char* key : {"jobs/j", "jobs/j1/b", "jobs/j1/a/x", "jobs/j12/c", "jobs/i/d"})
     EXPECT_TRUE(*store_->PutIfAbsent(key, ""));
   EXPECT_THAT(*store_->List("jobs/j1/"), ElementsAre("jobs/j1/a/x", "jobs/j1/b"));
+  EXPECT_EQ(store_->ListSome("jobs/j1/", 1)->size(), 1u);
+  EXPECT_EQ(store_->ListSome("jobs/j1/", 2)->size(), 2u);
+  EXPECT_EQ(store_->ListSome("jobs/j1/", 9)->size(), 2u);
+  EXPECT_THAT(*store_->ListSome("jobs/none/", 1), IsEmpty());
   EXPECT_EQ(store_->List("jobs/j1").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(store_->List("").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(store_->List("/").status().code(), absl::StatusCode::kInvalidArgument);

@@ -73,7 +73,8 @@ class S3BlobStore : public BlobStore {
   absl::StatusOr<bool> PutIfAbsent(const std::string& key, std::string_view bytes) override;
   absl::StatusOr<std::string> Get(const std::string& key) override;
   absl::StatusOr<bool> Exists(const std::string& key) override;
-  absl::StatusOr<std::vector<std::string>> List(const std::string& prefix) override;
+  absl::StatusOr<std::vector<std::string>> ListSome(const std::string& prefix,
+                                                    size_t most) override;
   absl::Status Delete(const std::string& key) override;
 
   void Interrupt() override {
@@ -208,7 +209,8 @@ absl::StatusOr<bool> S3BlobStore::Exists(const std::string& key) {
   return head.status == 200;
 }
 
-absl::StatusOr<std::vector<std::string>> S3BlobStore::List(const std::string& prefix) {
+absl::StatusOr<std::vector<std::string>> S3BlobStore::ListSome(const std::string& prefix,
+                                                               size_t most) {
   TS_RETURN_IF_ERROR(CheckBlobFolder(prefix));
   const std::string name = Named("list", prefix);
   const size_t cut = ObjectKey("").size();
@@ -216,7 +218,7 @@ absl::StatusOr<std::vector<std::string>> S3BlobStore::List(const std::string& pr
   for (std::string token;;) {
     const std::string query = absl::StrCat(
         token.empty() ? "" : absl::StrCat("continuation-token=", PercentEncoded(token, false), "&"),
-        "encoding-type=url&list-type=2&max-keys=", options_.page_keys,
+        "encoding-type=url&list-type=2&max-keys=", std::min<size_t>(options_.page_keys, most),
         "&prefix=", PercentEncoded(ObjectKey(prefix), false));
     TS_ASSIGN_OR_RETURN(
         const HttpResponse answer,
@@ -229,11 +231,12 @@ absl::StatusOr<std::vector<std::string>> S3BlobStore::List(const std::string& pr
         return absl::DataLossError(absl::StrCat(name, ": the listing holds \"", key, "\""));
       if (CheckBlobKey(key.substr(cut)).ok()) keys.push_back(key.substr(cut));  // no "folder/"
     }
-    if (page->next.empty()) break;
+    if (page->next.empty() || keys.size() >= most) break;
     if (page->next == token)
       return absl::DataLossError(absl::StrCat(name, ": the listing goes in a circle"));
     token = page->next;
   }
+  if (keys.size() > most) keys.resize(most);
   std::sort(keys.begin(), keys.end());
   return keys;
 }
