@@ -25,7 +25,7 @@ void Counter::Add(double by) { static_cast<prometheus::Counter*>(impl)->Incremen
 void Gauge::Set(double value) { static_cast<prometheus::Gauge*>(impl)->Set(value); }
 void Gauge::Add(double by) { static_cast<prometheus::Gauge*>(impl)->Increment(by); }
 void Histogram::Observe(double seconds) {
-  static_cast<prometheus::Histogram*>(impl)->Observe(seconds);
+  if (impl != nullptr) static_cast<prometheus::Histogram*>(impl)->Observe(seconds);
 }
 
 struct Registry::Impl {

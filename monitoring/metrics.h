@@ -25,7 +25,7 @@ class Gauge {
   void Add(double by);
   void* impl = nullptr;
 };
-class Histogram {
+class Histogram {  // one of no registry observes nothing
  public:
   void Observe(double seconds);
   void* impl = nullptr;

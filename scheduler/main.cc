@@ -1,19 +1,15 @@
 // tiltshift-scheduler: plans jobs, leases them to workers, keeps their progress in Redis.
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
-#include <optional>
 
 #include "absl/strings/match.h"
 #include "base/hash.h"
-#include "proto/channel.h"
 #include "scheduler/farm_service.h"
 #include "scheduler/rebuild.h"
+#include "scheduler/standard_services.h"
 #include "scheduler/tenants.h"
 #include "scheduler/worker_service.h"
 
@@ -115,24 +111,14 @@ bool IsLoopback(const std::string& address) {
          address.find_first_not_of("0123456789.:") == std::string::npos;
 }
 
-// What health checks ask for by name; the server as a whole is "".
-std::vector<std::string> ServiceNames() {
-  return {"", v1::Farm::service_full_name(), v1::Workers::service_full_name()};
-}
-
 // Returns when the process is to end. Until then health checks hear what a submission would: not
 // serving while Redis is away, nor while another scheduler leads.
-void WaitForTheEnd(const FarmLoop& loop, grpc::HealthCheckServiceInterface& health) {
-  std::optional<bool> told;
+void WaitForTheEnd(const FarmLoop& loop, Health& health) {
   while (g_stop == 0 && loop.failure().ok()) {
-    const bool serving = loop.Health().ok();
-    if (told != serving) {
-      for (const std::string& name : ServiceNames()) health.SetServingStatus(name, serving);
-      told = serving;
-    }
+    health.SetServing(loop.Health().ok());
     usleep(50'000);
   }
-  health.SetServingStatus(false);
+  health.SetServing(false);
 }
 
 absl::Status RunRebuild(const store::RedisAddress& redis, store::BlobStore& blobs) {
@@ -177,26 +163,19 @@ absl::Status Serve(const Options& options) {
     return !keys.empty();
   };
   FarmLoop loop(loop_options, std::make_unique<store::FarmStore>(redis), RealClock(), metrics);
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   FarmService farm_service(loop, *blobs, metrics);
-  WorkerService worker_service(loop, metrics);
-  grpc::ServerBuilder builder;
-  AllowPings(builder);
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials());
-  builder.RegisterService(&farm_service);
-  builder.RegisterService(&worker_service);
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", options.listen, "; is another scheduler there?"));
-  }
+  CallServer server;
+  farm_service.AddTo(server);
+  AddWorkerService(server, loop, metrics);
+  AddReflection(server);
+  Health health(server);
+  TS_RETURN_IF_ERROR(server.Start(options.listen));
   spdlog::info("serving on {}", options.listen);
   loop.Start();
-  WaitForTheEnd(loop, *server->GetHealthCheckService());
+  WaitForTheEnd(loop, health);
   blobs->Interrupt();
   loop.Stop();  // first: it answers whoever still waits, and the server waits for them
-  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  server.Stop();
   TS_RETURN_IF_ERROR(loop.failure());
   spdlog::info("stopped");
   return absl::OkStatus();

@@ -6,7 +6,7 @@
 #include <map>
 
 #include "absl/strings/str_split.h"
-#include "scheduler/farm_service.h"
+#include "scheduler/call_server.h"
 
 namespace tiltshift::scheduler {
 namespace {
@@ -32,19 +32,24 @@ absl::StatusOr<std::vector<std::string>> GetAll(store::BlobStore& blobs,
 
 }  // namespace
 
-OutputReader::OutputReader(store::BlobStore& blobs, BlobThreads& threads,
-                           v1::ReadOutputsRequest request, const absl::Status& job,
-                           monitoring::Histogram seconds)
-    : timer_(seconds), blobs_(blobs), threads_(threads), request_(std::move(request)) {
-  if (!job.ok()) {
-    Finish(ToGrpc(job));
-    return;
+OutputReader::OutputReader(std::shared_ptr<Call> call, FarmLoop& loop, store::BlobStore& blobs,
+                           BlobThreads& threads, monitoring::Histogram seconds)
+    : timer_(seconds), call_(std::move(call)), loop_(loop), blobs_(blobs), threads_(threads) {}
+
+absl::Status OutputReader::OnMessage(grpc::ByteBuffer& message) {
+  TS_ASSIGN_OR_RETURN(request_, Parse<v1::ReadOutputsRequest>(message));
+  TS_ASSIGN_OR_RETURN(const JobView job, loop_.FindJob(request_.job_id()));
+  if (request_.range().first() > job->variants()) {
+    return absl::OutOfRangeError(absl::StrCat("range.first: job ", request_.job_id(), " has ",
+                                              job->variants(), " variants, no ",
+                                              request_.range().first()));
   }
-  threads_.Run([this] {
-    const absl::Status status = ReadManifest();
-    if (!status.ok()) return Finish(ToGrpc(status));
-    SendNext();
+  threads_.Run([self = shared_from_this()] {
+    const absl::Status status = self->ReadManifest();
+    if (!status.ok()) return self->call_->Finish(status);
+    self->SendNext();
   });
+  return absl::OkStatus();
 }
 
 // Attempts may have left several lines for a variant: their bytes are the same (I4), so the first
@@ -90,20 +95,17 @@ absl::Status OutputReader::Next() {
   return absl::OkStatus();
 }
 
-void OutputReader::OnWriteDone(bool ok) {
-  if (!ok) return Finish(ToGrpc(absl::CancelledError("the client is gone")));
+void OutputReader::OnWritten() {
   if (sent_ < bytes_.size()) return SendNext();
-  threads_.Run([this] { SendNext(); });
+  threads_.Run([self = shared_from_this()] { self->SendNext(); });
 }
 
 void OutputReader::SendNext() {
   const absl::Status status = Next();
-  if (!status.ok()) {
-    Finish(ToGrpc(status));
-  } else if (piece_.piece_case() == v1::OutputPiece::PIECE_NOT_SET) {
-    Finish(grpc::Status::OK);
+  if (!status.ok() || piece_.piece_case() == v1::OutputPiece::PIECE_NOT_SET) {
+    call_->Finish(status);
   } else {
-    StartWrite(&piece_);
+    call_->Write(piece_);
   }
 }
 

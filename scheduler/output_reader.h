@@ -3,24 +3,25 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <string>
 
 #include "monitoring/metrics.h"
-#include "proto/farm.grpc.pb.h"
+#include "proto/farm.pb.h"
 #include "scheduler/blob_threads.h"
+#include "scheduler/call.h"
+#include "scheduler/farm_loop.h"
 #include "store/blob_store.h"
 
 namespace tiltshift::scheduler {
 
-class OutputReader : public grpc::ServerWriteReactor<v1::OutputPiece> {
+class OutputReader : public CallHandler, public std::enable_shared_from_this<OutputReader> {
  public:
-  // Ends at once where `job` is not OK.
-  OutputReader(store::BlobStore& blobs, BlobThreads& threads, v1::ReadOutputsRequest request,
-               const absl::Status& job, monitoring::Histogram seconds);
+  OutputReader(std::shared_ptr<Call> call, FarmLoop& loop, store::BlobStore& blobs,
+               BlobThreads& threads, monitoring::Histogram seconds);
 
-  void OnWriteDone(bool ok) override;
-  void OnCancel() override {}
-  void OnDone() override { delete this; }
+  absl::Status OnMessage(grpc::ByteBuffer& message) override;
+  void OnWritten() override;
 
  private:
   absl::Status ReadManifest();
@@ -28,9 +29,11 @@ class OutputReader : public grpc::ServerWriteReactor<v1::OutputPiece> {
   absl::Status Next();  // fills piece_, or leaves it empty at the end
 
   const monitoring::Timer timer_;
+  const std::shared_ptr<Call> call_;
+  FarmLoop& loop_;
   store::BlobStore& blobs_;
   BlobThreads& threads_;
-  const v1::ReadOutputsRequest request_;
+  v1::ReadOutputsRequest request_;
   std::deque<v1::OutputInfo> infos_;
   std::string bytes_;  // of the picture being sent
   size_t sent_ = 0;

@@ -2,21 +2,12 @@
 #pragma once
 
 #include "monitoring/metrics.h"
-#include "proto/worker.grpc.pb.h"
+#include "scheduler/call_server.h"
 #include "scheduler/farm_loop.h"
 
 namespace tiltshift::scheduler {
 
-class WorkerService : public v1::Workers::CallbackService {
- public:
-  WorkerService(FarmLoop& loop, monitoring::SchedulerMetrics& metrics)
-      : loop_(loop), metrics_(metrics) {}
-  grpc::ServerBidiReactor<v1::WorkerMessage, v1::SchedulerMessage>* Session(
-      grpc::CallbackServerContext* context) override;
-
- private:
-  FarmLoop& loop_;
-  monitoring::SchedulerMetrics& metrics_;
-};
+// v1::Workers, as a method of `server`.
+void AddWorkerService(CallServer& server, FarmLoop& loop, monitoring::SchedulerMetrics& metrics);
 
 }  // namespace tiltshift::scheduler

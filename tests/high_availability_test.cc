@@ -12,8 +12,8 @@
 #include "base/file.h"
 #include "proto/channel.h"
 #include "proto/farm.grpc.pb.h"
+#include "proto/health.grpc.pb.h"
 #include "proto/leader.h"
-#include "tests/support/health.grpc.pb.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <set>
 
-#include "tests/support/health.grpc.pb.h"
+#include "proto/health.grpc.pb.h"
+#include "proto/reflection.grpc.pb.h"
 #include "tests/support/redis_server.h"
-#include "tests/support/reflection.grpc.pb.h"
 #include "tests/support/scheduler_process.h"
 
 namespace tiltshift::tests {

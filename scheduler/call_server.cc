@@ -1,0 +1,88 @@
+#include "scheduler/call_server.h"
+
+#include <google/protobuf/descriptor.h>
+
+#include <chrono>
+#include <set>
+
+#include "base/check.h"
+#include "proto/channel.h"
+
+namespace tiltshift::scheduler {
+namespace {
+
+constexpr int kTaking = 16;  // calls that gRPC may have ready at once for the thread
+constexpr auto kEndWithin = std::chrono::seconds(1);
+
+std::string ServiceOf(const std::string& method) { return method.substr(1, method.rfind('/') - 1); }
+
+}  // namespace
+
+CallServer::~CallServer() { Stop(); }
+
+void CallServer::Add(const std::string& method, Open open, size_t messages) {
+  methods_[method] = {std::move(open), messages};
+}
+
+std::vector<std::string> CallServer::Services() const {
+  std::set<std::string> names;
+  for (const auto& [name, method] : methods_) names.insert(ServiceOf(name));
+  return {names.begin(), names.end()};
+}
+
+absl::Status CallServer::Start(const std::string& address) {
+  const auto* pool = google::protobuf::DescriptorPool::generated_pool();
+  for (const std::string& name : Services()) {
+    const auto* service = pool->FindServiceByName(name);
+    TS_CHECK(service != nullptr);
+    for (int i = 0; i < service->method_count(); ++i)
+      TS_CHECK(methods_.count(absl::StrCat("/", name, "/", service->method(i)->name())) == 1);
+  }
+  grpc::ServerBuilder builder;
+  AllowPings(builder);
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials());
+  builder.RegisterAsyncGenericService(&service_);
+  queue_ = builder.AddCompletionQueue();
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) {
+    queue_->Shutdown();
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", address, "; is another scheduler there?"));
+  }
+  for (int i = 0; i < kTaking; ++i) TakeNext();
+  thread_ = std::thread([this] { Run(); });
+  return absl::OkStatus();
+}
+
+// gRPC waits for every call, so nobody begins one, or writes to one, after it.
+void CallServer::Stop() {
+  if (!thread_.joinable()) return;
+  server_->Shutdown(std::chrono::system_clock::now() + kEndWithin);
+  queue_->Shutdown();
+  thread_.join();
+}
+
+void CallServer::TakeNext() {
+  Call::Take(
+      service_, *queue_,
+      [](void* server, std::shared_ptr<Call> call, bool ok) {
+        if (ok) static_cast<CallServer*>(server)->Begin(call);
+      },
+      this);
+}
+
+void CallServer::Begin(const std::shared_ptr<Call>& call) {
+  TakeNext();  // first: the server may stop once this call has ended
+  const auto method = methods_.find(call->method());
+  if (method == methods_.end())
+    return call->Finish(absl::UnimplementedError(absl::StrCat(
+        "there is no method ", call->method(), "; is the client of another version?")));
+  call->Start(method->second.open(call), method->second.messages);
+}
+
+void CallServer::Run() {
+  void* tag = nullptr;
+  for (bool ok = false; queue_->Next(&tag, &ok);) Call::Proceed(tag, ok);
+}
+
+}  // namespace tiltshift::scheduler

@@ -1,0 +1,111 @@
+// Typed methods over calls (call.h), and the server that takes them.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "monitoring/metrics.h"
+#include "scheduler/call.h"
+
+namespace tiltshift::scheduler {
+
+// InvalidArgument where the bytes are no such message.
+template <typename Message>
+absl::StatusOr<Message> Parse(grpc::ByteBuffer& bytes) {
+  Message message;
+  if (!grpc::SerializationTraits<Message>::Deserialize(&bytes, &message).ok())
+    return absl::InvalidArgumentError(
+        absl::StrCat("the bytes of the message are no ", message.GetTypeName()));
+  return message;
+}
+
+// A method that is asked once, and answers once: `reply` is called from any thread.
+template <typename Response>
+using Reply = std::function<void(absl::StatusOr<Response>)>;
+
+class CallServer {
+ public:
+  CallServer() = default;
+  ~CallServer();
+
+  // Before Start. `seconds`: of each call, from its message to its answer.
+  template <typename Request, typename Response>
+  void Unary(const std::string& method, monitoring::Histogram seconds,
+             std::function<void(const Request&, Reply<Response>)> answer);
+  // `open` is called for each call, and gets its one message by CallHandler::OnMessage.
+  using Open = std::function<std::shared_ptr<CallHandler>(std::shared_ptr<Call>)>;
+  void ServerStream(const std::string& method, Open open) { Add(method, std::move(open), 1); }
+  // As many messages as the client sends.
+  void BidiStream(const std::string& method, Open open) { Add(method, std::move(open), SIZE_MAX); }
+
+  // Of the methods there are: "tiltshift.v1.Farm".
+  std::vector<std::string> Services() const;
+
+  // Listens on "host:port" or "unix:PATH" and takes calls on a thread of its own. Every method that
+  // the services' files declare must be there.
+  absl::Status Start(const std::string& address);
+  // Calls that are open have a second to end; they are cancelled then.
+  void Stop();
+
+ private:
+  struct Method {
+    Open open;
+    size_t messages;  // that it reads
+  };
+  void Add(const std::string& method, Open open, size_t messages);
+  void TakeNext();
+  void Begin(const std::shared_ptr<Call>& call);
+  void Run();
+
+  std::map<std::string, Method> methods_;
+  grpc::AsyncGenericService service_;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::unique_ptr<grpc::Server> server_;
+  std::thread thread_;
+};
+
+template <typename Request, typename Response>
+class UnaryCall : public CallHandler {
+ public:
+  using Method = std::function<void(const Request&, Reply<Response>)>;
+  UnaryCall(std::shared_ptr<Call> call, const Method& method, monitoring::Histogram seconds)
+      : call_(std::move(call)), method_(method), seconds_(seconds) {}
+
+  absl::Status OnMessage(grpc::ByteBuffer& message) override {
+    auto timer = std::make_shared<monitoring::Timer>(seconds_);
+    TS_ASSIGN_OR_RETURN(const Request request, Parse<Request>(message));
+    method_(request, [call = call_, timer](const absl::StatusOr<Response>& response) {
+      if (response.ok()) {
+        call->FinishWith(*response);
+      } else {
+        call->Finish(response.status());
+      }
+    });
+    return absl::OkStatus();
+  }
+  void OnLastMessage() override {
+    call_->Finish(absl::InvalidArgumentError("the call brought no message"));
+  }
+
+ private:
+  const std::shared_ptr<Call> call_;
+  const Method& method_;
+  const monitoring::Histogram seconds_;
+};
+
+template <typename Request, typename Response>
+void CallServer::Unary(const std::string& method, monitoring::Histogram seconds,
+                       std::function<void(const Request&, Reply<Response>)> answer) {
+  Add(
+      method,
+      [answer = std::move(answer), seconds](std::shared_ptr<Call> call) {
+        return std::make_shared<UnaryCall<Request, Response>>(std::move(call), answer, seconds);
+      },
+      1);
+}
+
+}  // namespace tiltshift::scheduler
