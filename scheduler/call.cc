@@ -28,26 +28,71 @@ grpc::ByteBuffer ToBytes(const google::protobuf::Message& message) {
 
 }  // namespace
 
-Call::Call()
-    : take_{this, &Call::OnTaken},
-      read_{this, &Call::OnRead},
-      write_{this, &Call::OnWrite},
-      finish_{this, &Call::OnFinish},
-      done_{this, &Call::OnDone} {}
+Poller::Poller(std::unique_ptr<grpc::ServerCompletionQueue> queue)
+    : queue_(std::move(queue)), wake_tag_{this, [](void* poller, bool) {
+                                            static_cast<Poller*>(poller)->OnWake();
+                                          }} {}
 
-void Call::Take(grpc::AsyncGenericService& service, grpc::ServerCompletionQueue& queue, Taken taken,
-                void* server) {
-  std::shared_ptr<Call> call(new Call());
+Poller::~Poller() { Stop(); }
+
+void Poller::Start() {
+  thread_ = std::thread([this] {
+    void* tag = nullptr;
+    for (bool ok = false; queue_->Next(&tag, &ok);) {
+      const Tag& done = *static_cast<Tag*>(tag);
+      done.done(done.of, ok);
+    }
+  });
+}
+
+void Poller::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    if (std::exchange(stopped_, true)) return;
+  }
+  queue_->Shutdown();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Poller::WriteSoon(std::shared_ptr<Call> call) {
+  std::lock_guard lock(mutex_);
+  if (stopped_) return;
+  to_write_.push_back(std::move(call));
+  if (std::exchange(waking_, true)) return;
+  wake_.Set(queue_.get(), gpr_inf_past(GPR_CLOCK_MONOTONIC), &wake_tag_);
+}
+
+void Poller::OnWake() {
+  std::vector<std::shared_ptr<Call>> calls;
+  {
+    std::lock_guard lock(mutex_);
+    waking_ = false;
+    calls.swap(to_write_);
+  }
+  for (const auto& call : calls) call->WriteOnPoller();
+}
+
+template <void (Call::*kDone)(bool ok)>
+Poller::Tag Call::TagOf() {
+  return {this, [](void* call, bool ok) { (static_cast<Call*>(call)->*kDone)(ok); }};
+}
+
+Call::Call(Poller& poller)
+    : poller_(poller),
+      take_(TagOf<&Call::OnTaken>()),
+      read_(TagOf<&Call::OnRead>()),
+      write_(TagOf<&Call::OnWrite>()),
+      finish_(TagOf<&Call::OnFinish>()),
+      done_(TagOf<&Call::OnDone>()) {}
+
+void Call::Take(grpc::AsyncGenericService& service, Poller& poller, Taken taken, void* server) {
+  std::shared_ptr<Call> call(new Call(poller));
   call->taken_ = taken;
   call->server_ = server;
   call->self_ = call;
   call->context_->AsyncNotifyWhenDone(&call->done_);
-  service.RequestCall(call->context_.get(), call->stream_.get(), &queue, &queue, &call->take_);
-}
-
-void Call::Proceed(void* tag, bool ok) {
-  const Tag& done = *static_cast<Tag*>(tag);
-  (done.call->*done.done)(ok);
+  service.RequestCall(call->context_.get(), call->stream_.get(), &poller.queue(), &poller.queue(),
+                      &call->take_);
 }
 
 // gRPC gives the "done" tag of a call that was taken, and of no other.
@@ -93,27 +138,29 @@ void Call::OnRead(bool ok) {
   End(std::move(lock));
 }
 
-void Call::Write(const google::protobuf::Message& message) {
-  grpc::ByteBuffer bytes = ToBytes(message);
-  std::lock_guard lock(mutex_);
-  if (gone_ || status_.has_value()) return;
-  outgoing_.push_back(std::move(bytes));
-  WriteNext();
-}
+void Call::Write(const google::protobuf::Message& message) { Queue(&message, nullptr); }
 
-void Call::Finish(const absl::Status& status) {
-  std::lock_guard lock(mutex_);
-  if (gone_ || status_.has_value()) return;
-  status_ = status;
-  WriteNext();
-}
+void Call::Finish(const absl::Status& status) { Queue(nullptr, &status); }
 
 void Call::FinishWith(const google::protobuf::Message& message) {
-  grpc::ByteBuffer bytes = ToBytes(message);
+  const absl::Status ok;
+  Queue(&message, &ok);
+}
+
+void Call::Queue(const google::protobuf::Message* message, const absl::Status* status) {
+  grpc::ByteBuffer bytes;
+  if (message != nullptr) bytes = ToBytes(*message);
   std::lock_guard lock(mutex_);
   if (gone_ || status_.has_value()) return;
-  outgoing_.push_back(std::move(bytes));
-  status_ = absl::OkStatus();
+  if (message != nullptr) outgoing_.push_back(std::move(bytes));
+  if (status != nullptr) status_ = *status;
+  if (poller_.OnItsThread()) return WriteNext();
+  if (!writing_ && !std::exchange(posted_, true)) poller_.WriteSoon(shared_from_this());
+}
+
+void Call::WriteOnPoller() {
+  std::lock_guard lock(mutex_);
+  posted_ = false;
   WriteNext();
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <google/protobuf/message.h>
+#include <grpcpp/alarm.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
@@ -15,12 +16,47 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "base/status.h"
 
 namespace tiltshift::scheduler {
 
 class Call;
+
+// The completion queue, and the one thread that polls it and calls gRPC: two that did would wait
+// for each other's locks inside gRPC, which then moves the work to a third.
+class Poller {
+ public:
+  // What gRPC tells of something under way.
+  struct Tag {
+    void* of = nullptr;
+    void (*done)(void* of, bool ok) = nullptr;
+  };
+
+  explicit Poller(std::unique_ptr<grpc::ServerCompletionQueue> queue);
+  ~Poller();
+
+  grpc::ServerCompletionQueue& queue() { return *queue_; }
+  void Start();
+  // Once all that was under way is done.
+  void Stop();
+  bool OnItsThread() const { return std::this_thread::get_id() == thread_.get_id(); }
+  // Any thread: has the call write what it has to, soon, on the poller's.
+  void WriteSoon(std::shared_ptr<Call> call);
+
+ private:
+  void OnWake();
+
+  const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::thread thread_;
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<Call>> to_write_;
+  bool waking_ = false, stopped_ = false;
+  grpc::Alarm wake_;
+  Tag wake_tag_;
+};
 
 // What becomes of a call. Called on the server's thread, which must not wait for anything.
 class CallHandler {
@@ -42,10 +78,7 @@ class Call : public std::enable_shared_from_this<Call> {
   // The next call of any method, once there is one. `taken` is then told, on the server's thread,
   // with false where the server is about to stop.
   using Taken = void (*)(void* server, std::shared_ptr<Call> call, bool ok);
-  static void Take(grpc::AsyncGenericService& service, grpc::ServerCompletionQueue& queue,
-                   Taken taken, void* server);
-  // What a completion queue gave, to be called with what it said of it.
-  static void Proceed(void* tag, bool ok);
+  static void Take(grpc::AsyncGenericService& service, Poller& poller, Taken taken, void* server);
 
   // "/tiltshift.v1.Farm/Submit".
   const std::string& method() const { return context_->method(); }
@@ -63,26 +96,27 @@ class Call : public std::enable_shared_from_this<Call> {
   void Cancel();
   // Messages that wait for the client to take them, or for one that is being written.
   size_t waiting() const;
+  // For the poller.
+  void WriteOnPoller();
 
  private:
-  // What is under way, each at most once at a time.
-  struct Tag {
-    Call* call = nullptr;
-    void (Call::*done)(bool ok) = nullptr;
-  };
-  Call();
+  explicit Call(Poller& poller);
+  template <void (Call::*kDone)(bool ok)>
+  Poller::Tag TagOf();
   void OnTaken(bool ok);
   void OnRead(bool ok);
   void OnWrite(bool ok);
   void OnFinish(bool ok);
   void OnDone(bool ok);  // the client has its status, or is gone
   void Read();
+  void Queue(const google::protobuf::Message* message, const absl::Status* status);
   void WriteNext();  // with the lock held
   void End(std::unique_lock<std::mutex> lock);
 
+  Poller& poller_;
   Taken taken_ = nullptr;
   void* server_ = nullptr;
-  Tag take_, read_, write_, finish_, done_;
+  Poller::Tag take_, read_, write_, finish_, done_;
   std::shared_ptr<CallHandler> handler_;
   size_t to_read_ = 0;
   grpc::ByteBuffer incoming_;
@@ -95,7 +129,7 @@ class Call : public std::enable_shared_from_this<Call> {
       std::make_unique<grpc::GenericServerAsyncReaderWriter>(context_.get());
   int under_way_ = 0;  // tags that gRPC has
   std::deque<grpc::ByteBuffer> outgoing_;
-  bool writing_ = false, finishing_ = false, gone_ = false;
+  bool posted_ = false, writing_ = false, finishing_ = false, gone_ = false;
   std::optional<absl::Status> status_;
 };
 

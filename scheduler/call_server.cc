@@ -42,29 +42,28 @@ absl::Status CallServer::Start(const std::string& address) {
   AllowPings(builder);
   builder.AddListeningPort(address, grpc::InsecureServerCredentials());
   builder.RegisterAsyncGenericService(&service_);
-  queue_ = builder.AddCompletionQueue();
+  poller_ = std::make_unique<Poller>(builder.AddCompletionQueue());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
-    queue_->Shutdown();
     return absl::UnavailableError(
         absl::StrCat("cannot listen on ", address, "; is another scheduler there?"));
   }
   for (int i = 0; i < kTaking; ++i) TakeNext();
-  thread_ = std::thread([this] { Run(); });
+  poller_->Start();
   return absl::OkStatus();
 }
 
 // gRPC waits for every call, so nobody begins one, or writes to one, after it.
 void CallServer::Stop() {
-  if (!thread_.joinable()) return;
+  if (server_ == nullptr) return;
   server_->Shutdown(std::chrono::system_clock::now() + kEndWithin);
-  queue_->Shutdown();
-  thread_.join();
+  poller_->Stop();
+  server_.reset();
 }
 
 void CallServer::TakeNext() {
   Call::Take(
-      service_, *queue_,
+      service_, *poller_,
       [](void* server, std::shared_ptr<Call> call, bool ok) {
         if (ok) static_cast<CallServer*>(server)->Begin(call);
       },
@@ -78,11 +77,6 @@ void CallServer::Begin(const std::shared_ptr<Call>& call) {
     return call->Finish(absl::UnimplementedError(absl::StrCat(
         "there is no method ", call->method(), "; is the client of another version?")));
   call->Start(method->second.open(call), method->second.messages);
-}
-
-void CallServer::Run() {
-  void* tag = nullptr;
-  for (bool ok = false; queue_->Next(&tag, &ok);) Call::Proceed(tag, ok);
 }
 
 }  // namespace tiltshift::scheduler

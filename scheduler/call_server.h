@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "monitoring/metrics.h"
@@ -59,13 +58,11 @@ class CallServer {
   void Add(const std::string& method, Open open, size_t messages);
   void TakeNext();
   void Begin(const std::shared_ptr<Call>& call);
-  void Run();
 
   std::map<std::string, Method> methods_;
   grpc::AsyncGenericService service_;
-  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::unique_ptr<Poller> poller_;
   std::unique_ptr<grpc::Server> server_;
-  std::thread thread_;
 };
 
 template <typename Request, typename Response>
