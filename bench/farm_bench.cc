@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "base/check.h"
 #include "bench/farm_limits.h"
 #include "bench/farm_load.h"
@@ -302,6 +303,7 @@ int Run(const Options& options) {
 }  // namespace tiltshift::bench
 
 int main(int argc, char** argv) {
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // as the scheduler does
   using namespace tiltshift::bench;
   CLI::App app{"Measures the farm: scheduler, Redis and simulated workers on this machine."};
   Options options;

@@ -1,11 +1,14 @@
 #include "bench/farm_limits.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "bench/farm_load.h"
+#include "scheduler/call_server.h"
 #include "scheduler/farm.h"
 #include "store/farm_store.h"
 
@@ -127,50 +130,34 @@ class Thread {
   uint64_t turn_ = 1, committed_ = 0, writes_ = 0;
 };
 
-class EchoReactor : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::SchedulerMessage> {
+// Answers turns at once.
+class EchoCall : public scheduler::CallHandler {
  public:
-  EchoReactor() { StartRead(&in_); }
+  explicit EchoCall(std::shared_ptr<scheduler::Call> call) : call_(std::move(call)) {}
 
-  void OnReadDone(bool ok) override {
-    if (!ok) {
-      Finish(grpc::Status::OK);
-      return;
-    }
-    if (in_.has_hello()) {
-      out_.mutable_welcome()->set_epoch(1);
-    } else if (in_.has_turn()) {
-      v1::TurnAck& ack = *out_.mutable_turn_ack();
-      ack.Clear();
-      ack.set_turn(in_.turn().turn());
+  absl::Status OnMessage(grpc::ByteBuffer& bytes) override {
+    TS_ASSIGN_OR_RETURN(const auto in, scheduler::Parse<v1::WorkerMessage>(bytes));
+    v1::SchedulerMessage out;
+    if (in.has_hello()) {
+      out.mutable_welcome()->set_epoch(1);
+    } else if (in.has_turn()) {
+      v1::TurnAck& ack = *out.mutable_turn_ack();
+      ack.set_turn(in.turn().turn());
       v1::Lease& lease = *ack.add_leases();
       lease.set_token(++token_);
       lease.set_job_id(kJob);
       *lease.mutable_range() = Range(token_, 1);
     } else {
-      StartRead(&in_);
-      return;
+      return absl::OkStatus();
     }
-    StartWrite(&out_);
+    call_->Write(out);
+    return absl::OkStatus();
   }
-
-  void OnWriteDone(bool ok) override {
-    if (ok) StartRead(&in_);
-  }
-
-  void OnDone() override { delete this; }
+  void OnLastMessage() override { call_->Finish(absl::OkStatus()); }
 
  private:
-  v1::WorkerMessage in_;
-  v1::SchedulerMessage out_;
+  const std::shared_ptr<scheduler::Call> call_;
   uint64_t token_ = 0;
-};
-
-class EchoService : public v1::Workers::CallbackService {
- public:
-  grpc::ServerBidiReactor<v1::WorkerMessage, v1::SchedulerMessage>* Session(
-      grpc::CallbackServerContext*) override {
-    return new EchoReactor;
-  }
 };
 
 }  // namespace
@@ -182,14 +169,12 @@ double CodeTurnsPerSecond(uint64_t variants_a_turn, bool scattered, double secon
 }
 
 int ServeEcho(const std::string& address) {
-  EchoService service;
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials());
-  builder.RegisterService(&service);
-  const auto server = builder.BuildAndStart();
-  if (server == nullptr) return 1;
-  server->Wait();
-  return 0;
+  scheduler::CallServer server;
+  server.BidiStream("/tiltshift.v1.Workers/Session", [](std::shared_ptr<scheduler::Call> call) {
+    return std::make_shared<EchoCall>(std::move(call));
+  });
+  if (!server.Start(address).ok()) return 1;
+  for (;;) pause();
 }
 
 RedisRates MeasureRedis(const store::RedisAddress& address, double seconds) {

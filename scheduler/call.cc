@@ -47,11 +47,19 @@ void Poller::Start() {
 
 void Poller::Stop() {
   {
-    std::lock_guard lock(mutex_);
-    if (std::exchange(stopped_, true)) return;
+    std::unique_lock lock(mutex_);
+    if (stopped_) return;
+    no_calls_.wait(lock, [this] { return calls_ == 0; });
+    stopped_ = true;
   }
   queue_->Shutdown();
   if (thread_.joinable()) thread_.join();
+}
+
+void Poller::CountCall(int by) {
+  std::lock_guard lock(mutex_);
+  calls_ += by;
+  if (calls_ == 0) no_calls_.notify_all();
 }
 
 void Poller::WriteSoon(std::shared_ptr<Call> call) {
@@ -90,6 +98,7 @@ void Call::Take(grpc::AsyncGenericService& service, Poller& poller, Taken taken,
   call->taken_ = taken;
   call->server_ = server;
   call->self_ = call;
+  poller.CountCall(1);
   call->context_->AsyncNotifyWhenDone(&call->done_);
   service.RequestCall(call->context_.get(), call->stream_.get(), &poller.queue(), &poller.queue(),
                       &call->take_);
@@ -101,6 +110,7 @@ void Call::OnTaken(bool ok) {
   if (!ok) {
     self_.reset();
     taken_(server_, nullptr, false);
+    poller_.CountCall(-1);
     return;
   }
   under_way_ = 1;
@@ -226,6 +236,7 @@ void Call::End(std::unique_lock<std::mutex> lock) {
   const std::shared_ptr<CallHandler> handler = std::move(handler_);
   lock.unlock();
   if (handler != nullptr) handler->OnOver();
+  poller_.CountCall(-1);
 }
 
 size_t Call::waiting() const {

@@ -11,6 +11,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -40,8 +41,10 @@ class Poller {
 
   grpc::ServerCompletionQueue& queue() { return *queue_; }
   void Start();
-  // Once all that was under way is done.
+  // Waits for every call to be over; its server has been told to shut down. (gRPC's Shutdown waits
+  // for connections alone.)
   void Stop();
+  void CountCall(int by);
   bool OnItsThread() const { return std::this_thread::get_id() == thread_.get_id(); }
   // Any thread: has the call write what it has to, soon, on the poller's.
   void WriteSoon(std::shared_ptr<Call> call);
@@ -53,6 +56,8 @@ class Poller {
   std::thread thread_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<Call>> to_write_;
+  int calls_ = 0;
+  std::condition_variable no_calls_;
   bool waking_ = false, stopped_ = false;
   grpc::Alarm wake_;
   Tag wake_tag_;

@@ -18,6 +18,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
@@ -145,7 +146,7 @@ class FarmLoop {
   const Clock& clock_;
   monitoring::SchedulerMetrics& metrics_;
   std::unique_ptr<Farm> farm_;  // of the loop's thread
-  std::map<std::string, std::shared_ptr<WorkerStream>> streams_;
+  std::unordered_map<std::string, std::shared_ptr<WorkerStream>> streams_;
   std::multimap<std::string, Watcher> watchers_;
   uint64_t epoch_ = 0;       // the lead's; the Farm's may be an earlier one
   std::string redis_run_;    // the run of Redis that the Farm agrees with

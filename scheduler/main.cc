@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "absl/strings/match.h"
+#include "absl/synchronization/mutex.h"
 #include "base/hash.h"
 #include "scheduler/farm_service.h"
 #include "scheduler/rebuild.h"
@@ -186,6 +187,8 @@ absl::Status Serve(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace tiltshift::scheduler;
+  // gRPC's locks are Abseil's, whose search for deadlocks distributions leave on.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   CLI::App app{"Plans jobs, leases them to workers, keeps their progress in Redis.",
                "tiltshift-scheduler"};
   Options options;
