@@ -66,11 +66,23 @@ struct Box {
 absl::StatusOr<OwnedImage> TextMask(const std::string& text, const char* font, const Box& box) {
   VipsImage* drawn = nullptr;
   if (vips_text(&drawn, EscapeMarkup(text).c_str(), "font", font, "width", box.width, "align",
-                box.centered ? VIPS_ALIGN_CENTRE : VIPS_ALIGN_LOW, "wrap", VIPS_TEXT_WRAP_WORD_CHAR,
+                box.centered ? VIPS_ALIGN_CENTRE : VIPS_ALIGN_LOW,
+#if VIPS_MAJOR_VERSION > 8 || VIPS_MINOR_VERSION >= 14
+                "wrap", VIPS_TEXT_WRAP_WORD_CHAR,
+#endif
                 "dpi", 96, nullptr) != 0) {
     return VipsStatus("cannot draw text (is fonts-dejavu-core installed?)");
   }
   return OwnedImage(drawn);
+}
+
+// Before libvips 8.14 a word wider than the box sticks out instead of going on in the next line.
+bool Fits(const VipsImage& mask, const Box& box) {
+#if VIPS_MAJOR_VERSION > 8 || VIPS_MINOR_VERSION >= 14
+  return mask.Ysize <= box.height;
+#else
+  return mask.Ysize <= box.height && mask.Xsize <= box.width;
+#endif
 }
 
 // The mask of the text, or of its longest beginning and an ellipsis that fit into the box; null
@@ -81,7 +93,7 @@ absl::StatusOr<OwnedImage> FittingMask(const std::string& text, const char* font
   const glong length = g_utf8_strlen(text.c_str(), -1);
   if (length <= most) {
     TS_ASSIGN_OR_RETURN(OwnedImage whole, TextMask(text, font, box));
-    if (whole->Ysize <= box.height) return whole;
+    if (Fits(*whole, box)) return whole;
   }
   OwnedImage best;
   glong fits = 0, too_long = std::min(length, most + 1);
@@ -89,7 +101,7 @@ absl::StatusOr<OwnedImage> FittingMask(const std::string& text, const char* font
     const glong middle = fits + (too_long - fits) / 2;
     const char* end = g_utf8_offset_to_pointer(text.c_str(), middle);
     TS_ASSIGN_OR_RETURN(OwnedImage cut, TextMask(std::string(text.c_str(), end) + "…", font, box));
-    if (cut->Ysize <= box.height) {
+    if (Fits(*cut, box)) {
       fits = middle;
       best = std::move(cut);
     } else {

@@ -15,7 +15,9 @@ void StartVips() {
     vips_init("tiltshift");
     vips_concurrency_set(1);
     vips_cache_set_max(0);
+#if VIPS_MAJOR_VERSION > 8 || VIPS_MINOR_VERSION >= 13  // before, libvips has no such switch
     vips_block_untrusted_set(TRUE);
+#endif
   });
 }
 

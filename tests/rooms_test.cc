@@ -68,8 +68,9 @@ TEST(RoomRule, LibraryOutsideItsFile) {
               ElementsAre(::testing::HasSubstr("which belongs in store/http_client.cc")));
   EXPECT_THAT(RoomViolations(Rules(), "engine/unet.cc", "#include <dnnl.hpp>\n"),
               ElementsAre(::testing::HasSubstr("which belongs in engine/cpu/")));
-  EXPECT_THAT(RoomViolations(Rules(), "worker/session.cc", "#include <prometheus/counter.h>\n"),
-              ElementsAre(::testing::HasSubstr("which belongs in monitoring/metrics.cc")));
+  EXPECT_THAT(
+      RoomViolations(Rules(), "worker/session.cc", "#include <prometheus/counter.h>\n"),
+      ElementsAre(::testing::HasSubstr("which belongs in monitoring/registry_prometheus.cc")));
 }
 
 TEST(RoomRule, UnknownRoom) {

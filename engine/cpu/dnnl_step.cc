@@ -1,13 +1,14 @@
 #include "engine/cpu/dnnl_step.h"
 
 #include "base/check.h"
+#include "engine/cpu/dnnl_version.h"
 
 namespace tiltshift::engine::cpu {
 
 dnnl::primitive_attr DnnlStep::Attributes(const dnnl::post_ops& post_ops) {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  attributes.set_fpmath_mode(dnnl::fpmath_mode::strict);  // fp32 is fp32, also where there is AMX
+  ForbidFasterMath(&attributes);
   attributes.set_post_ops(post_ops);
   return attributes;
 }

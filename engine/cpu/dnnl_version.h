@@ -24,4 +24,11 @@ inline void AppendEltwise(dnnl::algorithm algorithm, float alpha, float beta, dn
 #endif
 }
 
+// fp32 is fp32, also where there is AMX. oneDNN before 2.5 knows nothing else.
+inline void ForbidFasterMath(dnnl::primitive_attr* attributes) {
+#if DNNL_VERSION_MAJOR >= 3 || DNNL_VERSION_MINOR >= 5
+  attributes->set_fpmath_mode(dnnl::fpmath_mode::strict);
+#endif
+}
+
 }  // namespace tiltshift::engine::cpu
