@@ -84,7 +84,7 @@ absl::StatusOr<ExitCode> RunExplain(const JobOptions& options) {
     request.set_job_id(options.job);
   }
   absl::StatusOr<v1::ExplainResponse> response = client.Explain(request);
-  if (absl::IsNotFound(response.status()) && request.has_job_id()) {
+  if (absl::IsNotFound(response.status()) && request.subject_case() == v1::ExplainRequest::kJobId) {
     request.set_worker_id(options.job);
     response = client.Explain(request);
     if (absl::IsNotFound(response.status()))

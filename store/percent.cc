@@ -1,7 +1,7 @@
 #include "store/percent.h"
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
+#include "absl/strings/escaping.h"
 
 namespace tiltshift::store {
 
@@ -26,11 +26,10 @@ std::optional<std::string> PercentDecoded(const std::string& text) {
       decoded += text[i];
       continue;
     }
-    int byte = 0;
     if (i + 2 >= text.size() || !absl::ascii_isxdigit(text[i + 1]) ||
-        !absl::SimpleHexAtoi(text.substr(i + 1, 2), &byte))
+        !absl::ascii_isxdigit(text[i + 2]))
       return std::nullopt;
-    decoded += static_cast<char>(byte);
+    decoded += absl::HexStringToBytes(text.substr(i + 1, 2));
     i += 2;
   }
   return decoded;

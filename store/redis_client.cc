@@ -53,6 +53,15 @@ bool IsReplica(const RedisReply& reply) {
   return reply.kind == RedisReply::Kind::kError && absl::StrContains(reply.text, "READONLY");
 }
 
+// The farm's function that a command calls, also where it is the first argument of the script that
+// holds them all (farm_functions.cc); "" where it calls none.
+std::string FunctionOf(const RedisCommand& command) {
+  if (command[0] == "FCALL") return command[1];
+  size_t keys = 0;
+  if (command[0] != "EVALSHA" || !absl::SimpleAtoi(command[2], &keys)) return "";
+  return command.size() > 3 + keys ? command[3 + keys] : "";
+}
+
 constexpr int kSentinelTimeoutMs = 1'000;
 constexpr size_t kReadBytes = 64 << 10;
 
@@ -237,8 +246,7 @@ absl::StatusOr<std::vector<RedisReply>> RedisClient::Exchange(
 void RedisClient::TellRoundTrip(const std::vector<RedisCommand>& commands, double seconds) const {
   if (round_trip_ == nullptr) return;
   std::set<std::string> functions;
-  for (const RedisCommand& command : commands)
-    functions.insert(command[0] == "FCALL" ? command[1] : "");
+  for (const RedisCommand& command : commands) functions.insert(FunctionOf(command));
   for (const std::string& function : functions) round_trip_(function, seconds);
 }
 

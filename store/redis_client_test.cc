@@ -148,10 +148,12 @@ TEST_F(RedisLogin, WithAPassword) {
 
 // docs/redis.md names these rights as enough.
 TEST_F(RedisLogin, AsAUserWithNoMoreRightsThanNeeded) {
-  tests::RedisServer redis(tests::FreshFolder(),
-                           {"--port", std::to_string(port_), "--requirepass", "other", "--user",
-                            "farm", "on", ">secret", "~ts:*", "+@read", "+@write", "-@dangerous",
-                            "+fcall", "+function|load", "+info", "+select", "+ping"});
+  const bool functions = tests::RedisServer::HasFunctions();
+  tests::RedisServer redis(
+      tests::FreshFolder(),
+      {"--port", std::to_string(port_), "--requirepass", "other", "--user", "farm", "on", ">secret",
+       "~ts:*", "+@read", "+@write", "-@dangerous", functions ? "+fcall" : "+evalsha",
+       functions ? "+function|load" : "+script|load", "+info", "+select", "+ping"});
   EXPECT_TRUE(Ping("farm:secret@").ok()) << Ping("farm:secret@");
   FarmStore store(Parsed("redis://farm:secret@127.0.0.1:" + std::to_string(port_) + "/2"));
   ASSERT_TRUE(store.Prepare().ok()) << store.Prepare();

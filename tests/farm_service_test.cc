@@ -15,6 +15,7 @@
 #include "proto/leader.h"
 #include "proto/worker.grpc.pb.h"
 #include "store/redis_client.h"
+#include "tests/support/append_only_file.h"
 #include "tests/support/process.h"
 #include "tests/support/redis_server.h"
 
@@ -387,7 +388,7 @@ TEST_F(FarmServiceTest, RedisMayComeBackWithoutItsLastSecond) {
   ASSERT_TRUE(Submit(Spec("1-100"), &cancelled).ok());
   Worker worker(channel_, "w");
   worker.Turn(1);
-  const std::string file = folder_ + "/appendonlydir/appendonly.aof.1.incr.aof";
+  const std::string file = AppendOnlyFiles(folder_).back();
   const auto written = std::filesystem::file_size(file);
   for (int i = 0; i < 3; ++i) worker.Turn(1, {Worker::Done(worker.lease)});
   ASSERT_TRUE(Submit(Spec("1-3"), &later).ok());

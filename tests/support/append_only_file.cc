@@ -36,8 +36,7 @@ bool ReadCommand(std::istream& in, std::vector<std::string>& words) {
 
 }  // namespace
 
-void ReadAppendOnlyFile(const std::string& folder,
-                        const std::function<void(const std::vector<std::string>&)>& see) {
+std::vector<std::string> AppendOnlyFiles(const std::string& folder) {
   std::vector<std::string> files;
   std::error_code none;
   for (fs::directory_iterator it(folder + "/appendonlydir", none), end; it != end; ++it) {
@@ -46,6 +45,12 @@ void ReadAppendOnlyFile(const std::string& folder,
   }
   if (files.empty()) files.push_back(folder + "/appendonly.aof");  // Redis 6
   std::sort(files.begin(), files.end());
+  return files;
+}
+
+void ReadAppendOnlyFile(const std::string& folder,
+                        const std::function<void(const std::vector<std::string>&)>& see) {
+  const std::vector<std::string> files = AppendOnlyFiles(folder);
   std::vector<std::string> words;
   for (const std::string& file : files) {
     std::ifstream in(file, std::ios::binary);

@@ -8,6 +8,9 @@
 
 namespace tiltshift::tests {
 
+// The files in which the server that ran in `folder` wrote its changes, oldest first; at least one.
+std::vector<std::string> AppendOnlyFiles(const std::string& folder);
+
 // Calls `see` with each command of the server that ran in `folder`, oldest first; a function's
 // effects stand there one by one. A command cut short by a kill ends it. The server must never
 // have rewritten its file (auto-aof-rewrite-percentage 0).

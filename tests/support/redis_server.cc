@@ -6,6 +6,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 namespace tiltshift::tests {
@@ -26,6 +28,15 @@ bool Answers(const std::string& path) {
 }
 
 }  // namespace
+
+bool RedisServer::HasFunctions() {
+  char said[256] = {0};
+  FILE* version = popen("redis-server --version", "r");
+  const bool read = version != nullptr && std::fgets(said, sizeof(said), version) != nullptr;
+  if (version != nullptr) pclose(version);
+  const char* number = read ? std::strstr(said, "v=") : nullptr;
+  return number != nullptr && std::atoi(number + 2) >= 7;
+}
 
 RedisServer::RedisServer(const std::string& folder, std::vector<std::string> options)
     : folder_(folder),

@@ -17,6 +17,8 @@ class RedisServer {
 
   void Start();       // returns when it accepts connections
   void KillMinus9();  // returns when it is gone
+  // Whether the installed one knows FUNCTION: Redis 7 does.
+  static bool HasFunctions();
   bool Running() { return process_->Running(); }
   std::string address() const { return "unix:" + socket_; }
 
