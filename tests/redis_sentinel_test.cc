@@ -66,7 +66,7 @@ class RedisSentinelTest : public ::testing::Test {
                                         "--repl-diskless-sync-delay",
                                         "0"};
     if (which == 1)
-      command.insert(command.end(), {"--replicaof", "127.0.0.1 " + std::to_string(ports_[0])});
+      command.insert(command.end(), {"--replicaof", "127.0.0.1", std::to_string(ports_[0])});
     servers_[which] = std::make_unique<Process>(command, folder_);
   }
   static store::RedisAddress Parsed(const std::string& text) {
