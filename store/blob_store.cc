@@ -10,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "base/disk.h"
 #include "base/file.h"
+#include "store/http_client.h"
 #include "store/s3_blob_store.h"
 
 namespace tiltshift::store {
@@ -106,6 +107,11 @@ absl::Status CheckBlobFolder(const std::string& prefix) {
 
 absl::StatusOr<std::unique_ptr<BlobStore>> OpenBlobStore(const BlobOptions& options) {
   if (IsS3(options.where)) {
+    if (const std::string version = CurlTooOldForS3(); !version.empty()) {
+      return absl::UnimplementedError(
+          absl::StrCat("--blobs: S3 needs libcurl 7.88 or newer, and this machine has ", version,
+                       ": use a folder, or a newer system"));
+    }
     TS_ASSIGN_OR_RETURN(auto address,
                         ParseS3Address(options.where, options.s3_endpoint, options.s3_region));
     return OpenS3BlobStore(std::move(address));

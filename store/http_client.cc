@@ -158,4 +158,9 @@ absl::StatusOr<HttpResponse> HttpClient::Send(const HttpRequest& request) {
   return std::move(transfer.response);
 }
 
+std::string CurlTooOldForS3() {
+  const curl_version_info_data& curl = *curl_version_info(CURLVERSION_NOW);
+  return curl.version_num < 0x075800 ? curl.version : "";
+}
+
 }  // namespace tiltshift::store

@@ -64,4 +64,7 @@ class HttpClient {
   std::vector<std::unique_ptr<Connection>> free_;
 };
 
+// "" where this libcurl signs requests as S3 wants them (from 7.88 on); else its version.
+std::string CurlTooOldForS3();
+
 }  // namespace tiltshift::store
