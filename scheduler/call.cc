@@ -90,7 +90,7 @@ Call::Call(Poller& poller)
       take_(TagOf<&Call::OnTaken>()),
       read_(TagOf<&Call::OnRead>()),
       write_(TagOf<&Call::OnWrite>()),
-      finish_(TagOf<&Call::OnFinish>()),
+      finish_(TagOf<&Call::Settle>()),
       done_(TagOf<&Call::OnDone>()) {}
 
 void Call::Take(grpc::AsyncGenericService& service, Poller& poller, Taken taken, void* server) {
@@ -106,15 +106,9 @@ void Call::Take(grpc::AsyncGenericService& service, Poller& poller, Taken taken,
 
 // gRPC gives the "done" tag of a call that was taken, and of no other.
 void Call::OnTaken(bool ok) {
-  std::shared_ptr<Call> self = self_;
-  if (!ok) {
-    self_.reset();
-    taken_(server_, nullptr, false);
-    poller_.CountCall(-1);
-    return;
-  }
-  under_way_ = 1;
-  taken_(server_, std::move(self), true);
+  under_way_ = ok ? 2 : 1;
+  if (ok) taken_(server_, self_);
+  Settle(ok);
 }
 
 void Call::Start(std::shared_ptr<CallHandler> handler, size_t most) {
@@ -143,9 +137,7 @@ void Call::OnRead(bool ok) {
   } else {
     handler_->OnLastMessage();
   }
-  std::unique_lock lock(mutex_);
-  --under_way_;
-  End(std::move(lock));
+  Settle(ok);
 }
 
 void Call::Write(const google::protobuf::Message& message) { Queue(&message, nullptr); }
@@ -199,42 +191,41 @@ void Call::WriteNext() {
 }
 
 void Call::OnWrite(bool ok) {
-  std::unique_lock lock(mutex_);
-  writing_ = false;
-  if (!outgoing_.empty()) outgoing_.pop_front();
-  if (!ok) gone_ = true;
-  WriteNext();
-  if (!writing_ && !finishing_ && !gone_) {
-    lock.unlock();
-    handler_->OnWritten();
-    lock.lock();
+  bool all_written = false;
+  {
+    std::lock_guard lock(mutex_);
+    writing_ = false;
+    outgoing_.pop_front();
+    if (!ok) gone_ = true;
+    WriteNext();
+    all_written = !writing_ && !finishing_ && !gone_;
   }
-  --under_way_;
-  End(std::move(lock));
+  if (all_written) handler_->OnWritten();
+  Settle(ok);
 }
 
-void Call::OnFinish(bool) {
-  std::unique_lock lock(mutex_);
-  --under_way_;
-  End(std::move(lock));
+void Call::OnDone(bool ok) {
+  {
+    std::lock_guard lock(mutex_);
+    gone_ = true;
+  }
+  Settle(ok);
 }
 
-void Call::OnDone(bool) {
-  std::unique_lock lock(mutex_);
-  gone_ = true;
-  --under_way_;
-  End(std::move(lock));
-}
-
-// Lets go of gRPC's call, which keeps the server from stopping, once no tag of it is under way.
-void Call::End(std::unique_lock<std::mutex> lock) {
-  if (under_way_ > 0) return;
-  outgoing_.clear();
-  stream_.reset();
-  context_.reset();
-  const std::shared_ptr<Call> self = std::move(self_);
-  const std::shared_ptr<CallHandler> handler = std::move(handler_);
-  lock.unlock();
+// The end of each tag. With the last one it lets go of gRPC's call, which keeps the server from
+// stopping.
+void Call::Settle(bool) {
+  std::shared_ptr<Call> self;
+  std::shared_ptr<CallHandler> handler;
+  {
+    std::lock_guard lock(mutex_);
+    if (--under_way_ > 0) return;
+    outgoing_.clear();
+    stream_.reset();
+    context_.reset();
+    self = std::move(self_);
+    handler = std::move(handler_);
+  }
   if (handler != nullptr) handler->OnOver();
   poller_.CountCall(-1);
 }

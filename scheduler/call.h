@@ -80,15 +80,15 @@ class CallHandler {
 // One call, as its handler and whoever answers later hold it; any thread.
 class Call : public std::enable_shared_from_this<Call> {
  public:
-  // The next call of any method, once there is one. `taken` is then told, on the server's thread,
-  // with false where the server is about to stop.
-  using Taken = void (*)(void* server, std::shared_ptr<Call> call, bool ok);
+  // The next call of any method: `taken` is told of it on the server's thread. Never, where the
+  // server stops before there is one.
+  using Taken = void (*)(void* server, const std::shared_ptr<Call>& call);
   static void Take(grpc::AsyncGenericService& service, Poller& poller, Taken taken, void* server);
 
   // "/tiltshift.v1.Farm/Submit".
   const std::string& method() const { return context_->method(); }
   // Reads until the client ends, or only `most` messages.
-  void Start(std::shared_ptr<CallHandler> handler, size_t most = SIZE_MAX);
+  void Start(std::shared_ptr<CallHandler> handler, size_t most);
 
   // In their order. Dropped once the call has its status or the client is gone.
   void Write(const google::protobuf::Message& message);
@@ -111,12 +111,11 @@ class Call : public std::enable_shared_from_this<Call> {
   void OnTaken(bool ok);
   void OnRead(bool ok);
   void OnWrite(bool ok);
-  void OnFinish(bool ok);
   void OnDone(bool ok);  // the client has its status, or is gone
+  void Settle(bool ok);
   void Read();
   void Queue(const google::protobuf::Message* message, const absl::Status* status);
   void WriteNext();  // with the lock held
-  void End(std::unique_lock<std::mutex> lock);
 
   Poller& poller_;
   Taken taken_ = nullptr;

@@ -64,8 +64,8 @@ void CallServer::Stop() {
 void CallServer::TakeNext() {
   Call::Take(
       service_, *poller_,
-      [](void* server, std::shared_ptr<Call> call, bool ok) {
-        if (ok) static_cast<CallServer*>(server)->Begin(call);
+      [](void* server, const std::shared_ptr<Call>& call) {
+        static_cast<CallServer*>(server)->Begin(call);
       },
       this);
 }
