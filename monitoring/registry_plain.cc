@@ -6,14 +6,11 @@
 
 #include "absl/strings/str_format.h"
 #include "monitoring/metrics.h"
+#include "monitoring/registry.h"
 #include "monitoring/text_server.h"
 
 namespace tiltshift::monitoring {
 namespace {
-
-constexpr std::array<double, 19> kSeconds = {0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01,
-                                             0.02,   0.05,   0.1,    0.2,   0.5,   1,     2,
-                                             5,      10,     20,     50,    100};
 
 // One line of text, or a histogram's lines.
 struct Series {
@@ -117,11 +114,7 @@ Histogram Registry::AddHistogram(const std::string& name, const std::string& hel
 
 absl::Status Registry::Serve(const std::string& address) {
   auto server = TextServer::Start(address, [impl = impl_.get()] { return impl->Text(); });
-  if (!server.ok()) {
-    return absl::UnavailableError(absl::StrCat("cannot serve metrics on ", address, ": ",
-                                               std::string(server.status().message()),
-                                               "; choose another port with --metrics"));
-  }
+  if (!server.ok()) return CannotServe(address, Message(server.status()));
   impl_->server = *std::move(server);
   return absl::OkStatus();
 }

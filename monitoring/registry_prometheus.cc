@@ -8,13 +8,10 @@
 #include <exception>
 
 #include "monitoring/metrics.h"
+#include "monitoring/registry.h"
 
 namespace tiltshift::monitoring {
 namespace {
-
-const prometheus::Histogram::BucketBoundaries kSeconds = {
-    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1,
-    0.2,    0.5,    1,      2,     5,     10,    20,   50,   100};
 
 prometheus::Labels Labels(const std::string& label, const std::string& value) {
   return label.empty() ? prometheus::Labels{} : prometheus::Labels{{label, value}};
@@ -53,7 +50,8 @@ Gauge Registry::AddGauge(const std::string& name, const std::string& help, const
 Histogram Registry::AddHistogram(const std::string& name, const std::string& help,
                                  const std::string& label, const std::string& value) {
   auto& family = prometheus::BuildHistogram().Name(name).Help(help).Register(*impl_->registry);
-  return {&family.Add(Labels(label, value), kSeconds)};
+  return {&family.Add(Labels(label, value),
+                      prometheus::Histogram::BucketBoundaries(kSeconds.begin(), kSeconds.end()))};
 }
 
 absl::Status Registry::Serve(const std::string& address) {
@@ -62,9 +60,7 @@ absl::Status Registry::Serve(const std::string& address) {
     impl_->exposer->RegisterCollectable(impl_->registry);
     return absl::OkStatus();
   } catch (const std::exception& error) {
-    return absl::UnavailableError(absl::StrCat("cannot serve metrics on ", address, ": ",
-                                               error.what(),
-                                               "; choose another port with --metrics"));
+    return CannotServe(address, error.what());
   }
 }
 
