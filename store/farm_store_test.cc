@@ -20,14 +20,13 @@ enum class Server { kAsInstalled, kWithoutFunctions };
 class FarmStoreTest : public ::testing::TestWithParam<Server> {
  protected:
   void SetUp() override {
-    redis_ = std::make_unique<tests::RedisServer>(tests::FreshFolder());
+    std::vector<std::string> options;
     if (GetParam() == Server::kWithoutFunctions) {
-      if (!RedisClient(*ParseRedisAddress(redis_->address())).Run({"FUNCTION", "LIST"}).ok())
+      if (!tests::RedisServer::HasFunctions())
         GTEST_SKIP() << "the installed redis-server has none";
-      redis_.reset();
-      redis_ = std::make_unique<tests::RedisServer>(
-          tests::FreshFolder(), std::vector<std::string>{"--rename-command", "FUNCTION", ""});
+      options = {"--rename-command", "FUNCTION", ""};
     }
+    redis_ = std::make_unique<tests::RedisServer>(tests::FreshFolder(), options);
     store_ = std::make_unique<FarmStore>(*ParseRedisAddress(redis_->address()));
     ASSERT_TRUE(store_->Prepare().ok());
     const auto epoch = store_->Lead("me", 60'000, 0);

@@ -6,7 +6,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -30,12 +29,11 @@ bool Answers(const std::string& path) {
 }  // namespace
 
 bool RedisServer::HasFunctions() {
-  char said[256] = {0};
-  FILE* version = popen("redis-server --version", "r");
-  const bool read = version != nullptr && std::fgets(said, sizeof(said), version) != nullptr;
-  if (version != nullptr) pclose(version);
-  const char* number = read ? std::strstr(said, "v=") : nullptr;
-  return number != nullptr && std::atoi(number + 2) >= 7;
+  Process version({"redis-server", "--version"}, ::testing::TempDir());
+  EXPECT_EQ(version.Wait(20'000), 0) << version.Errors();
+  const std::string said = version.Output();
+  const size_t number = said.find(" v=");
+  return number != std::string::npos && std::atoi(said.c_str() + number + 3) >= 7;
 }
 
 RedisServer::RedisServer(const std::string& folder, std::vector<std::string> options)
