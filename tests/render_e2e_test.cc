@@ -143,7 +143,7 @@ TEST_F(RenderE2e, KilledProcessesChangeNothing) {
 }
 
 TEST_F(RenderE2e, InterruptedGoesOnAndLeavesNoProcess) {
-  const std::string spec = WriteSpec(SmallCampaign(50)), out = folder_ + "/out";
+  const std::string spec = WriteSpec(SmallCampaign(200)), out = folder_ + "/out";
   pid_t redis = 0, scheduler = 0, worker = 0;
   {
     Process render(Render(spec, out), folder_);
@@ -158,11 +158,11 @@ TEST_F(RenderE2e, InterruptedGoesOnAndLeavesNoProcess) {
   for (const pid_t pid : {redis, scheduler, worker})
     EXPECT_NE(kill(pid, 0), 0) << "process " << pid << " is still there";
   const size_t before = Stored(out);
-  EXPECT_LT(before, 200u);
+  EXPECT_LT(before, 800u);
   std::string output;
   ASSERT_EQ(Run(Render(spec, out), nullptr, &output), 0);
-  EXPECT_EQ(Hashes(out).size(), 200u);
-  EXPECT_THAT(output, HasSubstr("done: 200 of 200 pictures"));
+  EXPECT_EQ(Hashes(out).size(), 800u);
+  EXPECT_THAT(output, HasSubstr("done: 800 of 800 pictures"));
 }
 
 // Also with a kill that leaves it no time.
