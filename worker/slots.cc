@@ -21,9 +21,16 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 
 Slots::Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStore& blobs,
              monitoring::WorkerMetrics& metrics, std::string worker_id)
-    : queue_(queue), blobs_(blobs), metrics_(metrics), worker_id_(std::move(worker_id)) {
+    : queue_(queue),
+      blobs_(blobs),
+      metrics_(metrics),
+      worker_id_(std::move(worker_id)),
+      rendering_(count) {
   for (int i = 0; i < count; ++i) renderers_.push_back(renderers.MakeOne());
-  for (auto& renderer : renderers_) threads_.emplace_back([this, &renderer] { Run(*renderer); });
+  for (auto& renderer : renderers_) {
+    threads_.emplace_back([this, &renderer] { RunRenderer(*renderer); });
+    threads_.emplace_back([this] { RunStorer(); });
+  }
 }
 
 Slots::~Slots() {
@@ -35,25 +42,62 @@ absl::Status Slots::trouble() const {
   return trouble_;
 }
 
-void Slots::Run(VariantRenderer& renderer) {
+void Slots::RunRenderer(VariantRenderer& renderer) {
   while (const auto work = queue_.Take()) {
     metrics_.slots_busy.Add(1);
-    try {
-      RenderOne(renderer, *work);
-    } catch (const std::exception& error) {  // out of memory, or a library's own
-      Fail(*work, absl::InternalError(absl::StrCat("rendering threw: ", error.what())));
-    }
+    Guarded(*work, [&] { RenderOne(renderer, *work); });
     metrics_.slots_busy.Add(-1);
+  }
+  std::lock_guard lock(mutex_);
+  --rendering_;
+  rendered_ready_.notify_all();
+}
+
+void Slots::RunStorer() {
+  while (const auto rendered = NextToStore()) {
+    Guarded(rendered->work, [&] { StoreOne(*rendered); });
+  }
+}
+
+template <typename What>
+void Slots::Guarded(const Work& work, What what) {
+  try {
+    what();
+  } catch (const std::exception& error) {
+    Fail(work, absl::InternalError(absl::StrCat("rendering threw: ", error.what())));
   }
 }
 
 void Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
   const auto start = std::chrono::steady_clock::now();
-  const plan::Variant variant = work.plan->At(work.index);
-  const auto rendered = renderer.Render(*work.plan, variant, nullptr);
-  if (!rendered.ok()) return Fail(work, rendered.status());
-  const double seconds = SecondsSince(start);
-  const absl::Status stored = WriteOutput(blobs_, work, variant, *rendered, seconds, worker_id_);
+  plan::Variant variant = work.plan->At(work.index);
+  auto output = renderer.Render(*work.plan, variant, nullptr);
+  if (!output.ok()) return Fail(work, output.status());
+  HandOver({work, std::move(variant), *std::move(output), SecondsSince(start)});
+}
+
+void Slots::HandOver(Rendered rendered) {
+  std::unique_lock lock(mutex_);
+  rendered_room_.wait(lock, [&] { return rendered_.size() < renderers_.size(); });
+  rendered_.push_back(std::move(rendered));
+  rendered_ready_.notify_one();
+}
+
+std::optional<Slots::Rendered> Slots::NextToStore() {
+  std::unique_lock lock(mutex_);
+  rendered_ready_.wait(lock, [&] { return !rendered_.empty() || rendering_ == 0; });
+  if (rendered_.empty()) return std::nullopt;
+  Rendered next = std::move(rendered_.front());
+  rendered_.pop_front();
+  rendered_room_.notify_one();
+  return next;
+}
+
+void Slots::StoreOne(const Rendered& rendered) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto& [work, variant, output, seconds] = rendered;
+  if (!trouble().ok()) return queue_.Return(work);  // waiting for a store that is gone helps nobody
+  const absl::Status stored = WriteOutput(blobs_, work, variant, output, seconds, worker_id_);
   if (absl::IsDataLoss(stored) || absl::IsInvalidArgument(stored)) return Fail(work, stored);
   if (!stored.ok()) {
     queue_.Return(work);
@@ -62,17 +106,17 @@ void Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
     trouble_ = stored;
     return;
   }
-  metrics_.encode_seconds.Observe(rendered->encode_seconds);
-  metrics_.denoise_seconds.Observe(rendered->denoise_seconds);
-  metrics_.decode_seconds.Observe(rendered->decode_seconds);
-  metrics_.finish_seconds.Observe(rendered->finish_seconds);
-  metrics_.store_seconds.Observe(SecondsSince(start) - seconds);
+  metrics_.encode_seconds.Observe(output.encode_seconds);
+  metrics_.denoise_seconds.Observe(output.denoise_seconds);
+  metrics_.decode_seconds.Observe(output.decode_seconds);
+  metrics_.finish_seconds.Observe(output.finish_seconds);
+  metrics_.store_seconds.Observe(SecondsSince(start));
   metrics_.images_rendered.Add();
   {
     std::lock_guard lock(mutex_);
     stored_.push_back(std::chrono::steady_clock::now());
   }
-  queue_.Finish(work, seconds, rendered->png.size());
+  queue_.Finish(work, seconds, output.png.size());
 }
 
 void Slots::MeasureRate() {

@@ -1,10 +1,14 @@
-// The slots: one thread each, taking variants from the queue, rendering and storing them.
+// The slots: each takes variants from the queue and renders them on one thread, while a second
+// stores the one before, so that a slow disk or network keeps no renderer waiting. At most one
+// rendered variant a slot waits to be stored.
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -30,8 +34,23 @@ class Slots {
   void MeasureRate();
 
  private:
-  void Run(VariantRenderer& renderer);
+  struct Rendered {
+    Work work;
+    plan::Variant variant;
+    RenderedVariant output;
+    double seconds = 0;  // of rendering
+  };
+  void RunRenderer(VariantRenderer& renderer);
+  void RunStorer();
   void RenderOne(VariantRenderer& renderer, const Work& work);
+  void StoreOne(const Rendered& rendered);
+  // Blocks while as many wait as there are slots.
+  void HandOver(Rendered rendered);
+  // Blocks for the next one; nullopt when all are stored and no renderer is left.
+  std::optional<Rendered> NextToStore();
+  // Does `what`, one variant's; what it throws (out of memory, or a library's own) fails that one.
+  template <typename What>
+  void Guarded(const Work& work, What what);
   void Fail(const Work& work, const absl::Status& status);
 
   LeaseQueue& queue_;
@@ -41,6 +60,9 @@ class Slots {
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   mutable std::mutex mutex_;
   absl::Status trouble_;
+  std::condition_variable rendered_ready_, rendered_room_;
+  std::deque<Rendered> rendered_;                             // not stored yet
+  int rendering_ = 0;                                         // renderers' threads left
   std::deque<std::chrono::steady_clock::time_point> stored_;  // images of the last minute
   std::vector<std::unique_ptr<VariantRenderer>> renderers_;
   std::vector<std::thread> threads_;

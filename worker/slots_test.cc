@@ -1,0 +1,165 @@
+#include "worker/slots.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <stdexcept>
+
+#include "monitoring/registry.h"
+#include "tests/support/process.h"
+
+namespace tiltshift::worker {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr int kVariants = 4;
+constexpr int kPatienceMs = 20'000;
+
+// Counts what was begun; variant `throws_at` throws.
+class CountingRenderers : public Renderers {
+ public:
+  std::unique_ptr<VariantRenderer> MakeOne() override { return std::make_unique<One>(*this); }
+  absl::StatusOr<std::vector<v1::ModelInfo>> Models() override {
+    return std::vector<v1::ModelInfo>{};
+  }
+  std::atomic<int> begun{0};
+  int throws_at = -1;
+
+ private:
+  class One : public VariantRenderer {
+   public:
+    explicit One(CountingRenderers& all) : all_(all) {}
+    absl::StatusOr<RenderedVariant> Render(const plan::Plan&, const plan::Variant& variant,
+                                           const std::function<bool()>&) override {
+      ++all_.begun;
+      if (static_cast<int>(variant.index) == all_.throws_at) throw std::runtime_error("no memory");
+      return RenderedVariant{.png = absl::StrCat("picture ", variant.index),
+                             .render_class = "test"};
+    }
+
+   private:
+    CountingRenderers& all_;
+  };
+};
+
+// A folder, whose writes first do `before`.
+class WatchedStore : public store::BlobStore {
+ public:
+  WatchedStore(const std::string& folder, std::function<absl::Status()> before)
+      : files_(*store::OpenFileBlobStore(folder, 0)), before_(std::move(before)) {}
+  absl::StatusOr<bool> PutIfAbsent(const std::string& key, std::string_view bytes) override {
+    TS_RETURN_IF_ERROR(before_());
+    return files_->PutIfAbsent(key, bytes);
+  }
+  absl::StatusOr<std::string> Get(const std::string& key) override { return files_->Get(key); }
+  absl::StatusOr<bool> Exists(const std::string& key) override { return files_->Exists(key); }
+  absl::StatusOr<std::vector<std::string>> ListSome(const std::string& prefix,
+                                                    size_t most) override {
+    return files_->ListSome(prefix, most);
+  }
+  absl::Status Delete(const std::string& key) override { return files_->Delete(key); }
+
+ private:
+  std::unique_ptr<store::BlobStore> files_;
+  std::function<absl::Status()> before_;
+};
+
+class SlotsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    v1::Lease lease;
+    lease.set_token(1);
+    lease.set_job_id("j");
+    lease.mutable_range()->set_count(kVariants);
+    v1::JobSpec& spec = *lease.mutable_spec();
+    spec.set_name("n");
+    spec.set_model("m");
+    spec.set_prompt("{i}");
+    spec.add_axes()->set_name("i");
+    spec.mutable_axes(0)->set_range(absl::StrCat("1-", kVariants));
+    ASSERT_TRUE(queue_.Add(lease).ok());
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  // One slot, over `blobs`, until all variants have an outcome or the lease is given back.
+  v1::Outcome RenderInto(store::BlobStore& blobs) {
+    Slots slots(1, renderers_, queue_, blobs, metrics_, "w");
+    v1::Outcome all;
+    const auto take = [&] {
+      bool something = false;
+      const v1::Turn turn = queue_.NextTurn(++turn_, 10, something);
+      for (const v1::Outcome& outcome : turn.outcomes()) all.MergeFrom(outcome);
+      uint64_t count = static_cast<uint64_t>(all.failed_size());
+      for (const v1::VariantRange& range : all.committed()) count += range.count();
+      return count == kVariants || all.released();
+    };
+    EXPECT_TRUE(tests::WaitFor(take, kPatienceMs));
+    trouble_ = slots.trouble();
+    queue_.Close();
+    return all;
+  }
+
+  const std::string folder_ = tests::FreshFolder();
+  monitoring::Registry registry_;
+  monitoring::WorkerMetrics metrics_{registry_};
+  LeaseQueue queue_;
+  CountingRenderers renderers_;
+  absl::Status trouble_;
+  uint64_t turn_ = 0;
+};
+
+TEST_F(SlotsTest, RendersWhileTheOneBeforeIsStored) {
+  int writes = 0, most_begun_at_first = 0;
+  WatchedStore blobs(folder_, [&] {
+    if (writes++ == 0) {
+      EXPECT_TRUE(tests::WaitFor([&] { return renderers_.begun >= 2; }, kPatienceMs));
+      most_begun_at_first = renderers_.begun;
+    }
+    return absl::OkStatus();
+  });
+  const v1::Outcome outcome = RenderInto(blobs);
+  EXPECT_EQ(outcome.failed_size(), 0);
+  EXPECT_EQ(renderers_.begun, kVariants);
+  EXPECT_EQ(writes, 2 * kVariants);   // a picture and its manifest line
+  EXPECT_LE(most_begun_at_first, 3);  // stored, waiting, and one that waits for room
+  const auto keys = blobs.ListSome("jobs/j/outputs/", 100);
+  ASSERT_TRUE(keys.ok());
+  EXPECT_EQ(keys->size(), size_t{kVariants});
+}
+
+TEST_F(SlotsTest, WhatIsThrownFailsThatVariantOnly) {
+  renderers_.throws_at = 2;
+  WatchedStore blobs(folder_, [] { return absl::OkStatus(); });
+  const v1::Outcome outcome = RenderInto(blobs);
+  ASSERT_EQ(outcome.failed_size(), 1);
+  EXPECT_EQ(outcome.failed(0).index(), 2u);
+  EXPECT_THAT(outcome.failed(0).reason(), HasSubstr("no memory"));
+}
+
+TEST_F(SlotsTest, WhatThrowsInTheStoreFailsThatVariantOnly) {
+  int writes = 0;
+  WatchedStore blobs(folder_, [&]() -> absl::Status {
+    if (++writes == 1) throw std::bad_alloc();
+    return absl::OkStatus();
+  });
+  const v1::Outcome outcome = RenderInto(blobs);
+  ASSERT_EQ(outcome.failed_size(), 1);
+  EXPECT_EQ(outcome.failed(0).index(), 0u);
+}
+
+// Not the variants' fault: none has failed, all go back, and the worker is to leave.
+TEST_F(SlotsTest, AStoreThatCannotBeWrittenIsTheWorkersTrouble) {
+  WatchedStore blobs(folder_, [] { return absl::UnavailableError("disk gone"); });
+  const v1::Outcome outcome = RenderInto(blobs);
+  EXPECT_TRUE(outcome.released());
+  EXPECT_EQ(outcome.failed_size(), 0);
+  EXPECT_EQ(outcome.committed_size(), 0);
+  EXPECT_TRUE(absl::IsUnavailable(trouble_)) << trouble_;
+}
+
+}  // namespace
+}  // namespace tiltshift::worker
