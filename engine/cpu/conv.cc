@@ -35,7 +35,7 @@ class ConvStep : public DnnlStep {
     const auto plan = PlanOf<dnnl::convolution_forward>(
         engine_, Attributes(post_ops), dnnl::prop_kind::forward_inference,
         dnnl::algorithm::convolution_direct, x_, any, bias_, y_, strides, padding, padding);
-    SetPrimitive(dnnl::convolution_forward(plan), plan.scratchpad_desc());
+    SetPrimitive(dnnl::convolution_forward(plan), plan.scratchpad_desc(), plan.impl_info_str());
 
     const memory::desc plain(filter, memory::data_type::f32, Tag::oihw);
     AddArgument(DNNL_ARG_WEIGHTS, setting.weights.Packed(*op.filter, plain, plan.weights_desc()));

@@ -1,5 +1,8 @@
 #include "engine/cpu/dnnl_step.h"
 
+#include <omp.h>
+
+#include "absl/strings/match.h"
 #include "base/check.h"
 #include "engine/cpu/dnnl_version.h"
 
@@ -13,9 +16,12 @@ dnnl::primitive_attr DnnlStep::Attributes(const dnnl::post_ops& post_ops) {
   return attributes;
 }
 
-void DnnlStep::SetPrimitive(const dnnl::primitive& primitive, const dnnl::memory::desc& scratch) {
+void DnnlStep::SetPrimitive(const dnnl::primitive& primitive, const dnnl::memory::desc& scratch,
+                            absl::string_view implementation) {
   primitive_ = primitive;
   scratch_desc_ = scratch;
+  // oneDNN's gemm, what it has below AVX-512, cuts long sums into as many parts as there are threads.
+  sums_follow_threads_ = absl::StartsWith(implementation, "gemm");
 }
 
 void DnnlStep::AddArgument(int argument, dnnl::memory memory) {
@@ -35,8 +41,11 @@ void DnnlStep::AddScratch(const Binder& binder) {
 }
 
 void DnnlStep::Execute(const dnnl::stream& stream) {
+  const int threads = omp_get_max_threads();
+  if (sums_follow_threads_) omp_set_num_threads(1);
   const dnnl_status_t status = dnnl_primitive_execute(
       primitive_.get(), stream.get(), static_cast<int>(arguments_.size()), arguments_.data());
+  if (sums_follow_threads_) omp_set_num_threads(threads);
   TS_CHECK(status == dnnl_success);
 }
 

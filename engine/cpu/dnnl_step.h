@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "engine/cpu/step.h"
 
 namespace tiltshift::engine::cpu {
@@ -16,7 +17,8 @@ class DnnlStep : public Step {
   explicit DnnlStep(const Setting& setting) : engine_(setting.engine) {}
 
   static dnnl::primitive_attr Attributes(const dnnl::post_ops& post_ops);
-  void SetPrimitive(const dnnl::primitive& primitive, const dnnl::memory::desc& scratch);
+  void SetPrimitive(const dnnl::primitive& primitive, const dnnl::memory::desc& scratch,
+                    absl::string_view implementation);
   // The memory is kept; the pointer may be set later.
   dnnl::memory& AddArgument(int argument, const dnnl::memory::desc& desc, void* data);
   void AddArgument(int argument, dnnl::memory memory);
@@ -28,6 +30,7 @@ class DnnlStep : public Step {
  private:
   dnnl::primitive primitive_;
   dnnl::memory::desc scratch_desc_;
+  bool sums_follow_threads_ = false;
   std::vector<dnnl::memory> memories_;
   std::vector<dnnl_exec_arg_t> arguments_;
 };

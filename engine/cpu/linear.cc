@@ -43,7 +43,7 @@ class LinearStep : public DnnlStep {
     const dnnl::primitive_attr attributes = Attributes(post_ops);
     const auto plan = op.bias != nullptr ? PlanOf<dnnl::matmul>(engine_, attributes, x_, any, bias_, y_)
                                          : PlanOf<dnnl::matmul>(engine_, attributes, x_, any, y_);
-    SetPrimitive(dnnl::matmul(plan), plan.scratchpad_desc());
+    SetPrimitive(dnnl::matmul(plan), plan.scratchpad_desc(), plan.impl_info_str());
 
     const memory::desc plain({in, out}, memory::data_type::f32, Tag::ba);
     AddArgument(DNNL_ARG_WEIGHTS, setting.weights.Packed(*op.matrix, plain, plan.weights_desc()));
