@@ -163,6 +163,8 @@ TEST_F(S3FarmTest, AStoreThatStandsStillHoldsUpNobodyElse) {
   setenv("AWS_ACCESS_KEY_ID", "AKIATEST", 1);
   setenv("AWS_SECRET_ACCESS_KEY", "hush", 1);
   setenv("no_proxy", "127.0.0.1", 1);
+  const auto opened = store::OpenBlobStore({.where = kWhere});
+  if (absl::IsUnimplemented(opened.status())) GTEST_SKIP() << opened.status().message();
   redis_ = std::make_unique<RedisServer>(folder_);
   StartScheduler();
   auto farm = v1::Farm::NewStub(channel_);
