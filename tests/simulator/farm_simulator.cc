@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cmath>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "plan/plan.h"
 
@@ -117,9 +116,23 @@ void FarmSimulator::Granted(int scheduler, const v1::Lease& lease) {
   greatest_[lead] = std::max(greatest_[lead], lease.token());
 }
 
-void FarmSimulator::Acknowledged(uint64_t epoch) {
-  // What was on its way when the lead changed was durable before it.
-  if (epoch > newest_epoch_) Wrong("an epoch that Redis has never seen");
+// I2: what is acknowledged is in Redis. One that was just killed may have lost what it answered
+// for.
+void FarmSimulator::Acknowledged(const v1::Outcome& outcome) {
+  if (world_.Now() < takes_up_until_ms_) return;
+  for (const v1::VariantRange& range : outcome.committed()) {
+    for (uint64_t index = range.first(); index < range.first() + range.count(); ++index) {
+      if (!IsDurable(outcome.job_id(), index))
+        Wrong(absl::StrCat("variant ", index, " of ", outcome.job_id(),
+                           " was acknowledged, and Redis does not have it"));
+    }
+  }
+}
+
+bool FarmSimulator::IsDurable(const std::string& job, uint64_t index) {
+  const std::string key = absl::StrCat("ts:job:", job);
+  return Ask({"GETBIT", key + ":done", std::to_string(index)}) == "1" ||
+         Ask({"GETBIT", key + ":failed", std::to_string(index)}) == "1";
 }
 
 void FarmSimulator::StartScheduler(int which) {
@@ -147,10 +160,7 @@ void FarmSimulator::StepScheduler(int which) {
   scheduler.stood_by_ms = world_.Now();
   scheduler.loop->Step();
   const bool led = std::exchange(scheduler.led, scheduler.loop->Leading().ok());
-  uint64_t epoch = 0;
   if (scheduler.led && !led) scheduler.lead = ++leads_;
-  if (scheduler.led && absl::SimpleAtoi(Ask({"GET", "ts:epoch"}), &epoch) && epoch > newest_epoch_)
-    newest_epoch_ = epoch;
   if (led == scheduler.led) return;
   world_.Log(absl::StrCat(scheduler.name, scheduler.led ? " leads" : " steps down"));
   result_.leaderships += scheduler.led;

@@ -65,7 +65,7 @@ class FarmSimulator : public SimulatedFarm {
   void Rendered(const std::string& job, uint64_t index) override;
   void Killed(const std::string& job, uint64_t index) override;
   void Granted(int scheduler, const v1::Lease& lease) override;
-  void Acknowledged(uint64_t epoch) override;
+  void Acknowledged(const v1::Outcome& outcome) override;
 
   void StartScheduler(int which);
   void StepScheduler(int which);
@@ -82,6 +82,8 @@ class FarmSimulator : public SimulatedFarm {
   void CheckProgress();
   bool AllEnded();
   void CheckEnd();
+  // In Redis: as done, or as failed, which it may have been before it was rendered after all.
+  bool IsDurable(const std::string& job, uint64_t index);
   std::string Ask(const store::RedisCommand& command);
 
   const Scenario scenario_;
@@ -95,7 +97,7 @@ class FarmSimulator : public SimulatedFarm {
   int64_t faults_end_ms_ = 0, takes_up_until_ms_ = 0;
   std::map<uint64_t, std::string> holders_;  // by token: of what it was granted
   std::map<uint64_t, uint64_t> greatest_;    // token, by lead
-  uint64_t newest_epoch_ = 0, leads_ = 0;
+  uint64_t leads_ = 0;
   SimulationResult result_;
 };
 

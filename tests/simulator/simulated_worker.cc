@@ -29,6 +29,8 @@ class SimulatedWorker::Stream : public scheduler::WorkerStream {
     if (message.has_lease()) worker_.farm_.Granted(scheduler_, message.lease());
     for (const v1::Lease& lease : message.turn_ack().leases())
       worker_.farm_.Granted(scheduler_, lease);
+    if (message.has_turn_ack() && worker_.generation_ == generation_)
+      worker_.Acknowledges(message.turn_ack());
     // The stream may be gone when it arrives.
     Later([worker = &worker_, generation = generation_, message = std::move(message)] {
       worker->Receive(generation, message);
@@ -159,7 +161,6 @@ void SimulatedWorker::Receive(uint64_t generation, const v1::SchedulerMessage& m
   heard_ms_ = world_.Now();
   switch (message.message_case()) {
     case v1::SchedulerMessage::kWelcome:
-      epoch_ = message.welcome().epoch();
       welcomed_ = true;
       for (const uint64_t token : message.welcome().lost_tokens()) queue_->Drop(token);
       SendTurn(true);
@@ -168,15 +169,11 @@ void SimulatedWorker::Receive(uint64_t generation, const v1::SchedulerMessage& m
     case v1::SchedulerMessage::kLease:
       Take(message.lease());
       break;
-    case v1::SchedulerMessage::kTurnAck: {
-      std::set<uint64_t> told = std::move(told_[message.turn_ack().turn()]);
+    case v1::SchedulerMessage::kTurnAck:
       told_.erase(message.turn_ack().turn());
-      for (const uint64_t stale : message.turn_ack().stale_tokens()) told.erase(stale);
-      if (!told.empty()) farm_.Acknowledged(epoch_);
       queue_->Acknowledge(message.turn_ack());
       for (const v1::Lease& lease : message.turn_ack().leases()) Take(lease);
       break;
-    }
     case v1::SchedulerMessage::kTrim:
       queue_->Trim(message.trim().token(), message.trim().end());
       SendTurn(false);
@@ -188,6 +185,16 @@ void SimulatedWorker::Receive(uint64_t generation, const v1::SchedulerMessage& m
       break;
   }
   Fill();
+}
+
+void SimulatedWorker::Acknowledges(const v1::TurnAck& ack) {
+  const auto told = told_.find(ack.turn());
+  if (told == told_.end()) return;
+  for (const v1::Outcome& outcome : told->second.outcomes()) {
+    const bool stale =
+        std::count(ack.stale_tokens().begin(), ack.stale_tokens().end(), outcome.token()) > 0;
+    if (!stale) farm_.Acknowledged(outcome);
+  }
 }
 
 void SimulatedWorker::Take(const v1::Lease& lease) {
@@ -235,9 +242,7 @@ void SimulatedWorker::SendTurn(bool idle) {
   ++turn_;
   ++turns_;
   turn.set_want_leases(static_cast<uint32_t>(scenario_.slots) + 1);
-  for (const v1::Outcome& outcome : turn.outcomes()) {
-    if (outcome.committed_size() > 0) told_[turn_].insert(outcome.token());
-  }
+  told_[turn_] = turn;
   Send(message);
 }
 

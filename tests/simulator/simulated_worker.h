@@ -4,7 +4,6 @@
 
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -29,8 +28,8 @@ class SimulatedFarm {
   virtual void Rendered(const std::string& job, uint64_t index) = 0;
   virtual void Killed(const std::string& job, uint64_t index) = 0;
   virtual void Granted(int scheduler, const v1::Lease& lease) = 0;
-  // A leader of `epoch` said that outcomes are durable.
-  virtual void Acknowledged(uint64_t epoch) = 0;
+  // A scheduler says, this moment, that what the outcome commits is durable.
+  virtual void Acknowledged(const v1::Outcome& outcome) = 0;
 };
 
 class SimulatedWorker {
@@ -53,6 +52,7 @@ class SimulatedWorker {
   };
   void Connect();
   void Receive(uint64_t generation, const v1::SchedulerMessage& message);
+  void Acknowledges(const v1::TurnAck& ack);  // a scheduler, at its end
   void Take(const v1::Lease& lease);
   void Fill();
   void Finish(uint64_t life, size_t slot);
@@ -70,7 +70,7 @@ class SimulatedWorker {
   const int number_;
   const double seconds_each_;
   const bool is_bad_;
-  uint64_t life_ = 0, generation_ = 0, turn_ = 0, turns_ = 0, epoch_ = 0;
+  uint64_t life_ = 0, generation_ = 0, turn_ = 0, turns_ = 0;
   std::string id_;
   std::unique_ptr<worker::LeaseQueue> queue_;  // null: dead
   std::vector<Slot> slots_;
@@ -78,7 +78,7 @@ class SimulatedWorker {
   int target_ = 0;
   bool welcomed_ = false;
   int64_t stalled_until_ms_ = 0, heard_ms_ = 0, last_out_ms_ = 0;
-  std::map<uint64_t, std::set<uint64_t>> told_;  // by turn: tokens with variants committed
+  std::map<uint64_t, v1::Turn> told_;  // on this stream, until they are acknowledged
 };
 
 }  // namespace tiltshift::tests
