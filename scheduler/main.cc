@@ -13,6 +13,7 @@
 #include "scheduler/standard_services.h"
 #include "scheduler/tenants.h"
 #include "scheduler/worker_service.h"
+#include "store/blob_flags.h"
 
 namespace tiltshift::scheduler {
 namespace {
@@ -67,15 +68,7 @@ void AddOptions(CLI::App& app, Options& options) {
                   ->envname("TILTSHIFT_REDIS_KEY");
   cert->needs(key);
   key->needs(cert);
-  app.add_option("--blobs", options.blobs.where,
-                 "blob store of submissions, outputs and manifests: a folder, or "
-                 "s3://BUCKET/PREFIX, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-      ->required();
-  app.add_option(
-      "--s3-endpoint", options.blobs.s3_endpoint,
-      "http(s)://HOST:PORT; default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or Amazon's");
-  app.add_option("--s3-region", options.blobs.s3_region,
-                 "default: AWS_REGION, AWS_DEFAULT_REGION, or us-east-1");
+  store::AddBlobFlags(app, "blob store of submissions, outputs and manifests", options.blobs);
   app.add_option("--metrics", options.metrics, "host:port for Prometheus' /metrics; empty: none");
   app.add_option("--lease-ttl-ms", options.loop.farm.lease_ttl_ms,
                  "a lease that no heartbeat names for so long is given to another worker")

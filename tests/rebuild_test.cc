@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "base/file.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
@@ -114,10 +115,6 @@ class Farm {
   int last_code_ = 0;
 };
 
-bool Contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 std::map<std::string, std::string> Outputs(Farm& farm, const std::string& job) {
   std::map<std::string, std::string> bytes;
   for (const std::string& name : farm.Files(job, "outputs"))
@@ -208,12 +205,14 @@ TEST(RebuildTest, SchedulersWaitForIt) {
   farm.Kill();
   farm.LoseRedis();
   farm.StartWithoutLead();
-  ASSERT_TRUE(WaitFor([&] { return Contains(farm.Said(), "is empty, and the blob store holds"); },
-                      kPatienceMs))
+  ASSERT_TRUE(
+      WaitFor([&] { return absl::StrContains(farm.Said(), "is empty, and the blob store holds"); },
+              kPatienceMs))
       << farm.Said();
   std::string said;
   EXPECT_EQ(farm.Rebuild(&said), 0) << said;
-  ASSERT_TRUE(WaitFor([&] { return Contains(farm.Said(), "leading: epoch"); }, kPatienceMs))
+  ASSERT_TRUE(
+      WaitFor([&] { return absl::StrContains(farm.Said(), "leading: epoch"); }, kPatienceMs))
       << farm.Said();
   EXPECT_EQ(farm.State(job), "JOB_STATE_DONE");
 }

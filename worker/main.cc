@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "monitoring/metrics.h"
 #include "proto/leader.h"
+#include "store/blob_flags.h"
 #include "worker/session.h"
 #include "worker/slots.h"
 
@@ -43,15 +44,7 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--scheduler", options.schedulers,
                  "host:port or unix:PATH; several, with commas: the one that leads is found")
       ->capture_default_str();
-  app.add_option("--blobs", options.blobs.where,
-                 "the scheduler's blob store: a folder, or s3://BUCKET/PREFIX, with "
-                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-      ->required();
-  app.add_option(
-      "--s3-endpoint", options.blobs.s3_endpoint,
-      "http(s)://HOST:PORT; default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or Amazon's");
-  app.add_option("--s3-region", options.blobs.s3_region,
-                 "default: AWS_REGION, AWS_DEFAULT_REGION, or us-east-1");
+  store::AddBlobFlags(app, "the scheduler's blob store", options.blobs);
   app.add_option("--keep-free", options.keep_free_mb,
                  "megabytes of the blob folder's disk that are left free: the worker ends before")
       ->capture_default_str();
