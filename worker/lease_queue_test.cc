@@ -3,27 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "worker/testing/leases.h"
+
 namespace tiltshift::worker {
 namespace {
 
 using ::testing::ElementsAre;
-
-v1::Lease Lease(uint64_t token, uint64_t first, uint64_t count, bool with_spec = true) {
-  v1::Lease lease;
-  lease.set_token(token);
-  lease.set_job_id("j");
-  lease.mutable_range()->set_first(first);
-  lease.mutable_range()->set_count(count);
-  if (with_spec) {
-    v1::JobSpec& spec = *lease.mutable_spec();
-    spec.set_name("n");
-    spec.set_model("m");
-    spec.set_prompt("{i}");
-    spec.add_axes()->set_name("i");
-    spec.mutable_axes(0)->set_range("1-100");
-  }
-  return lease;
-}
 
 v1::Turn Next(LeaseQueue& queue, uint64_t turn) {
   bool something = false;
@@ -38,7 +23,7 @@ v1::TurnAck Ack(uint64_t turn) {
 
 TEST(LeaseQueue, VariantsGoOutOnceAndComeBackAsRanges) {
   LeaseQueue queue;
-  ASSERT_TRUE(queue.Add(Lease(1, 10, 3)).ok());
+  ASSERT_TRUE(queue.Add(TestLease(1, 10, 3)).ok());
   for (uint64_t i = 10; i < 13; ++i) {
     const auto work = queue.Take();
     EXPECT_EQ(work->index, i);
@@ -57,7 +42,7 @@ TEST(LeaseQueue, VariantsGoOutOnceAndComeBackAsRanges) {
 // I2: what was not acknowledged goes out again.
 TEST(LeaseQueue, UnacknowledgedOutcomesAreRepeated) {
   LeaseQueue queue;
-  ASSERT_TRUE(queue.Add(Lease(1, 0, 2)).ok());
+  ASSERT_TRUE(queue.Add(TestLease(1, 0, 2)).ok());
   queue.Finish(*queue.Take(), 1);
   EXPECT_EQ(Next(queue, 1).outcomes_size(), 1);
   queue.Fail(*queue.Take(), "no light");
@@ -72,7 +57,7 @@ TEST(LeaseQueue, UnacknowledgedOutcomesAreRepeated) {
 // I2: one turn's acknowledgement says nothing of the next turn's outcomes.
 TEST(LeaseQueue, ALeaseIsHeldUntilItsLastTurnIsAcknowledged) {
   LeaseQueue queue;
-  ASSERT_TRUE(queue.Add(Lease(1, 0, 2)).ok());
+  ASSERT_TRUE(queue.Add(TestLease(1, 0, 2)).ok());
   queue.Finish(*queue.Take(), 1);
   EXPECT_EQ(Next(queue, 1).outcomes_size(), 1);
   queue.Finish(*queue.Take(), 2);
@@ -89,8 +74,8 @@ TEST(LeaseQueue, ALeaseIsHeldUntilItsLastTurnIsAcknowledged) {
 
 TEST(LeaseQueue, ADrainedQueueReleasesWhatNoSlotBegan) {
   LeaseQueue queue;
-  ASSERT_TRUE(queue.Add(Lease(1, 0, 5)).ok());
-  ASSERT_TRUE(queue.Add(Lease(2, 5, 5, false)).ok());
+  ASSERT_TRUE(queue.Add(TestLease(1, 0, 5)).ok());
+  ASSERT_TRUE(queue.Add(TestLease(2, 5, 5, false)).ok());
   const auto work = queue.Take();
   queue.Close();
   EXPECT_FALSE(queue.Take().has_value());
@@ -109,7 +94,7 @@ TEST(LeaseQueue, ADrainedQueueReleasesWhatNoSlotBegan) {
 
 TEST(LeaseQueue, AReturnedVariantIsNeitherDoneNorFailed) {
   LeaseQueue queue;
-  ASSERT_TRUE(queue.Add(Lease(1, 0, 2)).ok());
+  ASSERT_TRUE(queue.Add(TestLease(1, 0, 2)).ok());
   queue.Return(*queue.Take());
   queue.Close();
   const v1::Turn turn = Next(queue, 1);
@@ -120,7 +105,7 @@ TEST(LeaseQueue, AReturnedVariantIsNeitherDoneNorFailed) {
 
 TEST(LeaseQueue, ARevokedLeaseIsForgotten) {
   LeaseQueue queue;
-  ASSERT_TRUE(queue.Add(Lease(1, 0, 2)).ok());
+  ASSERT_TRUE(queue.Add(TestLease(1, 0, 2)).ok());
   const auto work = queue.Take();
   queue.Drop(1);
   queue.Finish(*work, 1);
@@ -129,13 +114,13 @@ TEST(LeaseQueue, ARevokedLeaseIsForgotten) {
 
 TEST(LeaseQueue, ALeaseThatMakesNoSenseIsRefused) {
   LeaseQueue queue;
-  EXPECT_FALSE(queue.Add(Lease(1, 0, 1, false)).ok());
-  EXPECT_FALSE(queue.Add(Lease(1, 99, 2)).ok());
+  EXPECT_FALSE(queue.Add(TestLease(1, 0, 1, false)).ok());
+  EXPECT_FALSE(queue.Add(TestLease(1, 99, 2)).ok());
 }
 
 TEST(LeaseQueue, WhatIsTrimmedIsNotBegunAndTheRestIsGivenBack) {
   LeaseQueue queue;
-  ASSERT_TRUE(queue.Add(Lease(1, 0, 10)).ok());
+  ASSERT_TRUE(queue.Add(TestLease(1, 0, 10)).ok());
   const auto begun = queue.Take();
   queue.Trim(1, 2);
   const auto last = queue.Take();
@@ -153,7 +138,7 @@ TEST(LeaseQueue, WhatIsTrimmedIsNotBegunAndTheRestIsGivenBack) {
 
 TEST(LeaseQueue, ALeaseTrimmedToNothingIsGivenBackAtOnce) {
   LeaseQueue queue;
-  ASSERT_TRUE(queue.Add(Lease(1, 0, 10)).ok());
+  ASSERT_TRUE(queue.Add(TestLease(1, 0, 10)).ok());
   queue.Trim(1, 0);
   queue.Trim(2, 0);  // not ours any more
   const v1::Turn turn = Next(queue, 1);

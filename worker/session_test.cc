@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tests/support/process.h"
+#include "worker/testing/leases.h"
 
 namespace tiltshift::worker {
 namespace {
@@ -26,19 +27,6 @@ v1::SchedulerMessage Ack(uint64_t turn) {
   v1::SchedulerMessage message;
   message.mutable_turn_ack()->set_turn(turn);
   return message;
-}
-
-v1::Lease Lease(uint64_t token, uint64_t count) {
-  v1::Lease lease;
-  lease.set_token(token);
-  lease.set_job_id("j");
-  lease.mutable_range()->set_count(count);
-  lease.mutable_spec()->set_name("n");
-  lease.mutable_spec()->set_model("m");
-  lease.mutable_spec()->set_prompt("{i}");
-  lease.mutable_spec()->add_axes()->set_name("i");
-  lease.mutable_spec()->mutable_axes(0)->set_range("1-100");
-  return lease;
 }
 
 // A scheduler whose every session runs `script(number of the session, its hello, stream)`.
@@ -92,7 +80,7 @@ TEST_F(SessionTest, OutcomesAreRepeatedAfterALostStream) {
                        stream.Write(Welcome(60'000));
                        if (number == 1) {
                          v1::SchedulerMessage lease;
-                         *lease.mutable_lease() = Lease(7, 1);
+                         *lease.mutable_lease() = TestLease(7, 0, 1);
                          stream.Write(lease);
                        } else if (number == 2 && hello.held_tokens_size() == 1) {
                          held = hello.held_tokens(0);
@@ -131,7 +119,7 @@ TEST_F(SessionTest, ASilentSchedulerIsLeft) {
 
 TEST_F(SessionTest, DrainedWithoutASchedulerLeaves) {
   options_.leave_patience_ms = 50;
-  ASSERT_TRUE(queue_.Add(Lease(1, 5)).ok());
+  ASSERT_TRUE(queue_.Add(TestLease(1, 0, 5)).ok());
   Session session(options_, queue_);
   std::thread run([&] { session.Run(); });
   session.Drain();

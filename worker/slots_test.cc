@@ -5,15 +5,16 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
+#include <new>
 #include <stdexcept>
 
-#include "monitoring/registry.h"
 #include "tests/support/process.h"
+#include "worker/testing/leases.h"
 
 namespace tiltshift::worker {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr int kVariants = 4;
@@ -70,19 +71,7 @@ class WatchedStore : public store::BlobStore {
 
 class SlotsTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    v1::Lease lease;
-    lease.set_token(1);
-    lease.set_job_id("j");
-    lease.mutable_range()->set_count(kVariants);
-    v1::JobSpec& spec = *lease.mutable_spec();
-    spec.set_name("n");
-    spec.set_model("m");
-    spec.set_prompt("{i}");
-    spec.add_axes()->set_name("i");
-    spec.mutable_axes(0)->set_range(absl::StrCat("1-", kVariants));
-    ASSERT_TRUE(queue_.Add(lease).ok());
-  }
+  void SetUp() override { ASSERT_TRUE(queue_.Add(TestLease(1, 0, kVariants)).ok()); }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   // One slot, over `blobs`, until all variants have an outcome or the lease is given back.
