@@ -4,28 +4,14 @@
 #include <utility>
 
 #include "base/check.h"
+#include "engine/recently_used.h"
 
 namespace tiltshift::engine {
 namespace {
 
-constexpr size_t kPromptsKept = 32;
 constexpr size_t kSizesKept = 2;
 
-template <class List, class Found>
-auto* MoveToFront(List& list, const Found& found) {
-  const auto it = std::find_if(list.begin(), list.end(), found);
-  if (it == list.end()) return static_cast<typename List::value_type*>(nullptr);
-  list.splice(list.begin(), list, it);
-  return &list.front();
-}
-
 }  // namespace
-
-struct Pipeline::Text {
-  TextEncoder::EncodeGraph encode;
-  UNet::ContextGraph context;
-  std::unique_ptr<Program> encode_program, context_program;
-};
 
 struct Pipeline::SizePrograms {
   LatentSize size;
@@ -42,7 +28,8 @@ struct Pipeline::TimeRows {
   std::vector<float> rows;  // [steps, time channels]
 };
 
-Pipeline::Pipeline(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+Pipeline::Pipeline(std::shared_ptr<const Model> model)
+    : model_(std::move(model)), prompts_(model_->impl()) {}
 Pipeline::~Pipeline() = default;
 
 int64_t Pipeline::LatentFloats(LatentSize size) const {
@@ -58,46 +45,8 @@ void Pipeline::DropIfThreadsChanged() {
   const int threads = model().backend->threads();
   if (threads == threads_) return;
   threads_ = threads;
-  text_.reset();
+  prompts_.DropPrograms();
   sizes_.clear();
-}
-
-absl::Status Pipeline::PrepareText() {
-  DropIfThreadsChanged();
-  if (text_ != nullptr) return absl::OkStatus();
-  auto text = std::make_unique<Text>();
-  const int tokens = model().tokenizer.length();
-  text->encode = model().text_encoder->Build(tokens);
-  text->context = model().unet->BuildContext(tokens);
-  // Text is encoded once a prompt, so fp32 costs nothing that shows.
-  TS_ASSIGN_OR_RETURN(text->encode_program,
-                      model().backend->Compile(text->encode.graph, Compute::kFp32));
-  TS_ASSIGN_OR_RETURN(text->context_program,
-                      model().backend->Compile(text->context.graph, model().compute));
-  text_ = std::move(text);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<const Prompt*> Pipeline::Encode(std::string_view text) {
-  TS_ASSIGN_OR_RETURN(Tokens tokens, model().tokenizer.Encode(text));
-  const Prompt* known =
-      MoveToFront(prompts_, [&](const Prompt& prompt) { return prompt.tokens == tokens.ids; });
-  if (known != nullptr) return known;
-
-  TS_RETURN_IF_ERROR(PrepareText());
-  Prompt prompt;
-  prompt.tokens = std::move(tokens.ids);
-  prompt.embedding.resize(prompt.tokens.size() * model().config.text_encoder.hidden_size);
-  model().text_encoder->FillInput(prompt.tokens, prompt.embedding);
-  text_->encode_program->Write(text_->encode.input, prompt.embedding);
-  text_->encode_program->Run();
-  text_->encode_program->Read(text_->encode.output, prompt.embedding);
-  text_->context_program->Write(text_->context.input, prompt.embedding);
-  text_->context_program->Run();
-  prompt.context = text_->context_program->Keep(text_->context.output);
-  prompts_.push_front(std::move(prompt));
-  if (prompts_.size() > kPromptsKept) prompts_.pop_back();
-  return &prompts_.front();
 }
 
 absl::StatusOr<Pipeline::SizePrograms*> Pipeline::ProgramsFor(LatentSize size) {

@@ -15,16 +15,10 @@
 #include <vector>
 
 #include "engine/model_impl.h"
+#include "engine/prompt_encoder.h"
 #include "engine/samplers.h"
 
 namespace tiltshift::engine {
-
-// A prompt as the UNet takes it.
-struct Prompt {
-  std::vector<int32_t> tokens;
-  std::vector<float> embedding;     // [tokens, hidden_size]
-  std::unique_ptr<Buffer> context;  // every cross-attention's keys and values
-};
 
 struct LatentSize {
   int height = 0, width = 0;  // in latent cells
@@ -46,7 +40,10 @@ class Pipeline {
   ~Pipeline();
 
   // Valid until a few other prompts were encoded: encode both of a render, then use them.
-  absl::StatusOr<const Prompt*> Encode(std::string_view text);
+  absl::StatusOr<const Prompt*> Encode(std::string_view text) {
+    DropIfThreadsChanged();
+    return prompts_.Encode(text);
+  }
 
   // `latent`, planar [channels, height, width], comes in as the initial noise already scaled for the sampler
   // and goes out denoised. Between its first step and its last nothing is allocated.
@@ -78,16 +75,13 @@ class Pipeline {
   absl::StatusOr<SizePrograms*> ProgramsFor(LatentSize size);
   absl::Status PrepareDecode(SizePrograms* programs);
   absl::StatusOr<const TimeRows*> TimesFor(std::span<const float> timesteps);
-  absl::Status PrepareText();
   void DropIfThreadsChanged();
 
   std::shared_ptr<const Model> model_;
   int threads_ = 0;
-  struct Text;
-  std::unique_ptr<Text> text_;
-  std::list<Prompt> prompts_;                          // most recently used first
-  std::list<std::unique_ptr<SizePrograms>> sizes_;     // the same
-  std::unique_ptr<TimeRows> times_;                    // of the last schedule
+  PromptEncoder prompts_;
+  std::list<std::unique_ptr<SizePrograms>> sizes_;  // most recently used first
+  std::unique_ptr<TimeRows> times_;                 // of the last schedule
 };
 
 }  // namespace tiltshift::engine
