@@ -83,7 +83,7 @@ absl::StatusOr<Pipeline::DenoisePrograms> Warm(const Settings& settings, const M
   const LatentSize size = {side, side};
   std::vector<float> latent(pipeline.LatentFloats(size), 0.5f);
   TS_ASSIGN_OR_RETURN(const auto sampler,
-                      MakeSampler(SamplerKind::kModelDefault, model.impl().config.noise, 2));
+                      MakeSampler(SamplerKind::kModelDefault, model.impl().config.noise, {.steps = 2}));
   const DenoiseOptions options = {size, sampler.get(), prompt, prompt, 4.0f};
   TS_RETURN_IF_ERROR(pipeline.Denoise(options, nullptr, latent));
   return pipeline.DenoiseProgramsFor(size);

@@ -26,13 +26,15 @@ void CheckUNet(const UNetConfig& unet) {
 void CheckNoise(NoiseConfig noise) {
   if (noise.train_timesteps > 2000) return;  // slow, and no other code
   for (SamplerKind kind : {SamplerKind::kModelDefault, SamplerKind::kDdim, SamplerKind::kEuler,
-                           SamplerKind::kDpmpp2m}) {
-    const auto sampler = MakeSampler(kind, noise, 4);
+                           SamplerKind::kEulerAncestral, SamplerKind::kDpmpp2m,
+                           SamplerKind::kDpmpp2mKarras, SamplerKind::kLcm}) {
+    const auto sampler = MakeSampler(kind, noise, {.steps = 4});
     if (!sampler.ok()) continue;
+    const std::vector<float> fresh(2, 0.25f);
     std::vector<float> latent(2, 1.0f), history((*sampler)->history_floats(2));
     for (int step = 0; step < (*sampler)->steps(); ++step) {
       TS_CHECK(std::isfinite((*sampler)->timestep(step)));
-      (*sampler)->Step(step, std::vector<float>(2, 0.5f), latent, history);
+      (*sampler)->Step(step, {std::vector<float>(2, 0.5f), fresh}, {latent, history});
     }
   }
 }

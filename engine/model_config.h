@@ -82,8 +82,9 @@ enum class FinalSigma { kZero, kSigmaMin };
 
 // scheduler/scheduler_config.json. A sampler takes its own class' default for what is not set.
 struct NoiseConfig {
-  std::string class_name;                      // "DDIMScheduler", as model_index.json names it
-  std::optional<SamplerKind> default_sampler;  // none: a class that the engine does not have
+  std::string class_name;  // "DDIMScheduler", as model_index.json names it
+  // Its own rule, or the nearest the engine has (docs/spec.md lists them); none: a class of another kind.
+  std::optional<SamplerKind> default_sampler;
   int train_timesteps = 1000;
   double beta_start = 0.0001;
   double beta_end = 0.02;
@@ -96,6 +97,10 @@ struct NoiseConfig {
   FinalSigma final_sigma = FinalSigma::kZero;
   bool lower_order_final = true;  // DPM++ 2M: first order at the end of fewer than 15 steps
   bool euler_at_final = false;
+  bool rescale_betas_zero_snr = false;  // the last timestep has no signal
+  bool use_karras_sigmas = false;       // Euler's; for DPM++ it picks the default sampler
+  int lcm_original_steps = 50;          // original_inference_steps: what the distillation ran over
+  float lcm_timestep_scaling = 10;
 };
 
 struct ModelConfig {

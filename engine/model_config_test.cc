@@ -88,7 +88,7 @@ TEST(ModelConfig, ReadsStableDiffusion15) {
 
   const auto noise = ParseNoiseConfig(kSd15Noise, "noise", "");
   ASSERT_TRUE(noise.ok()) << noise.status();
-  EXPECT_EQ(noise->default_sampler, std::nullopt);
+  EXPECT_EQ(noise->default_sampler, SamplerKind::kDpmpp2m);
   EXPECT_EQ(noise->clip_sample, std::nullopt);
   EXPECT_FALSE(noise->set_alpha_to_one);
 }
@@ -227,7 +227,8 @@ TEST(ModelConfig, RefusesTheOthersByName) {
       {"steps_offset", -1, kInvalid, "steps_offset is -1"},
       {"thresholding", true, kUnimplemented, "thresholding is true"},
       {"timestep_spacing", 1, kInvalid, "timestep_spacing is 1, not a string"},
-      {"use_karras_sigmas", true, kUnimplemented, "use_karras_sigmas is true"},
+      {"use_karras_sigmas", "yes", kInvalid, "use_karras_sigmas is \"yes\", not true or false"},
+      {"use_lu_lambdas", true, kUnimplemented, "use_lu_lambdas is true"},
   };
   for (const Change& c : noise) {
     Expect(R"({"_class_name":"DPMSolverMultistepScheduler"})", c, [](const std::string& t) {

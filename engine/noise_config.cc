@@ -21,14 +21,40 @@ T OneOf(ConfigReader& config, const char* field, const std::string& missing,
   return words.begin()->second;
 }
 
-std::optional<SamplerKind> SamplerOfClass(const std::string& name) {
-  if (name == "DDIMScheduler") return SamplerKind::kDdim;
-  if (name == "EulerDiscreteScheduler") return SamplerKind::kEuler;
-  if (name == "DPMSolverMultistepScheduler") return SamplerKind::kDpmpp2m;
-  return std::nullopt;
+struct SamplerClass {
+  const char* name;
+  SamplerKind kind;
+  bool own;  // the rule is the class's; else the nearest the engine has
+};
+
+// Solvers of the same equation come to the same picture; what stands in for one is of its kind:
+// with fresh noise or without, of first order or of higher.
+constexpr SamplerClass kClasses[] = {
+    {"DDIMScheduler", SamplerKind::kDdim, true},
+    {"EulerDiscreteScheduler", SamplerKind::kEuler, true},
+    {"EulerAncestralDiscreteScheduler", SamplerKind::kEulerAncestral, true},
+    {"DPMSolverMultistepScheduler", SamplerKind::kDpmpp2m, true},
+    {"LCMScheduler", SamplerKind::kLcm, true},
+    {"PNDMScheduler", SamplerKind::kDpmpp2m, false},
+    {"LMSDiscreteScheduler", SamplerKind::kDpmpp2m, false},
+    {"HeunDiscreteScheduler", SamplerKind::kDpmpp2m, false},
+    {"KDPM2DiscreteScheduler", SamplerKind::kDpmpp2m, false},
+    {"DEISMultistepScheduler", SamplerKind::kDpmpp2m, false},
+    {"UniPCMultistepScheduler", SamplerKind::kDpmpp2m, false},
+    {"DPMSolverSinglestepScheduler", SamplerKind::kDpmpp2m, false},
+    {"DDPMScheduler", SamplerKind::kEulerAncestral, false},
+    {"KDPM2AncestralDiscreteScheduler", SamplerKind::kEulerAncestral, false},
+    {"DPMSolverSDEScheduler", SamplerKind::kEulerAncestral, false},
+};
+
+const SamplerClass* SamplerOfClass(const std::string& name) {
+  for (const SamplerClass& each : kClasses) {
+    if (name == each.name) return &each;
+  }
+  return nullptr;
 }
 
-// Options of the three classes that this engine does not have.
+// Options of the engine's own classes that it does not have.
 void RefuseTheRest(ConfigReader& config) {
   config.Only("algorithm_type", {"dpmsolver++"});
   config.Only("interpolation_type", {"linear"});
@@ -43,7 +69,6 @@ void RefuseTheRest(ConfigReader& config) {
   config.Only("use_dynamic_shifting", {false});
   config.Only("use_exponential_sigmas", {false});
   config.Only("use_flow_sigmas", {false});
-  config.Only("use_karras_sigmas", {false});
   config.Only("use_lu_lambdas", {false});
   config.Only("variance_type", {});
   config.Ignore({"dynamic_thresholding_ratio", "flow_shift", "sample_max_value", "skip_prk_steps",
@@ -57,7 +82,8 @@ absl::StatusOr<NoiseConfig> ParseNoiseConfig(std::string_view json, const std::s
   TS_ASSIGN_OR_RETURN(ConfigReader config, ConfigReader::Parse(json, file));
   NoiseConfig noise;
   noise.class_name = class_name.empty() ? config.String("_class_name", "") : class_name;
-  noise.default_sampler = SamplerOfClass(noise.class_name);
+  const SamplerClass* sampler = SamplerOfClass(noise.class_name);
+  if (sampler != nullptr) noise.default_sampler = sampler->kind;
   noise.train_timesteps = config.Int("num_train_timesteps", 1000, 1, 100000);
   noise.beta_start = config.Number("beta_start", 0.0001, 1e-9, 0.999);
   noise.beta_end = config.Number("beta_end", 0.02, 1e-9, 0.999);
@@ -82,10 +108,14 @@ absl::StatusOr<NoiseConfig> ParseNoiseConfig(std::string_view json, const std::s
   if (config.Bool("clip_sample", noise.default_sampler == SamplerKind::kDdim))
     noise.clip_sample = range;
   config.Only("trained_betas", {});
-  config.Only("rescale_betas_zero_snr", {false});
+  noise.rescale_betas_zero_snr = config.Bool("rescale_betas_zero_snr", false);
+  noise.use_karras_sigmas = config.Bool("use_karras_sigmas", false);
+  if (noise.use_karras_sigmas && noise.default_sampler == SamplerKind::kDpmpp2m) {
+    noise.default_sampler = SamplerKind::kDpmpp2mKarras;
+  }
 
   // Of a class that is not among the engine's, only what the noise itself is counts.
-  if (!noise.default_sampler) {
+  if (sampler == nullptr || !sampler->own) {
     TS_RETURN_IF_ERROR(config.status());
     return noise;
   }
@@ -94,6 +124,8 @@ absl::StatusOr<NoiseConfig> ParseNoiseConfig(std::string_view json, const std::s
                         {{"zero", FinalSigma::kZero}, {"sigma_min", FinalSigma::kSigmaMin}});
   noise.lower_order_final = config.Bool("lower_order_final", true);
   noise.euler_at_final = config.Bool("euler_at_final", false);
+  noise.lcm_original_steps = config.Int("original_inference_steps", 50, 1, noise.train_timesteps);
+  noise.lcm_timestep_scaling = static_cast<float>(config.Number("timestep_scaling", 10, 1e-3, 1e6));
   RefuseTheRest(config);
   TS_RETURN_IF_ERROR(config.Finish());
   return noise;

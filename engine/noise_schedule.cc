@@ -29,6 +29,33 @@ std::vector<float> Betas(const NoiseConfig& config) {
   return betas;
 }
 
+// torch.cumprod of 1 - beta, which carries fp32 in double.
+std::vector<float> Cumprod(std::vector<float> betas) {
+  double product = 1;
+  for (float& value : betas) {
+    product *= 1.0f - value;
+    value = static_cast<float>(product);
+  }
+  return betas;
+}
+
+// Lin et al. 2024, algorithm 1: sqrt(alphas_cumprod) shifted to end at 0 and scaled to begin where
+// it did.
+std::vector<float> RescaledToZero(const std::vector<float>& betas) {
+  std::vector<float> roots = Cumprod(betas);
+  for (float& value : roots) value = std::sqrt(value);
+  const float first = roots.front(), last = roots.back();
+  const float scale = first / (first - last);
+  for (float& value : roots) value = (value - last) * scale;
+  std::vector<float> rescaled;
+  for (size_t i = 0; i < roots.size(); ++i) {
+    const float here = roots[i] * roots[i];
+    const float before = i > 0 ? roots[i - 1] * roots[i - 1] : 1.0f;
+    rescaled.push_back(1.0f - (i > 0 ? here / before : here));
+  }
+  return rescaled;
+}
+
 // numpy.linspace(0, last, n) read backwards.
 std::vector<double> FallingLinspace(double last, int n) {
   std::vector<double> values(n, 0);
@@ -49,19 +76,14 @@ std::vector<double> Trailing(int train_timesteps, int steps) {
 }  // namespace
 
 std::vector<float> AlphasCumprod(const NoiseConfig& config) {
-  std::vector<float> alphas_cumprod = Betas(config);
-  double product = 1;  // torch.cumprod carries fp32 in double
-  for (float& value : alphas_cumprod) {
-    product *= 1.0f - value;
-    value = static_cast<float>(product);
-  }
-  return alphas_cumprod;
+  const std::vector<float> betas = Betas(config);
+  return Cumprod(config.rescale_betas_zero_snr ? RescaledToZero(betas) : betas);
 }
 
-std::vector<float> Sigmas(const std::vector<float>& alphas_cumprod) {
-  std::vector<float> sigmas;
-  sigmas.reserve(alphas_cumprod.size());
-  for (float a : alphas_cumprod) sigmas.push_back(std::sqrt((1.0f - a) / a));
+std::vector<float> Sigmas(const NoiseConfig& config) {
+  std::vector<float> sigmas = AlphasCumprod(config);
+  if (config.rescale_betas_zero_snr) sigmas.back() = 0x1p-24f;
+  for (float& a : sigmas) a = std::sqrt((1.0f - a) / a);
   return sigmas;
 }
 
@@ -101,6 +123,49 @@ absl::StatusOr<std::vector<double>> Timesteps(const NoiseConfig& config,
         " leave its ", train, " training timesteps; ask for fewer steps"));
   }
   return timesteps;
+}
+
+absl::StatusOr<std::vector<double>> LcmTimesteps(const NoiseConfig& config, int steps,
+                                                 double strength) {
+  const int stride = config.train_timesteps / config.lcm_original_steps;
+  const int trained = stride > 0 ? static_cast<int>(config.lcm_original_steps * strength) : 0;
+  if (steps < 1 || steps > trained) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("steps is ", steps, "; with the lcm sampler this model takes 1 to ", trained,
+                     strength < 1 ? absl::StrCat(" at strength ", strength) : "",
+                     " (its original_inference_steps is ", config.lcm_original_steps, ")"));
+  }
+  std::vector<double> timesteps;
+  for (int i = 0; i < steps; ++i) {
+    const double step = static_cast<double>(trained) / steps;  // numpy.linspace without its end
+    const int index = static_cast<int>(std::floor(i * step));
+    timesteps.push_back((trained - index) * stride - 1);
+  }
+  return timesteps;
+}
+
+std::vector<double> KarrasSigmas(KarrasRange range, int n) {
+  constexpr double kRho = 7;
+  const double low = std::pow(range.smallest, 1 / kRho), high = std::pow(range.largest, 1 / kRho);
+  std::vector<double> sigmas;
+  for (int i = 0; i < n; ++i) {
+    const double ramp = n > 1 ? i * (1.0 / (n - 1)) : 0;
+    sigmas.push_back(std::pow(high + ramp * (low - high), kRho));
+  }
+  return sigmas;
+}
+
+double TimestepOf(const std::vector<float>& table, double sigma) {
+  if (table.size() < 2) return 0;
+  const double wanted = std::log(std::max(sigma, 1e-10));
+  const auto above =
+      std::upper_bound(table.begin(), table.end(), wanted,
+                       [](double log_sigma, float s) { return log_sigma < std::log(s); });
+  const auto last = static_cast<int64_t>(table.size()) - 2;
+  const int64_t below = std::clamp<int64_t>(above - table.begin() - 1, 0, last);
+  const float low = std::log(table[below]), high = std::log(table[below + 1]);
+  const double weight = std::clamp((low - wanted) / (low - high), 0.0, 1.0);
+  return (1 - weight) * static_cast<double>(below) + weight * static_cast<double>(below + 1);
 }
 
 double Interpolate(const std::vector<float>& table, double index) {

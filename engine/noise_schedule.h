@@ -13,12 +13,12 @@
 namespace tiltshift::engine {
 
 // alphas_cumprod [train_timesteps]: the product of 1 - beta up to each timestep (Ho et al. 2020,
-// eq. 4).
+// eq. 4). With rescale_betas_zero_snr the last is 0 (Lin et al. 2024, algorithm 1).
 std::vector<float> AlphasCumprod(const NoiseConfig& config);
 
 // ((1 - a) / a)^0.5 of each: the noise's standard deviation where the signal's scale is 1 (Karras
-// et al. 2022).
-std::vector<float> Sigmas(const std::vector<float>& alphas_cumprod);
+// et al. 2022). A last alpha of 0 counts as 2^-24, as in diffusers.
+std::vector<float> Sigmas(const NoiseConfig& config);
 
 // The timesteps of a run, falling, as numbers of the training range.
 struct TimestepOptions {
@@ -30,6 +30,21 @@ struct TimestepOptions {
 // InvalidArgument: a timestep outside the training range, or more steps than it has.
 absl::StatusOr<std::vector<double>> Timesteps(const NoiseConfig& config,
                                               const TimestepOptions& options);
+
+// What a distilled model was trained on, thinned out: `steps` of the original_inference_steps *
+// strength timesteps (Luo et al. 2023). InvalidArgument: fewer of those than steps.
+absl::StatusOr<std::vector<double>> LcmTimesteps(const NoiseConfig& config, int steps,
+                                                 double strength);
+
+// n sigmas from the largest to the smallest, even in sigma^(1/7) (Karras et al. 2022, eq. 5).
+struct KarrasRange {
+  double largest, smallest;
+};
+std::vector<double> KarrasSigmas(KarrasRange range, int n);
+
+// Where a sigma lies in the rising `table`: a timestep with its fraction, interpolated in log
+// sigma.
+double TimestepOf(const std::vector<float>& table, double sigma);
 
 // numpy.interp over the indices 0, 1, ... of `table`, in double.
 double Interpolate(const std::vector<float>& table, double index);

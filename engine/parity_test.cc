@@ -83,7 +83,7 @@ void ExpectParity(const std::string& directory, const Goldens& goldens, LoadOpti
   const std::pair<const char*, SamplerKind> kinds[] = {
       {"ddim", SamplerKind::kDdim}, {"euler", SamplerKind::kEuler}, {"dpmpp_2m", SamplerKind::kDpmpp2m}};
   for (const auto& [name, kind] : kinds) {
-    const auto sampler = MakeSampler(kind, (*model)->impl().config.noise, 20);
+    const auto sampler = MakeSampler(kind, (*model)->impl().config.noise, {.steps = 20});
     ASSERT_TRUE(sampler.ok()) << sampler.status();
     std::vector<float> latent = noise;
     for (float& value : latent) value *= (*sampler)->initial_noise_sigma();

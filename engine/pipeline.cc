@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "engine/philox.h"
 #include "engine/recently_used.h"
 
 namespace tiltshift::engine {
@@ -20,7 +21,7 @@ struct Pipeline::SizePrograms {
   std::unique_ptr<Program> unguided_program;  // the same again: guidance runs the two side by side
   VaeDecoder::DecodeGraph decode;
   std::unique_ptr<Program> decode_program;  // made at the first decode
-  std::vector<float> input, output, unguided, history;
+  std::vector<float> input, output, unguided, history, noise;
 };
 
 struct Pipeline::TimeRows {
@@ -105,6 +106,7 @@ absl::Status Pipeline::Denoise(const DenoiseOptions& options, const std::functio
   std::vector<float>& output = programs->output;
   std::vector<float>& unguided = programs->unguided;
   programs->history.assign(sampler.history_floats(latent.size()), 0.0f);
+  programs->noise.resize(latent.size());
 
   const size_t channels = model().unet->TimeChannels();
   for (int step = 0; step < sampler.steps(); ++step) {
@@ -126,7 +128,8 @@ absl::Status Pipeline::Denoise(const DenoiseOptions& options, const std::functio
       programs->denoise_program->Run();
       programs->denoise_program->Read(graph.output, output);
     }
-    sampler.Step(step, output, latent, programs->history);
+    if (sampler.NeedsNoise(step)) FillNormal(options.seed, step + 1, programs->noise);
+    sampler.Step(step, {output, programs->noise}, {latent, programs->history});
   }
   return absl::OkStatus();
 }

@@ -32,6 +32,7 @@ struct DenoiseOptions {
   const Prompt* prompt = nullptr;
   const Prompt* negative = nullptr;  // null: no guidance, one forward a step
   float guidance_scale = 1;
+  uint64_t seed = 0;  // of the fresh noise that some samplers add
 };
 
 class Pipeline {

@@ -71,7 +71,7 @@ absl::StatusOr<Picture> Renderer::Render(const RenderRequest& request,
   Pipeline& pipeline = impl_->pipeline;
   const ModelConfig& config = pipeline.model().config;
   TS_RETURN_IF_ERROR(CheckRequest(request, config.size_multiple()));
-  TS_ASSIGN_OR_RETURN(const auto sampler, MakeSampler(request.sampler, config.noise, request.steps));
+  TS_ASSIGN_OR_RETURN(const auto sampler, MakeSampler(request.sampler, config.noise, {.steps = request.steps}));
 
   Picture picture;
   picture.width = request.width;
@@ -81,6 +81,7 @@ absl::StatusOr<Picture> Renderer::Render(const RenderRequest& request,
   options.size = {request.height / config.vae.scale(), request.width / config.vae.scale()};
   options.sampler = sampler.get();
   options.guidance_scale = static_cast<float>(request.guidance_scale);
+  options.seed = request.seed;
   TS_ASSIGN_OR_RETURN(options.prompt, pipeline.Encode(request.prompt));
   if (request.guidance_scale > 1) {
     TS_ASSIGN_OR_RETURN(options.negative, pipeline.Encode(request.negative_prompt));

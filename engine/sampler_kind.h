@@ -4,6 +4,14 @@
 
 namespace tiltshift::engine {
 
-enum class SamplerKind { kModelDefault, kDdim, kEuler, kDpmpp2m };
+enum class SamplerKind {
+  kModelDefault,
+  kDdim,
+  kEuler,
+  kEulerAncestral,
+  kDpmpp2m,
+  kDpmpp2mKarras,  // the same rule over the sigmas of Karras et al. 2022
+  kLcm,
+};
 
 }  // namespace tiltshift::engine

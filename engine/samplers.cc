@@ -2,189 +2,117 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
-#include "base/check.h"
 #include "engine/json_text.h"
 #include "engine/noise_schedule.h"
+#include "engine/sampler_rules.h"
 
 namespace tiltshift::engine {
 namespace {
 
-// sigma in the scaling where signal^2 + noise^2 = 1.
-struct AlphaSigma {
-  float alpha, sigma;
-};
-
-AlphaSigma VariancePreserving(float sigma) {
-  const float alpha = 1.0f / std::sqrt(sigma * sigma + 1.0f);
-  return {alpha, sigma * alpha};
+bool OverSigmas(SamplerKind kind) {
+  return kind != SamplerKind::kDdim && kind != SamplerKind::kLcm;
 }
 
-float Lambda(AlphaSigma s) { return std::log(s.alpha) - std::log(s.sigma); }
-
-// x0 and eps of x = alpha x0 + sigma eps, from what the model says of it.
-float PredictX0(PredictionType prediction, float x, float output, AlphaSigma at) {
-  switch (prediction) {
-    case PredictionType::kSample:
-      return output;
-    case PredictionType::kVPrediction:
-      return at.alpha * x - at.sigma * output;
-    default:
-      return (x - at.sigma * output) / at.alpha;
-  }
+bool IsEuler(SamplerKind kind) {
+  return kind == SamplerKind::kEuler || kind == SamplerKind::kEulerAncestral;
 }
 
-float PredictEps(PredictionType prediction, float x, float output, AlphaSigma at) {
-  switch (prediction) {
-    case PredictionType::kSample:
-      return (x - at.alpha * output) / at.sigma;
-    case PredictionType::kVPrediction:
-      return at.alpha * output + at.sigma * x;
-    default:
-      return output;
-  }
+bool IsKarras(SamplerKind kind, const NoiseConfig& config) {
+  return kind == SamplerKind::kDpmpp2mKarras ||
+         (kind == SamplerKind::kEuler && config.use_karras_sigmas);
 }
 
-// The sigmas of a run's timesteps, and the one it ends at.
-std::vector<float> RunSigmas(const NoiseConfig& config, const std::vector<double>& timesteps) {
-  const std::vector<float> table = Sigmas(AlphasCumprod(config));
-  std::vector<float> sigmas;
-  for (double t : timesteps) {
-    // diffusers holds Euler's fractional timesteps in fp32; whole ones are exact in it.
-    sigmas.push_back(static_cast<float>(Interpolate(table, static_cast<float>(t))));
-  }
-  sigmas.push_back(config.final_sigma == FinalSigma::kZero ? 0 : table[0]);
-  return sigmas;
+// Each class's own, where the config says nothing.
+TimestepSpacing SpacingOf(SamplerKind kind, const NoiseConfig& config) {
+  return config.spacing.value_or(OverSigmas(kind) ? TimestepSpacing::kLinspace
+                                                  : TimestepSpacing::kLeading);
 }
 
-// Song et al. 2021, equation 12 with sigma = 0.
-class Ddim final : public Sampler {
- public:
-  Ddim(const NoiseConfig& config, const std::vector<double>& timesteps)
-      : prediction_(config.prediction), clip_(config.clip_sample) {
-    timesteps_.assign(timesteps.begin(), timesteps.end());
-    const std::vector<float> alphas = AlphasCumprod(config);
-    const float last = config.set_alpha_to_one ? 1.0f : alphas[0];
-    const int stride = config.train_timesteps / static_cast<int>(timesteps.size());
-    for (double t : timesteps) {
-      const int before = static_cast<int>(t) - stride;
-      const float a = alphas[static_cast<int>(t)];
-      const float a_before = before >= 0 ? alphas[before] : last;
-      at_.push_back(
-          {{std::sqrt(a), std::sqrt(1.0f - a)}, {std::sqrt(a_before), std::sqrt(1.0f - a_before)}});
+// Sigmas of all steps, and the one they end at. Karras' are their own, and the timesteps follow
+// from them.
+std::vector<float> RunSigmas(SamplerKind kind, const NoiseConfig& config,
+                             std::vector<double>* timesteps) {
+  const std::vector<float> table = Sigmas(config);
+  std::vector<double> sigmas;
+  // diffusers holds Euler's fractional timesteps in fp32; whole ones are exact in it.
+  for (double t : *timesteps) sigmas.push_back(Interpolate(table, static_cast<float>(t)));
+  if (IsKarras(kind, config)) {
+    const bool whole = !IsEuler(kind);
+    const KarrasRange range = whole ? KarrasRange{table.back(), table.front()}
+                                    : KarrasRange{sigmas.front(), sigmas.back()};
+    sigmas = KarrasSigmas(range, static_cast<int>(sigmas.size()));
+    for (size_t i = 0; i < sigmas.size(); ++i) {
+      const double t = TimestepOf(table, sigmas[i]);
+      (*timesteps)[i] = whole ? std::nearbyint(t) : t;
     }
   }
+  std::vector<float> floats(sigmas.begin(), sigmas.end());
+  const bool zero = config.final_sigma == FinalSigma::kZero || kind == SamplerKind::kEulerAncestral;
+  floats.push_back(zero ? 0 : table[0]);
+  return floats;
+}
 
-  void Step(int step, std::span<const float> output, std::span<float> latent,
-            std::span<float> history) const override {
-    const At c = at_[step];
-    for (size_t i = 0; i < latent.size(); ++i) {
-      const float x = latent[i], out = output[i];
-      const float eps = PredictEps(prediction_, x, out, c.here);
-      float x0 = PredictX0(prediction_, x, out, c.here);
-      if (clip_) x0 = std::clamp(x0, -*clip_, *clip_);
-      latent[i] = c.before.alpha * x0 + c.before.sigma * eps;
+absl::StatusOr<Run> MakeRun(SamplerKind kind, const NoiseConfig& config,
+                            const SamplerOptions& options) {
+  Run run;
+  run.whole_steps = options.steps;
+  if (kind == SamplerKind::kLcm) {
+    TS_ASSIGN_OR_RETURN(run.timesteps, LcmTimesteps(config, options.steps, options.strength));
+    return run;
+  }
+  // Karras' sigmas give DPM++ its timesteps: here only their number counts.
+  const bool only_count = kind == SamplerKind::kDpmpp2mKarras;
+  const TimestepSpacing spacing = only_count ? TimestepSpacing::kTrailing : SpacingOf(kind, config);
+  TS_ASSIGN_OR_RETURN(run.timesteps,
+                      Timesteps(config, {.spacing = spacing,
+                                         .steps = options.steps,
+                                         .whole = !IsEuler(kind),
+                                         .drop_last = kind == SamplerKind::kDpmpp2m}));
+  if (OverSigmas(kind)) {
+    run.sigmas = RunSigmas(kind, config, &run.timesteps);
+    const float largest = *std::max_element(run.sigmas.begin(), run.sigmas.end());
+    if (IsEuler(kind)) {
+      run.initial_noise_sigma =
+          spacing == TimestepSpacing::kLeading ? std::sqrt(largest * largest + 1.0f) : largest;
     }
   }
-
- private:
-  // sqrt(abar), sqrt(1 - abar) at a timestep and at the one it leads to.
-  struct At {
-    AlphaSigma here, before;
-  };
-  PredictionType prediction_;
-  std::optional<float> clip_;
-  std::vector<At> at_;
-};
-
-// Karras et al. 2022, algorithm 1 without the correction: one step along dx/dsigma = (x - x0) /
-// sigma.
-class Euler final : public Sampler {
- public:
-  Euler(const NoiseConfig& config, TimestepSpacing spacing, const std::vector<double>& timesteps)
-      : prediction_(config.prediction), sigmas_(RunSigmas(config, timesteps)) {
-    timesteps_.assign(timesteps.begin(), timesteps.end());
-    const float largest = *std::max_element(sigmas_.begin(), sigmas_.end());
-    initial_noise_sigma_ =
-        spacing == TimestepSpacing::kLeading ? std::sqrt(largest * largest + 1.0f) : largest;
+  const int left = std::min(static_cast<int>(options.steps * options.strength), options.steps);
+  if (left < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("strength ", options.strength,
+                                                   " leaves none of ", options.steps,
+                                                   " steps to make; ask for more of either"));
   }
+  const int first = options.steps - left;
+  run.timesteps.erase(run.timesteps.begin(), run.timesteps.begin() + first);
+  if (OverSigmas(kind)) run.sigmas.erase(run.sigmas.begin(), run.sigmas.begin() + first);
+  return run;
+}
 
-  void ScaleInput(int step, std::span<const float> latent, std::span<float> input) const override {
-    const float scale = std::sqrt(sigmas_[step] * sigmas_[step] + 1.0f);
-    for (size_t i = 0; i < latent.size(); ++i) input[i] = latent[i] / scale;
+absl::Status CheckSignal(SamplerKind kind, const NoiseConfig& config, const Run& run) {
+  const std::vector<float> alphas = AlphasCumprod(config);
+  // Beyond this, sigma^2 + 1 and its inverse leave fp32. A zero that is meant is the last one
+  // alone.
+  const size_t last = alphas.size() - 1;
+  if (!(alphas[config.rescale_betas_zero_snr ? std::max<size_t>(last, 1) - 1 : last] > 1e-30f)) {
+    return absl::InvalidArgumentError(
+        "the model's scheduler config: beta_start, beta_end and num_train_timesteps leave no "
+        "signal at the end");
   }
-
-  void Step(int step, std::span<const float> output, std::span<float> latent,
-            std::span<float> history) const override {
-    const float sigma = sigmas_[step];
-    const float change = sigmas_[step + 1] - sigma;
-    const float variance = sigma * sigma + 1.0f;
-    const float c_out = -sigma / std::sqrt(variance);
-    for (size_t i = 0; i < latent.size(); ++i) {
-      const float x = latent[i], out = output[i];
-      const float x0 = prediction_ == PredictionType::kEpsilon  ? x - sigma * out
-                       : prediction_ == PredictionType::kSample ? out
-                                                                : out * c_out + x / variance;
-      latent[i] = x + (x - x0) / sigma * change;
-    }
+  const bool from_nothing = !OverSigmas(kind) && !(alphas[static_cast<int>(run.timesteps[0])] > 0);
+  if (from_nothing && config.prediction == PredictionType::kEpsilon) {
+    return absl::InvalidArgumentError(
+        "the model predicts epsilon and its schedule begins without signal "
+        "(rescale_betas_zero_snr): ddim and lcm "
+        "cannot begin there; set render.sampler to euler or dpmpp_2m");
   }
-
- private:
-  PredictionType prediction_;
-  std::vector<float> sigmas_;  // [steps + 1]
-};
-
-// Lu et al. 2022, algorithm 2 (2M) with the midpoint form; history is the x0 of the step before.
-class Dpmpp2m final : public Sampler {
- public:
-  Dpmpp2m(const NoiseConfig& config, const std::vector<double>& timesteps)
-      : prediction_(config.prediction) {
-    timesteps_.assign(timesteps.begin(), timesteps.end());
-    const std::vector<float> sigmas = RunSigmas(config, timesteps);
-    const int n = steps();
-    const bool last_is_first_order = config.euler_at_final ||
-                                     (config.lower_order_final && n < 15) ||
-                                     config.final_sigma == FinalSigma::kZero;
-    for (int step = 0; step < n; ++step) {
-      const AlphaSigma to = VariancePreserving(sigmas[step + 1]),
-                       from = VariancePreserving(sigmas[step]);
-      const float h = Lambda(to) - Lambda(from);
-      At at{from, to.sigma / from.sigma, to.alpha * (std::exp(-h) - 1.0f), 0};
-      if (step > 0 && !(step == n - 1 && last_is_first_order)) {
-        const float h_before = Lambda(from) - Lambda(VariancePreserving(sigmas[step - 1]));
-        at.inverse_ratio = 1.0f / (h_before / h);
-      }
-      at_.push_back(at);
-    }
+  if (kind == SamplerKind::kEulerAncestral && config.prediction == PredictionType::kSample) {
+    return absl::InvalidArgumentError(
+        "euler_a is not defined for a model with prediction_type sample; set render.sampler to "
+        "euler or dpmpp_2m");
   }
-
-  size_t history_floats(size_t latent_floats) const override { return latent_floats; }
-
-  void Step(int step, std::span<const float> output, std::span<float> latent,
-            std::span<float> history) const override {
-    TS_CHECK(history.size() == latent.size());
-    const At c = at_[step];
-    const float half_weight = 0.5f * c.weight;
-    for (size_t i = 0; i < latent.size(); ++i) {
-      const float x = latent[i], out = output[i];
-      const float x0 = PredictX0(prediction_, x, out, c.here);
-      float next = c.shrink * x - c.weight * x0;
-      if (c.inverse_ratio != 0) next -= half_weight * (c.inverse_ratio * (x0 - history[i]));
-      latent[i] = next;
-      history[i] = x0;
-    }
-  }
-
- private:
-  struct At {
-    AlphaSigma here;
-    float shrink, weight;  // sigma_t / sigma_s, and alpha_t (e^-h - 1)
-    float inverse_ratio;   // h / h_before; 0 where the step is of first order
-  };
-  PredictionType prediction_;
-  std::vector<At> at_;
-};
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -193,35 +121,35 @@ void Sampler::ScaleInput(int step, std::span<const float> latent, std::span<floa
 }
 
 absl::StatusOr<std::unique_ptr<const Sampler>> MakeSampler(SamplerKind kind,
-                                                           const NoiseConfig& config, int steps) {
+                                                           const NoiseConfig& config,
+                                                           const SamplerOptions& options) {
   if (kind == SamplerKind::kModelDefault) {
     if (!config.default_sampler) {
       return absl::UnimplementedError(absl::StrCat(
           "the model's own sampler, ", Quoted(config.class_name),
-          ", is not one of this engine's: set render.sampler to ddim, euler or dpmpp_2m"));
+          ", is not one of this engine's: set render.sampler to ddim, euler, euler_a, dpmpp_2m, "
+          "dpmpp_2m_karras or lcm"));
     }
     kind = *config.default_sampler;
   }
-  // Beyond this, sigma^2 + 1 and its inverse leave fp32.
-  if (!(AlphasCumprod(config).back() > 1e-30f)) {
+  if (!(options.strength > 0 && options.strength <= 1)) {
     return absl::InvalidArgumentError(
-        "the model's scheduler config: beta_start, beta_end and num_train_timesteps leave no "
-        "signal at the end");
+        absl::StrCat("strength is ", options.strength, "; it must be above 0 and at most 1"));
   }
-  const TimestepSpacing spacing = config.spacing.value_or(
-      kind == SamplerKind::kDdim ? TimestepSpacing::kLeading : TimestepSpacing::kLinspace);
-  TS_ASSIGN_OR_RETURN(const std::vector<double> timesteps,
-                      Timesteps(config, {.spacing = spacing,
-                                         .steps = steps,
-                                         .whole = kind != SamplerKind::kEuler,
-                                         .drop_last = kind == SamplerKind::kDpmpp2m}));
+  TS_ASSIGN_OR_RETURN(const Run run, MakeRun(kind, config, options));
+  TS_RETURN_IF_ERROR(CheckSignal(kind, config, run));
   switch (kind) {
     case SamplerKind::kEuler:
-      return std::make_unique<Euler>(config, spacing, timesteps);
+      return MakeEuler(config, run);
+    case SamplerKind::kEulerAncestral:
+      return MakeEulerAncestral(config, run);
     case SamplerKind::kDpmpp2m:
-      return std::make_unique<Dpmpp2m>(config, timesteps);
+    case SamplerKind::kDpmpp2mKarras:
+      return MakeDpmpp2m(config, run);
+    case SamplerKind::kLcm:
+      return MakeLcm(config, run);
     default:
-      return std::make_unique<Ddim>(config, timesteps);
+      return MakeDdim(config, run);
   }
 }
 

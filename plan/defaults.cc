@@ -65,7 +65,8 @@ absl::Status FillRender(v1::RenderSettings& render) {
                absl::StrCat(guidance, " is not from 1 (no guidance) to ", kLargestGuidance));
   }
   if (!v1::Sampler_IsValid(render.sampler()))
-    return Bad("render.sampler", "is none this farm knows: ddim, euler, dpmpp_2m");
+    return Bad("render.sampler",
+               "is none this farm knows: ddim, euler, euler_a, dpmpp_2m, dpmpp_2m_karras, lcm");
   if (!v1::Precision_IsValid(render.precision()))
     return Bad("render.precision", "is none this farm knows: bf16, fp32");
   return absl::OkStatus();

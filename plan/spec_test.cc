@@ -37,6 +37,25 @@ output: {format: png, name: "{color}-{seed}"}
   EXPECT_EQ(Plan::Create(*spec)->count(), 6u);
 }
 
+TEST(Spec, EverySamplerHasAName) {
+  const std::pair<const char*, v1::Sampler> names[] = {
+      {"ddim", v1::SAMPLER_DDIM},
+      {"euler", v1::SAMPLER_EULER},
+      {"euler_a", v1::SAMPLER_EULER_A},
+      {"dpmpp_2m", v1::SAMPLER_DPMPP_2M},
+      {"dpmpp_2m_karras", v1::SAMPLER_DPMPP_2M_KARRAS},
+      {"lcm", v1::SAMPLER_LCM}};
+  EXPECT_EQ(std::size(names) + 1, static_cast<size_t>(v1::Sampler_ARRAYSIZE))
+      << "one without a name";
+  for (const auto& [name, sampler] : names) {
+    const auto spec = ParseSpec(
+        absl::StrCat("name: x\nmodel: diorama\nprompt: x\nrender: {sampler: ", name, "}\n"), "s",
+        ".");
+    ASSERT_TRUE(spec.ok()) << spec.status();
+    EXPECT_EQ(spec->render().sampler(), sampler);
+  }
+}
+
 TEST(Spec, JsonIsTheSame) {
   const auto spec = ParseSpec(
       R"({"name": "j", "model": "diorama", "prompt": "x", "axes": {"n": [1, 2]}})", "s.json", ".");

@@ -71,8 +71,14 @@ engine::SamplerKind ToEngine(v1::Sampler sampler) {
       return engine::SamplerKind::kDdim;
     case v1::SAMPLER_EULER:
       return engine::SamplerKind::kEuler;
+    case v1::SAMPLER_EULER_A:
+      return engine::SamplerKind::kEulerAncestral;
     case v1::SAMPLER_DPMPP_2M:
       return engine::SamplerKind::kDpmpp2m;
+    case v1::SAMPLER_DPMPP_2M_KARRAS:
+      return engine::SamplerKind::kDpmpp2mKarras;
+    case v1::SAMPLER_LCM:
+      return engine::SamplerKind::kLcm;
     default:
       return engine::SamplerKind::kModelDefault;
   }
