@@ -30,6 +30,7 @@ struct Common {
   std::string schedulers = "127.0.0.1:7070";
 };
 
+void AddModelsCommand(CLI::App& app, Chosen& chosen);
 void AddPlanCommand(CLI::App& app, Chosen& chosen);
 void AddRenderCommand(CLI::App& app, Chosen& chosen);
 void AddSubmitCommand(CLI::App& app, Chosen& chosen);

@@ -62,6 +62,7 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   Chosen chosen;
   AddRenderCommand(app, chosen);
+  AddModelsCommand(app, chosen);
   AddPlanCommand(app, chosen);
   AddSubmitCommand(app, chosen);
   AddWatchCommand(app, chosen);

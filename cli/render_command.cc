@@ -7,16 +7,17 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "absl/strings/str_join.h"
 #include "base/disk.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "cli/commands.h"
 #include "cli/format.h"
 #include "cli/local_farm.h"
+#include "cli/model_folder_option.h"
 #include "cli/outputs.h"
 #include "cli/stored_outputs.h"
 #include "cli/watch.h"
+#include "plan/model_folder.h"
 #include "plan/plan.h"
 #include "plan/spec.h"
 
@@ -39,32 +40,6 @@ struct RenderOptions {
   uint64_t keep_free_mb = 64;
   bool no_sheet = false;
 };
-
-std::string DefaultModels() {
-  std::error_code error;
-  const fs::path self = fs::read_symlink("/proc/self/exe", error);
-  for (const fs::path& candidate :
-       {self.parent_path() / "../../../models", self.parent_path() / "../share/tiltshift/models"}) {
-    if (fs::is_directory(candidate, error)) return candidate.lexically_normal().string();
-  }
-  return "models";
-}
-
-absl::Status CheckModel(const RenderOptions& options, const std::string& model) {
-  if (options.render == "noop" || fs::exists(fs::path(options.models) / model / "model_index.json"))
-    return absl::OkStatus();
-  std::vector<std::string> known;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(options.models, error)) {
-    if (fs::exists(entry.path() / "model_index.json"))
-      known.push_back(entry.path().filename().string());
-  }
-  std::sort(known.begin(), known.end());
-  return absl::NotFoundError(
-      absl::StrCat("model: there is no ", model, " in ", options.models, "; ",
-                   known.empty() ? "no models are there at all (--models names the folder)"
-                                 : absl::StrCat("known are: ", absl::StrJoin(known, ", "))));
-}
 
 // One folder holds one campaign: pictures of two would mix.
 absl::Status ClaimFolder(const std::string& farm_folder, const std::string& out,
@@ -148,7 +123,8 @@ void PrintResult(const RenderOptions& options, const v1::Job& job, const Fetched
 absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   TS_ASSIGN_OR_RETURN(const v1::JobSpec spec, plan::LoadSpec(options.spec));
   TS_ASSIGN_OR_RETURN(const plan::Plan plan, plan::Plan::Create(spec));
-  TS_RETURN_IF_ERROR(CheckModel(options, plan.spec().model()));
+  if (options.render != "noop")
+    TS_RETURN_IF_ERROR(plan::CheckModelIsThere(options.models, plan.spec().model()));
   const std::string farm_folder = options.out + "/.tiltshift";
   const std::string spec_hash = Sha256Hex(plan.spec().SerializeAsString());
   TS_RETURN_IF_ERROR(ClaimFolder(farm_folder, options.out, spec, spec_hash));
@@ -194,7 +170,6 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
 
 void AddRenderCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<RenderOptions>();
-  options->models = DefaultModels();
   options->slots = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   CLI::App* command = app.add_subcommand(
       "render", "Render a spec on this machine: starts a whole farm, ends it afterwards");
@@ -208,9 +183,7 @@ void AddRenderCommand(CLI::App& app, Chosen& chosen) {
       ->add_option("--out", options->out,
                    "folder for the pictures, manifest.jsonl and sheet.png; made if missing")
       ->required();
-  command->add_option("--models", options->models, "folder with a diffusers directory a model")
-      ->envname("TILTSHIFT_MODELS")
-      ->capture_default_str();
+  AddModelsOption(*command, options->models);
   command->add_option("--slots", options->slots, "pictures rendered at once, a core each")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));

@@ -50,6 +50,7 @@ struct UNetConfig {
   bool use_linear_projection = false;  // proj_in and proj_out are Linear, else 1x1 Conv2d
   bool upcast_attention = false;
   int norm_num_groups = 32;
+  int sample_size = 0;     // the latent's side it was trained for; 0: not told
   float norm_eps = 1e-5f;  // the resnets'; a transformer's GroupNorm has 1e-6, its LayerNorms 1e-5
 
   int levels() const { return static_cast<int>(block_out_channels.size()); }

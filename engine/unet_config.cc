@@ -60,7 +60,7 @@ void RefuseTheRest(ConfigReader& config, const UNetConfig& unet) {
   config.Only("time_embedding_dim", {unet.time_embedding_dim()});
   config.Only("time_embedding_type", {"positional"});
   config.Only("timestep_post_act", {});
-  config.Ignore({"addition_embed_type_num_heads", "dropout", "sample_size"});
+  config.Ignore({"addition_embed_type_num_heads", "dropout"});
   if (config.String("mid_block_type", "UNetMidBlock2DCrossAttn") != "UNetMidBlock2DCrossAttn") {
     config.Unimplemented("mid_block_type", "must be UNetMidBlock2DCrossAttn in this engine");
   }
@@ -121,6 +121,7 @@ absl::StatusOr<UNetConfig> ParseUNetConfig(std::string_view json, const std::str
   unet.upcast_attention = config.Bool("upcast_attention", false);
   unet.norm_num_groups = config.Int("norm_num_groups", 32, 1, kMaxChannels);
   unet.norm_eps = static_cast<float>(config.Number("norm_eps", 1e-5, 1e-12, 1));
+  unet.sample_size = config.IntOrInts("sample_size", 0, 1, kMaxChannels, 2)[0];
   RefuseTheRest(config, unet);
   CheckDivisions(config, unet);
   TS_RETURN_IF_ERROR(config.Finish());

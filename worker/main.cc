@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <cstdio>
 #include <thread>
 
 #include "absl/strings/str_split.h"
@@ -13,6 +14,7 @@
 #include "monitoring/metrics.h"
 #include "proto/leader.h"
 #include "store/blob_flags.h"
+#include "worker/describe_models.h"
 #include "worker/session.h"
 #include "worker/slots.h"
 
@@ -29,6 +31,8 @@ struct Options {
   std::string precision = "auto";
   std::string log_level = "info";
   std::string models = "models";
+  bool describe = false;
+  std::vector<std::string> described;  // empty: all
   uint64_t keep_free_mb = 64, memory_mb = 0;
   int slots = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 };
@@ -50,6 +54,15 @@ void AddOptions(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--models", options.models, "folder with a diffusers directory a model")
       ->capture_default_str();
+  CLI::Option* describe = app.add_flag_callback(
+      "--describe-models",
+      [&app, &options] {
+        options.describe = true;
+        app.get_option("--blobs")->required(false);
+      },
+      "only print what is in the model folder, checked, as a line of JSON (proto/models.proto)");
+  app.add_option("--model", options.described, "of these models alone; may be repeated")
+      ->needs(describe);
   app.add_option("--memory-mb", options.memory_mb,
                  "memory for models and pictures; jobs that need more are not given; default: the "
                  "machine's");
@@ -132,6 +145,13 @@ absl::Status Serve(const Options& options) {
   return absl::OkStatus();
 }
 
+absl::Status Describe(const Options& options) {
+  TS_ASSIGN_OR_RETURN(const v1::ModelFolder folder,
+                      DescribeModels(options.models, options.described));
+  std::printf("%s\n", DescriptionJson(folder).c_str());
+  return absl::OkStatus();
+}
+
 }  // namespace
 }  // namespace tiltshift::worker
 
@@ -146,6 +166,12 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
+  if (options.describe) {
+    const absl::Status described = Describe(options);
+    if (described.ok()) return 0;
+    std::fprintf(stderr, "tiltshift-worker: %s\n", tiltshift::Message(described).c_str());
+    return 1;
+  }
   const absl::Status status = Serve(options);
   if (status.ok()) return 0;
   spdlog::error("{}", tiltshift::Message(status));

@@ -1,0 +1,18 @@
+// Where the names in a spec are found: a model folder holds a folder a model, NAME/model_index.json
+// and what is beside it. Looks at names only; the engine reads the files.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace tiltshift::plan {
+
+// Sorted. What has a model's parts but no model_index.json counts: it is a model, and incomplete.
+std::vector<std::string> ModelNames(const std::string& folder);
+
+// NotFound, with the names there are, unless `model` is one of them.
+absl::Status CheckModelIsThere(const std::string& folder, const std::string& model);
+
+}  // namespace tiltshift::plan

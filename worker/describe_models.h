@@ -1,0 +1,20 @@
+// What lies in a model folder, checked: for `tiltshift models`, which does not link the engine.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "proto/models.pb.h"
+
+namespace tiltshift::worker {
+
+// Every model of the folder, or those named, each with its figures or with what is wrong. NotFound:
+// the folder, or one of the names.
+absl::StatusOr<v1::ModelFolder> DescribeModels(const std::string& folder,
+                                               const std::vector<std::string>& names);
+
+// One line of JSON with the proto's field names; zeros included.
+std::string DescriptionJson(const v1::ModelFolder& folder);
+
+}  // namespace tiltshift::worker
