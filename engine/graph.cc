@@ -46,6 +46,7 @@ Value Graph::Conv(std::string name, ConvOp op, Element element) {
   const Shape& in = op.x.shape;
   TS_CHECK(op.filter->shape.size() == 4 && op.filter->shape[1] == in.channels);
   TS_CHECK(in.height % op.stride == 0 && in.width % op.stride == 0);
+  TS_CHECK(!op.pad_end || (op.stride == 2 && op.filter->shape[2] == 3));
   op.y = NewTensor({in.height / op.stride, in.width / op.stride, static_cast<int>(op.filter->shape[0])},
                    element);
   TS_CHECK(!op.residual || op.residual->shape == op.y.shape);

@@ -37,19 +37,22 @@ struct Value {
   Shape shape;
 };
 
-enum class Nonlinearity : uint8_t { kNone, kSilu, kGelu, kQuickGelu };
+// kSoftClamp: 3 tanh(x / 3), the small autoencoders' limit on a latent.
+enum class Nonlinearity : uint8_t { kNone, kSilu, kGelu, kQuickGelu, kRelu, kSoftClamp };
 
 // One struct an operation. `x` is the main input; y is what it makes.
 
-// y [h*w/stride^2, out] = filter * x + bias + residual; padding is kernel / 2. `row_bias`, an fp32 row of
-// `out` channels, replaces the bias parameter where set.
+// y [h*w/stride^2, out] = filter * x + bias + residual; padding is kernel / 2, with `pad_end` none above and left,
+// as the VAE's encoder halves its pictures. `row_bias`, an fp32 row of `out` channels, replaces the bias parameter
+// where set.
 struct ConvOp {
   Value x, y;
   const Parameter* filter = nullptr;
-  const Parameter* bias = nullptr;
+  const Parameter* bias = nullptr;  // may be null
   std::optional<Value> row_bias;
   std::optional<Value> residual;
   int stride = 1;
+  bool pad_end = false;  // with stride 2
 };
 
 // y = f(x W^T + bias) + residual, a row at a time; W may be stored as a 1x1 filter.

@@ -63,7 +63,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
   TS_ASSIGN_OR_RETURN(auto unet,
                       LoadNetwork<UNet>(directory + "/unet", config.unet, std::move(files.unet)));
   TS_ASSIGN_OR_RETURN(
-      auto vae, LoadNetwork<VaeDecoder>(directory + "/vae", config.vae, std::move(files.vae)));
+      auto vae, LoadNetwork<Vae>(directory + "/vae", config.vae, std::move(files.vae)));
   const std::string render_class = RenderClass(*backend, compute, files.hash);
   std::unique_ptr<Impl> impl(new Impl{.config = config,
                                       .compute = compute,

@@ -26,7 +26,7 @@ absl::StatusOr<std::string> CheckModelIndex(const std::string& path) {
                {"text_encoder", {"CLIPTextModel"}},
                {"tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"}},
                {"unet", {"UNet2DConditionModel"}},
-               {"vae", {"AutoencoderKL"}}};
+               {"vae", {"AutoencoderKL", "AutoencoderTiny"}}};
   for (const auto& [part, classes] : parts) {
     const std::string found = word(part);
     if (std::find(classes.begin(), classes.end(), found) != classes.end()) continue;

@@ -59,18 +59,24 @@ struct UNetConfig {
   int size_multiple() const { return 1 << (levels() - 1); }
 };
 
-// vae/config.json of a diffusers AutoencoderKL; only its decoder is used.
+// kKl: AutoencoderKL. kTiny: AutoencoderTiny, TAESD's kind: convolutions and ReLU alone.
+enum class VaeKind { kKl, kTiny };
+
+// vae/config.json of either.
 struct VaeConfig {
+  VaeKind kind = VaeKind::kKl;
   int out_channels = 3;
   int latent_channels = 4;
   std::vector<int>
       block_out_channels;    // [levels], 0 at the picture's size; divisible by the groups
   int layers_per_block = 1;  // a decoder block has one more resnet
   int norm_num_groups = 32;
+  bool use_quant_conv = true;  // the encoder's
   bool use_post_quant_conv = true;
   bool mid_block_add_attention = true;
   float scaling_factor = 0.18215f;  // the decoder takes latent / scaling_factor + shift_factor
   float shift_factor = 0;
+  std::vector<int> tiny_encoder_blocks, tiny_decoder_blocks;  // [levels], in the order in which they run
 
   int levels() const { return static_cast<int>(block_out_channels.size()); }
   int scale() const { return 1 << (levels() - 1); }  // pixels a latent cell

@@ -112,6 +112,22 @@ TEST(ModelConfig, HeadsMayBeListedAndSamplersNamed) {
   EXPECT_EQ(ParseNoiseConfig("{}", "noise", "DDIMScheduler")->clip_sample, 1.0f);
 }
 
+constexpr char kTinyVae[] =
+    R"({"_class_name": "AutoencoderTiny", "_diffusers_version": "0.20.0.dev0", "act_fn": "relu",
+  "decoder_block_out_channels": [64, 64, 64, 64], "encoder_block_out_channels": [64, 64, 64, 64],
+  "force_upcast": false, "in_channels": 3, "latent_channels": 4, "latent_magnitude": 3, "latent_shift": 0.5,
+  "num_decoder_blocks": [3, 3, 3, 1], "num_encoder_blocks": [1, 3, 3, 3], "out_channels": 3,
+  "scaling_factor": 1.0, "upsampling_scaling_factor": 2})";
+
+TEST(ModelConfig, ReadsATinyAutoencoder) {
+  const auto vae = ParseVaeConfig(kTinyVae, "vae");
+  ASSERT_TRUE(vae.ok()) << vae.status();
+  EXPECT_EQ(vae->kind, VaeKind::kTiny);
+  EXPECT_EQ(vae->scale(), 8);
+  EXPECT_EQ(vae->scaling_factor, 1);
+  EXPECT_THAT(vae->tiny_decoder_blocks, ElementsAre(3, 3, 3, 1));
+}
+
 struct Change {
   const char* field;
   json value;
@@ -201,6 +217,17 @@ TEST(ModelConfig, RefusesTheOthersByName) {
     Expect(kSd15Vae, c, [](const std::string& text) {
       return ParseVaeConfig(text, "dir/config.json").status();
     });
+  }
+  const Change tiny[] = {
+      {"act_fn", "swish", kUnimplemented, "act_fn is \"swish\"; this engine has \"relu\""},
+      {"num_decoder_blocks", json::array({3, 3}), kInvalid, "num_decoder_blocks has 2 levels"},
+      {"encoder_block_out_channels", json::array({64, 64, 64, 32}), kUnimplemented,
+       "has 32 beside 64"},
+      {"upsampling_scaling_factor", 4, kUnimplemented, "upsampling_scaling_factor is 4"},
+  };
+  for (const Change& c : tiny) {
+    Expect(kTinyVae, c,
+           [](const std::string& t) { return ParseVaeConfig(t, "dir/config.json").status(); });
   }
   const Change text[] = {
       {"architectures", json::array({"T5EncoderModel"}), kUnimplemented,

@@ -10,7 +10,7 @@
 #include "engine/text_encoder.h"
 #include "engine/tokenizer.h"
 #include "engine/unet.h"
-#include "engine/vae_decoder.h"
+#include "engine/vae.h"
 
 namespace tiltshift::engine {
 
@@ -22,7 +22,7 @@ struct Model::Impl {
   Tokenizer tokenizer;
   std::unique_ptr<TextEncoder> text_encoder;
   std::unique_ptr<UNet> unet;
-  std::unique_ptr<VaeDecoder> vae;
+  std::unique_ptr<const Vae> vae;
   std::unique_ptr<Backend> backend;  // its own locks; renderers of all threads compile through it
 };
 

@@ -137,6 +137,32 @@ INSTANTIATE_TEST_SUITE_P(Sizes, ConvTest,
                                            ConvCase{3, 48, 64, 4}, ConvCase{16, 16, 4, 64},
                                            ConvCase{16, 16, 64, 64, 2}));
 
+// The encoder of a VAE pads below and on the right alone: its window at (y, x) begins at (2y, 2x).
+TEST(PadEndTest, WindowsBeginAtTheirCorner) {
+  const Weights filter({5, 3, 3, 3}, 1);
+  Network network;
+  const Shape in = {6, 8, 3};
+  const Value x = network.Input(in);
+  network.Output(network.graph.Conv(
+      "conv", {.x = x, .filter = &filter.parameter, .stride = 2, .pad_end = true}));
+  const std::vector<float> picture = Random(in.size(), 100);  // planar, as Run writes it
+  std::vector<float> expected;
+  for (int out = 0; out < 5; ++out) {
+    for (int i = 0; i < 3 * 4; ++i) {
+      double sum = 0;
+      for (int tap = 0; tap < 27; ++tap) {
+        const int c = tap / 9, h = i / 4 * 2 + tap % 9 / 3, w = i % 4 * 2 + tap % 3;
+        if (h < in.height && w < in.width) {
+          sum += double{filter.values[out * 27 + tap]} * picture[(c * in.height + h) * in.width + w];
+        }
+      }
+      expected.push_back(static_cast<float>(sum));
+    }
+  }
+  EXPECT_LT(Distance(engine::Run(network, Compute::kFp32, 1), expected), 1e-6);
+  ExpectNearFp32(network);
+}
+
 // As in a residual block: what the norm makes lies with the border that the convolution reads.
 TEST_P(ConvTest, AfterAGroupNormBf16IsNearFp32) {
   const ConvCase& size = GetParam();
@@ -215,6 +241,18 @@ TEST(RowsTest, LayerNormBf16IsNearFp32) {
   network.Output(network.graph.LayerNorm(
       "norm", {.x = x, .scale = &scale.parameter, .shift = &shift.parameter}));
   ExpectNearFp32(network);
+}
+
+TEST(RowsTest, MapsAreTheirFormulas) {
+  for (const Nonlinearity f : {Nonlinearity::kRelu, Nonlinearity::kSoftClamp}) {
+    Network network;
+    const Value x = network.Input({33, 1, 7});
+    network.Output(network.graph.Map("map", x, f));
+    std::vector<float> expected = Random(33 * 7, 100);
+    for (float& v : expected) v = f == Nonlinearity::kRelu ? std::fmax(v, 0.0f) : 3 * std::tanh(v / 3);
+    EXPECT_LT(Distance(engine::Run(network, Compute::kFp32, 1), expected), 1e-6);
+    ExpectNearFp32(network);
+  }
 }
 
 TEST(RowsTest, GegluBf16IsNearFp32) {

@@ -19,7 +19,7 @@ struct Pipeline::SizePrograms {
   UNet::DenoiseGraph denoise;
   std::unique_ptr<Program> denoise_program;
   std::unique_ptr<Program> unguided_program;  // the same again: guidance runs the two side by side
-  VaeDecoder::DecodeGraph decode;
+  Vae::DecodeGraph decode;
   std::unique_ptr<Program> decode_program;  // made at the first decode
   std::vector<float> input, output, unguided, history, noise;
 };
@@ -149,7 +149,7 @@ absl::Status Pipeline::Forward(LatentSize size, float timestep, const Prompt& pr
 
 absl::Status Pipeline::PrepareDecode(SizePrograms* programs) {
   if (programs->decode_program != nullptr) return absl::OkStatus();
-  programs->decode = model().vae->Build({programs->size.height, programs->size.width, 0});
+  programs->decode = model().vae->BuildDecode({programs->size.height, programs->size.width, 0});
   TS_ASSIGN_OR_RETURN(programs->decode_program,
                       model().backend->Compile(programs->decode.graph, model().compute));
   return absl::OkStatus();
@@ -161,6 +161,10 @@ absl::Status Pipeline::Decode(LatentSize size, std::span<const float> latent, st
   programs->decode_program->Write(programs->decode.latent, latent);
   programs->decode_program->Run();
   programs->decode_program->Read(programs->decode.picture, picture);
+  const Vae::DecodeGraph& decode = programs->decode;
+  if (decode.range != 1 || decode.shift != 0) {
+    for (float& value : picture) value = value * decode.range + decode.shift;
+  }
   return absl::OkStatus();
 }
 

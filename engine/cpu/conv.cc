@@ -21,25 +21,27 @@ class ConvStep : public DnnlStep {
     const int kernel = static_cast<int>(op.filter->shape[2]);
     const memory::dims filter = {out.channels, in.channels, kernel, kernel};
     const memory::dims strides = {op.stride, op.stride};
-    const memory::dims padding = {kernel / 2, kernel / 2};
+    const memory::dim after = kernel / 2, before = op.pad_end ? 0 : after;
 
     x_ = memory::desc({1, in.channels, in.height, in.width}, setting.type(setting.graph.element(op.x)),
                       Tag::nhwc);
     y_ = memory::desc({1, out.channels, out.height, out.width}, setting.type(setting.graph.element(op.y)),
                       Tag::nhwc);
-    bias_ = memory::desc({out.channels}, memory::data_type::f32, Tag::x);
+    has_bias_ = op.bias != nullptr || op.row_bias;
+    if (has_bias_) bias_ = memory::desc({out.channels}, memory::data_type::f32, Tag::x);
     const memory::desc any(filter, setting.type(Element::kActivation), Tag::any);
     dnnl::post_ops post_ops;
     // Summing into y is the one form of residual that oneDNN's fastest (brgemm) convolutions take.
     if (op.residual) post_ops.append_sum();
     const auto plan = PlanOf<dnnl::convolution_forward>(
         engine_, Attributes(post_ops), dnnl::prop_kind::forward_inference,
-        dnnl::algorithm::convolution_direct, x_, any, bias_, y_, strides, padding, padding);
+        dnnl::algorithm::convolution_direct, x_, any, bias_, y_, strides, memory::dims{before, before},
+        memory::dims{after, after});
     SetPrimitive(dnnl::convolution_forward(plan), plan.scratchpad_desc(), plan.impl_info_str());
 
     const memory::desc plain(filter, memory::data_type::f32, Tag::oihw);
     AddArgument(DNNL_ARG_WEIGHTS, setting.weights.Packed(*op.filter, plain, plan.weights_desc()));
-    if (!op.row_bias) bias_data_ = setting.weights.Floats(*op.bias);
+    if (!op.row_bias && has_bias_) bias_data_ = setting.weights.Floats(*op.bias);
   }
 
   void Bind(const Binder& binder) override {
@@ -47,7 +49,7 @@ class ConvStep : public DnnlStep {
     AddArgument(DNNL_ARG_SRC, x_, binder.Of(op_.x).get());
     AddArgument(DNNL_ARG_DST, y_, y_place_.get());
     const void* bias = op_.row_bias ? binder.Of(*op_.row_bias).get() : static_cast<const void*>(bias_data_);
-    AddArgument(DNNL_ARG_BIAS, bias_, const_cast<void*>(bias));
+    if (has_bias_) AddArgument(DNNL_ARG_BIAS, bias_, const_cast<void*>(bias));
     if (op_.residual && !in_place_) residual_ = binder.Of(*op_.residual);
     AddScratch(binder);
   }
@@ -70,6 +72,7 @@ class ConvStep : public DnnlStep {
   int threads_;
   memory::desc x_, y_, bias_;
   const float* bias_data_ = nullptr;
+  bool has_bias_ = true;
   Place y_place_, residual_;
 };
 

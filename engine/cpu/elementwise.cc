@@ -13,6 +13,8 @@ simd::Function ToSimd(Nonlinearity nonlinearity) {
     case Nonlinearity::kSilu: return simd::Function::kSilu;
     case Nonlinearity::kGelu: return simd::Function::kGelu;
     case Nonlinearity::kQuickGelu: return simd::Function::kQuickGelu;
+    case Nonlinearity::kRelu: return simd::Function::kRelu;
+    case Nonlinearity::kSoftClamp: return simd::Function::kSoftClamp;
     case Nonlinearity::kNone: break;
   }
   return simd::Function::kNone;

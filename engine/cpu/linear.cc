@@ -1,4 +1,5 @@
 // Linear layers through oneDNN's matmul: rows of activations times a packed matrix.
+#include "base/check.h"
 #include "engine/cpu/dnnl_step.h"
 #include "engine/cpu/dnnl_version.h"
 
@@ -15,6 +16,8 @@ void AppendNonlinearity(Nonlinearity nonlinearity, dnnl::post_ops* post_ops) {
     case Nonlinearity::kSilu: AppendEltwise(algorithm::eltwise_swish, 1, 0, post_ops); break;
     case Nonlinearity::kGelu: AppendEltwise(algorithm::eltwise_gelu_erf, 0, 0, post_ops); break;
     case Nonlinearity::kQuickGelu: AppendEltwise(algorithm::eltwise_swish, 1.702f, 0, post_ops); break;
+    case Nonlinearity::kRelu: AppendEltwise(algorithm::eltwise_relu, 0, 0, post_ops); break;
+    case Nonlinearity::kSoftClamp: TS_CHECK(false); break;  // no layer of any model has it
   }
 }
 

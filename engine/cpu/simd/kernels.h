@@ -13,7 +13,7 @@
 
 namespace tiltshift::engine::simd {
 
-enum class Function : uint8_t { kNone, kSilu, kGelu, kQuickGelu };
+enum class Function : uint8_t { kNone, kSilu, kGelu, kQuickGelu, kRelu, kSoftClamp };
 
 // A run of rows: `rows` times `channels` elements, the next row `stride` elements on.
 struct Rows {
