@@ -31,7 +31,7 @@ TEST(Rooms, EveryIncludeIsAllowed) {
     if (!fs::exists(folder)) continue;
     for (const auto& entry : fs::recursive_directory_iterator(folder)) {
       const auto extension = entry.path().extension();
-      if (extension != ".cc" && extension != ".h" && extension != ".cu") continue;
+      if (extension != ".cc" && extension != ".h" && extension != ".cu" && extension != ".cuh") continue;
       const std::string path = fs::relative(entry.path(), TILTSHIFT_SOURCE_DIR).string();
       for (const auto& violation : RoomViolations(rules, path, *ReadFile(entry.path().string()))) {
         violations.push_back(violation);

@@ -29,6 +29,9 @@ pkg_check_modules(ICU REQUIRED IMPORTED_TARGET icu-uc)
 pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
 
 option(TILTSHIFT_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
+set(TILTSHIFT_CUDA "emulated" CACHE STRING "The card's kernels: ON (nvcc), emulated (g++, everywhere) or OFF")
+set_property(CACHE TILTSHIFT_CUDA PROPERTY STRINGS ON emulated OFF)
+set(TILTSHIFT_CUDA_ARCHITECTURES "80;90;120" CACHE STRING "With TILTSHIFT_CUDA=ON: the cards to compile for")
 set(TILTSHIFT_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize takes them: address,undefined or thread")
 
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-restrict)

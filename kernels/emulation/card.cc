@@ -1,0 +1,44 @@
+#include "kernels/emulation/card.h"
+
+#include <omp.h>
+
+#include <memory>
+#include <utility>
+
+namespace tiltshift::emulation {
+
+Card& TheCard() {
+  static Card card;
+  return card;
+}
+
+bool Card::Run(const LaunchShape& shape, const std::string& kernel, void (*body)(const void*),
+               const void* argument) {
+  Grid grid = {
+      .shape = shape, .kernel = kernel, .body = body, .argument = argument, .tracked = tracking};
+  const int64_t blocks = shape.grid.size();
+#pragma omp parallel
+  {
+    // Its stacks and shared memory serve many launches.
+    thread_local const std::unique_ptr<Block> block = std::make_unique<Block>();
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < blocks; ++i) {
+      const Dim3 index = {static_cast<unsigned>(i % shape.grid.x),
+                          static_cast<unsigned>(i / shape.grid.x % shape.grid.y),
+                          static_cast<unsigned>(i / shape.grid.x / shape.grid.y)};
+      block->Run(grid, index);
+    }
+    if (grid.tracked) {
+#pragma omp critical
+      {
+        counters_ += block->counters();
+        block->counters() = {};
+      }
+    }
+  }
+  return findings_.empty();
+}
+
+Counters Card::TakeCounters() { return std::exchange(counters_, {}); }
+
+}  // namespace tiltshift::emulation

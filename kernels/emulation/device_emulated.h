@@ -1,0 +1,210 @@
+// The functions of device.h in the emulator. See device.h for what they do.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "kernels/emulation/block.h"
+#include "kernels/emulation/track.h"
+#include "kernels/emulation/warp_matrix.h"
+#include "kernels/numbers.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+namespace tiltshift::kernels {
+
+using emulation::Place;
+
+// Cannot be dereferenced: Load and Store are the only ways.
+template <class T>
+struct GlobalPtr {
+  T* address;
+
+  explicit GlobalPtr(T* at) : address(at) {}
+  GlobalPtr operator+(int64_t n) const { return GlobalPtr(address + n); }
+  GlobalPtr operator-(int64_t n) const { return GlobalPtr(address - n); }
+  bool null() const { return address == nullptr; }
+};
+template <class T>
+struct SharedPtr {
+  T* address;
+
+  SharedPtr() = default;
+  explicit SharedPtr(T* at) : address(at) {}
+  SharedPtr operator+(int n) const { return SharedPtr(address + n); }
+  SharedPtr operator-(int n) const { return SharedPtr(address - n); }
+};
+
+template <class T>
+SharedPtr<T> Shared(int byte_offset) {
+  return SharedPtr<T>(reinterpret_cast<T*>(emulation::current->block->shared() + byte_offset));
+}
+
+inline emulation::Dim3 ThreadIndex() { return emulation::current->index; }
+inline emulation::Dim3 BlockIndex() { return emulation::current->block->index(); }
+inline emulation::Dim3 BlockSize() { return emulation::current->block->grid().shape.block; }
+inline emulation::Dim3 GridSize() { return emulation::current->block->grid().shape.grid; }
+inline int Lane() { return emulation::current->lane; }
+inline int Warp() { return emulation::current->linear / 32; }
+
+template <class V, class T>
+V Load(GlobalPtr<T> from, Place place = Place::current()) {
+  V value = {};
+  if (emulation::tracking && !emulation::TrackGlobal(false, from.address, sizeof(V), place))
+    return value;
+  std::memcpy(&value, from.address, sizeof value);
+  return value;
+}
+template <class V, class T>
+V Load(SharedPtr<T> from, Place place = Place::current()) {
+  V value = {};
+  if (emulation::tracking && !emulation::TrackShared(false, from.address, sizeof(V), place))
+    return value;
+  std::memcpy(&value, from.address, sizeof value);
+  return value;
+}
+template <class T>
+std::remove_const_t<T> Load(GlobalPtr<T> from, Place place = Place::current()) {
+  return Load<std::remove_const_t<T>, T>(from, place);
+}
+template <class T>
+std::remove_const_t<T> Load(SharedPtr<T> from, Place place = Place::current()) {
+  return Load<std::remove_const_t<T>, T>(from, place);
+}
+template <class T, class V>
+void Store(GlobalPtr<T> to, const V& value, Place place = Place::current()) {
+  if (emulation::tracking && !emulation::TrackGlobal(true, to.address, sizeof(V), place)) return;
+  std::memcpy(static_cast<void*>(to.address), &value, sizeof value);
+}
+template <class T, class V>
+void Store(SharedPtr<T> to, const V& value, Place place = Place::current()) {
+  if (emulation::tracking && !emulation::TrackShared(true, to.address, sizeof(V), place)) return;
+  std::memcpy(static_cast<void*>(to.address), &value, sizeof value);
+}
+
+template <class T, class U>
+void CopyAsync16(SharedPtr<T> to, GlobalPtr<U> from, bool valid, Place place = Place::current()) {
+  char* const target = reinterpret_cast<char*>(to.address);
+  if (emulation::tracking) {
+    emulation::TrackedCopy(target, reinterpret_cast<const char*>(from.address), valid ? 16 : 0, 16,
+                           place);
+  } else if (valid) {
+    std::memcpy(target, from.address, 16);
+  } else {
+    std::memset(target, 0, 16);
+  }
+}
+inline void CommitCopies() {
+  if (emulation::tracking) emulation::CommitTrackedCopies();
+}
+template <int kPending>
+void WaitCopies() {
+  if (emulation::tracking) emulation::WaitTrackedCopies(kPending);
+}
+
+inline void SyncThreads(Place place = Place::current()) {
+  emulation::current->block->Barrier(place);
+}
+inline void SyncWarp(Place place = Place::current()) {
+  emulation::current->block->WarpBarrier(place);
+}
+
+// What a lane brings to a shuffle or a vote, and what it takes away.
+struct LaneExchange {
+  uint32_t bits;
+  int source;
+  uint32_t result;
+};
+
+inline void ExchangeLanes(emulation::Thread& last, void* const* lanes) {
+  if (emulation::tracking) ++last.block->counters().shuffles;
+  uint32_t bits[32] = {};
+  for (int i = 0; i < 32; ++i) {
+    if (lanes[i] != nullptr) bits[i] = static_cast<LaneExchange*>(lanes[i])->bits;
+  }
+  for (int i = 0; i < 32; ++i) {
+    if (lanes[i] == nullptr) continue;
+    auto* lane = static_cast<LaneExchange*>(lanes[i]);
+    lane->result = bits[lane->source & 31];
+  }
+}
+template <class T>
+T Shuffle(T value, int lane, Place place = Place::current()) {
+  static_assert(sizeof(T) == 4);
+  LaneExchange mine = {std::bit_cast<uint32_t>(value), lane, 0};
+  emulation::current->block->WarpWait(&ExchangeLanes, &mine, place);
+  return std::bit_cast<T>(mine.result);
+}
+template <class T>
+T ShuffleXor(T value, int mask, Place place = Place::current()) {
+  return Shuffle(value, Lane() ^ mask, place);
+}
+template <class T>
+T ShuffleDown(T value, int delta, Place place = Place::current()) {
+  return Shuffle(value, Lane() + delta < 32 ? Lane() + delta : Lane(), place);
+}
+
+inline void CollectVotes(emulation::Thread& last, void* const* lanes) {
+  if (emulation::tracking) ++last.block->counters().shuffles;
+  uint32_t votes = 0;
+  for (int i = 0; i < 32; ++i) {
+    if (lanes[i] != nullptr) votes |= (static_cast<LaneExchange*>(lanes[i])->bits & 1) << i;
+  }
+  for (int i = 0; i < 32; ++i) {
+    if (lanes[i] != nullptr) static_cast<LaneExchange*>(lanes[i])->result = votes;
+  }
+}
+inline uint32_t Ballot(bool value, Place place = Place::current()) {
+  LaneExchange mine = {value ? 1u : 0u, 0, 0};
+  emulation::current->block->WarpWait(&CollectVotes, &mine, place);
+  return mine.result;
+}
+inline bool Any(bool value, Place place = Place::current()) { return Ballot(value, place) != 0; }
+inline bool All(bool value, Place place = Place::current()) { return Ballot(!value, place) == 0; }
+
+void LoadMatricesOfWarp(emulation::Thread& last, void* const* lanes);
+void MultiplyOfWarp(emulation::Thread& last, void* const* lanes);
+
+template <bool kTransposed, int kCount, class T>
+void LoadMatrices(const SharedPtr<T> (&rows)[kCount], uint32_t (&registers)[kCount][4],
+                  Place place = Place::current()) {
+  const void* addresses[kCount];
+  for (int i = 0; i < kCount; ++i) {
+    addresses[i] = rows[i].address;
+    if (emulation::tracking && !emulation::TrackMatrixRow(addresses[i], place)) {
+      addresses[i] = emulation::current->block->shared();
+    }
+  }
+  emulation::LoadMatrixArguments mine = {kCount, addresses, &registers[0][0], kTransposed};
+  emulation::current->block->WarpWait(&LoadMatricesOfWarp, &mine, place);
+}
+
+template <class T, int kM, int kN, int kPairs>
+void MultiplyAccumulate(float (&c)[kM][kN][4], const uint32_t (&a)[kM][4],
+                        const uint32_t (&b)[kPairs][4], Place place = Place::current()) {
+  static_assert(kPairs == (kN + 1) / 2);
+  static_assert(std::is_same_v<T, Bf16> || std::is_same_v<T, Fp16>);
+  static_assert(kN <= emulation::kMostMmaColumns);
+  emulation::MmaArguments mine = {
+      kM,
+      kN,
+      &c[0][0][0],
+      &a[0][0],
+      &b[0][0],
+      std::is_same_v<T, Bf16> ? emulation::MatrixNumber::kBf16 : emulation::MatrixNumber::kFp16};
+  emulation::current->block->WarpWait(&MultiplyOfWarp, &mine, place);
+}
+
+inline float Exp2(float x) { return std::exp2(x); }
+inline float Reciprocal(float x) { return 1.0f / x; }
+inline float ReciprocalRoot(float x) { return 1.0f / std::sqrt(x); }
+inline float Erf(float x) { return std::erf(x); }
+
+}  // namespace tiltshift::kernels
