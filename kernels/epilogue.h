@@ -1,0 +1,26 @@
+// What follows a matrix product before it is stored, written once for GEMM and convolution; see
+// epilogue.cuh for the code.
+#pragma once
+
+#include <cstdint>
+
+namespace tiltshift::kernels {
+
+enum class Activation : uint8_t { kNone, kSilu, kGelu, kQuickGelu, kGeglu };
+
+// y = f(product + bias + sample_bias[sample]) + residual, in fp32, rounded once.
+//
+// With kGeglu columns come in pairs, value and gate (the weights' rows are interleaved so): y has n
+// / 2 columns, value * gelu(gate), and bias is interleaved too.
+struct Epilogue {
+  const float* bias = nullptr;  // [n]
+  // [samples, n]: one row for all of a sample's rows, as the time embedding is.
+  const float* sample_bias = nullptr;
+  int rows_per_sample = 1;
+  const void* residual = nullptr;  // [m, columns of y], of the inputs' type
+  int64_t residual_stride = 0;
+  Activation activation = Activation::kNone;
+  bool float_output = false;  // y is fp32
+};
+
+}  // namespace tiltshift::kernels

@@ -1,0 +1,93 @@
+// y = epilogue(x w^T): see gemm.h.
+//
+// Tile 128 x 128 x 32, four warps of 64 x 64 each, four stages of 16 KB; where that leaves most of
+// a card idle, 64 x 64 x 32 with four warps of 32 x 32. A block reads (kM + kN) k numbers and does
+// 2 kM kN k operations: 64 a byte for the large tile, more than the 200 to 300 of a card's balance
+// only because neighbours find their rows in L2 (PlaceOfBlock). Errors: fp32 sums of exact
+// products, |error| <= k 2^-24 sum |x w| before the one rounding to T. Reference: GemmReference in
+// testing/references.h.
+#include "kernels/epilogue.cuh"
+#include "kernels/gemm.h"
+#include "kernels/launch.h"
+#include "kernels/tile.cuh"
+
+namespace tiltshift::kernels {
+namespace {
+
+// Rows of x into a stage; rows beyond m and columns beyond k are zeros.
+template <class T, class Tile>
+class RowCopier {
+ public:
+  __device__ __forceinline__ RowCopier(const GemmArguments<T>& p, int first_row)
+      : chunk_(ThreadIndex().x % Tile::kRowChunks),
+        row_(ThreadIndex().x / Tile::kRowChunks),
+        rows_left_(p.shape.m - first_row - row_),
+        k_(p.shape.k),
+        stride_(p.x_stride),
+        from_(GlobalPtr<const T>(p.x) + (int64_t{first_row} + row_) * p.x_stride) {}
+
+  __device__ __forceinline__ void operator()(SharedPtr<T> tile, int k_tile) const {
+    const int column = k_tile * Tile::kK + chunk_ * kChunk;
+#pragma unroll
+    for (int i = 0; i < Tile::kM / Tile::kRowsAtOnce; ++i) {
+      const int row = i * Tile::kRowsAtOnce;
+      const bool valid = row < rows_left_ && column < k_;
+      CopyAsync16(tile + Tile::At(row_ + row, chunk_), from_ + (valid ? row * stride_ + column : 0),
+                  valid);
+    }
+  }
+
+ private:
+  int chunk_, row_, rows_left_, k_;
+  int64_t stride_;
+  GlobalPtr<const T> from_;
+};
+
+template <class T, class Tile>
+__global__ void __launch_bounds__(Tile::kThreads) GemmKernel(GemmArguments<T> p) {
+  const int tiles_m = (p.shape.m + Tile::kM - 1) / Tile::kM;
+  const int tiles_n = (p.shape.n + Tile::kN - 1) / Tile::kN;
+  const TilePlace place = PlaceOfBlock(BlockIndex().x, tiles_m, tiles_n);
+  const int row = place.m * Tile::kM, column = place.n * Tile::kN;
+
+  const RowCopier<T, Tile> x(p, row);
+  const WeightCopier<T, Tile> w(p.w, column, p.shape.n, p.shape.k);
+  Products<T, Tile> products;
+  products.Run((p.shape.k + Tile::kK - 1) / Tile::kK, x, w);
+
+  const Output output = {p.y, p.y_stride, p.shape.m, p.shape.n};
+  Finisher<T, Tile>(p.epilogue, output).Run(products, row, column);
+}
+
+template <class T, class Tile>
+cudaError_t LaunchTile(cudaStream_t stream, const GemmArguments<T>& p) {
+  const unsigned blocks = static_cast<unsigned>((p.shape.m + Tile::kM - 1) / Tile::kM) *
+                          static_cast<unsigned>((p.shape.n + Tile::kN - 1) / Tile::kN);
+  return Launch<&GemmKernel<T, Tile>>(
+      stream, {.grid = {blocks}, .block = {Tile::kThreads}, .shared_bytes = Tile::kSharedBytes}, p);
+}
+
+bool Fits(const GemmShape& shape, int64_t x_stride, const void* x, const void* w) {
+  const auto aligned = [](const void* at) {
+    return reinterpret_cast<uintptr_t>(at) % kChunkBytes == 0;
+  };
+  return shape.m > 0 && shape.n > 0 && shape.k > 0 && shape.k % kChunk == 0 &&
+         x_stride % kChunk == 0 && aligned(x) && aligned(w);
+}
+
+}  // namespace
+
+template <class T>
+cudaError_t Gemm(cudaStream_t stream, const GemmArguments<T>& p) {
+  if (!Fits(p.shape, p.x_stride, p.x, p.w)) return cudaErrorInvalidValue;
+  // Either tile adds in the same order, so this changes no bit.
+  constexpr int64_t kFewTiles = 96;
+  const int64_t tiles = (int64_t{p.shape.m} + 127) / 128 * ((int64_t{p.shape.n} + 127) / 128);
+  if (tiles < kFewTiles) return LaunchTile<T, TileShape<64, 64, 32, 2, 2, 4>>(stream, p);
+  return LaunchTile<T, TileShape<128, 128, 32, 2, 2, 4>>(stream, p);
+}
+
+template cudaError_t Gemm(cudaStream_t, const GemmArguments<Bf16>&);
+template cudaError_t Gemm(cudaStream_t, const GemmArguments<Fp16>&);
+
+}  // namespace tiltshift::kernels

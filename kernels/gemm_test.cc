@@ -1,0 +1,85 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/testing/gemm_case.h"
+#include "kernels/testing/kernel_test.h"
+
+namespace tiltshift::kernels {
+namespace {
+
+using testing::GemmCase;
+using testing::KernelTest;
+
+// Tails in every direction, every epilogue, both tiles (the large one from 96 tiles on).
+const GemmCase kCases[] = {
+    {.name = "plain", .shape = {128, 64, 64}},
+    {.name = "one_row", .shape = {1, 1280, 320}, .activation = Activation::kSilu, .bias = true},
+    {.name = "odd_tails", .shape = {77, 68, 40}, .bias = true, .residual = true, .extra_stride = 8},
+    {.name = "few_columns", .shape = {70, 3, 72}, .bias = true},
+    {.name = "four_columns_fp32", .shape = {130, 4, 96}, .bias = true, .float_output = true},
+    {.name = "gelu", .shape = {65, 128, 128}, .activation = Activation::kGelu, .bias = true},
+    {.name = "quick_gelu",
+     .shape = {65, 128, 128},
+     .activation = Activation::kQuickGelu,
+     .bias = true},
+    {.name = "geglu", .shape = {100, 256, 64}, .activation = Activation::kGeglu, .bias = true},
+    {.name = "geglu_tail", .shape = {33, 40, 64}, .activation = Activation::kGeglu, .bias = true},
+    {.name = "samples", .shape = {192, 96, 32}, .bias = true, .samples = 3, .residual = true},
+    {.name = "large_tile", .shape = {1500, 1030, 40}, .bias = true, .residual = true},
+    {.name = "long_sum", .shape = {64, 64, 5120}, .bias = true},
+};
+
+class GemmTest : public KernelTest, public ::testing::WithParamInterface<GemmCase> {};
+
+TEST_P(GemmTest, Bf16LiesWithinItsBound) {
+  const testing::Comparison comparison = testing::RunGemmCase<Bf16>(GetParam(), 80);
+  EXPECT_LE(comparison.worst, 1) << comparison.Describe();
+  EXPECT_GT(comparison.worst, 0.001) << "the bound is too loose to say anything";
+}
+TEST_P(GemmTest, Fp16LiesWithinItsBound) {
+  const testing::Comparison comparison = testing::RunGemmCase<Fp16>(GetParam(), 80);
+  EXPECT_LE(comparison.worst, 1) << comparison.Describe();
+}
+INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest, ::testing::ValuesIn(kCases),
+                         [](const auto& info) { return info.param.name; });
+
+using GemmBits = KernelTest;
+
+TEST_F(GemmBits, I4_ARowHasTheSameBitsInAnyProduct) {
+  // 1500 rows take the large tile, 64 the small one.
+  const GemmCase c = {
+      .shape = {1500, 1030, 72}, .activation = Activation::kSilu, .bias = true, .residual = true};
+  EXPECT_TRUE(testing::SameBitsAlone<Bf16>(c, 0, 64));
+  EXPECT_TRUE(testing::SameBitsAlone<Bf16>(c, 1400, 100));
+  EXPECT_TRUE(testing::SameBitsAlone<Bf16>(c, 777, 1));
+}
+
+TEST_F(GemmBits, RefusesWhatItsLoadsCannotDo) {
+  GemmArguments<Bf16> arguments = {.shape = {16, 16, 12}};
+  EXPECT_EQ(Gemm<Bf16>(nullptr, arguments), cudaErrorInvalidValue);
+  arguments = {.shape = {16, 16, 16}, .x_stride = 20};
+  EXPECT_EQ(Gemm<Bf16>(nullptr, arguments), cudaErrorInvalidValue);
+}
+
+#ifdef TILTSHIFT_EMULATED
+// One block of the large tile over 8 tiles of k: its budget.
+TEST_F(GemmBits, CostsWhatItsTilesSay) {
+  const GemmCase c = {.shape = {1536, 1024, 256}, .bias = true};
+  emulation::TheCard().TakeCounters();
+  testing::RunGemmCase<Bf16>(c, 1);
+  const emulation::Counters counters = emulation::TheCard().TakeCounters();
+  const int64_t blocks = 12 * 8, k_tiles = 256 / 32;
+  EXPECT_EQ(counters.mma, blocks * k_tiles * (128 / 16) * (128 / 8) * (32 / 16));
+  EXPECT_EQ(counters.load_matrix, blocks * k_tiles * 4 * 2 * (4 + 4));
+  EXPECT_EQ(counters.copy_async, blocks * k_tiles * (128 + 128) * 64 / 16 / 32);
+  EXPECT_EQ(counters.barriers, blocks * (k_tiles + 1));
+  EXPECT_EQ(counters.matrix_bank_conflicts, 0);
+  EXPECT_EQ(counters.bank_conflicts, 0);
+  // All whole but the bias: a warp reads 256 bytes of it in two requests that share their sectors.
+  EXPECT_EQ(counters.sectors - counters.ideal_sectors, blocks * 4 * 2 * 4);
+  EXPECT_EQ(counters.global_bytes_stored, int64_t{1536} * 1024 * 2);
+}
+#endif
+
+}  // namespace
+}  // namespace tiltshift::kernels
