@@ -98,7 +98,7 @@ class Products {
 
   // Adds all of k: copy_a(tile, k_tile) and copy_b(tile, k_tile) issue the copies of one stage.
   template <class CopyA, class CopyB>
-  __device__ __forceinline__ void Run(int k_tiles, const CopyA& copy_a, const CopyB& copy_b) {
+  __device__ __forceinline__ void Run(int k_tiles, CopyA& copy_a, CopyB& copy_b) {
     const auto copy = [&](int k_tile) {
       if (k_tile < k_tiles) {
         const SharedPtr<T> stage = Stage(k_tile % Tile::kStages);

@@ -1,0 +1,121 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/testing/conv_case.h"
+#include "kernels/testing/kernel_test.h"
+
+namespace tiltshift::kernels {
+namespace {
+
+using testing::ConvCase;
+using testing::KernelTest;
+
+ConvShape Square(int batch, int size, int channels, int out_channels) {
+  return {.batch = batch,
+          .height = size,
+          .width = size,
+          .channels = channels,
+          .out_height = size,
+          .out_width = size,
+          .out_channels = out_channels};
+}
+ConvShape Strided(ConvShape shape, int pad) {
+  shape.stride = 2;
+  shape.pad = pad;
+  shape.out_height /= 2;
+  shape.out_width /= 2;
+  return shape;
+}
+ConvShape Upsampled(ConvShape shape) {
+  shape.upsample = true;
+  shape.out_height *= 2;
+  shape.out_width *= 2;
+  return shape;
+}
+ConvShape Pointwise(ConvShape shape) {
+  shape.kernel = 1;
+  shape.pad = 0;
+  return shape;
+}
+ConvShape Wide(int channels, int out_channels) {
+  return {.batch = 1,
+          .height = 5,
+          .width = 9,
+          .channels = channels,
+          .out_height = 5,
+          .out_width = 9,
+          .out_channels = out_channels};
+}
+
+const ConvCase kCases[] = {
+    {.name = "plain", .shape = Square(1, 8, 32, 64), .bias = true},
+    {.name = "latent_in", .shape = Square(2, 9, 8, 64), .bias = true},
+    {.name = "picture_out", .shape = Square(1, 12, 32, 3), .bias = true, .float_output = true},
+    {.name = "channels_40", .shape = Wide(40, 24), .bias = true},
+    {.name = "channels_9_chunks",
+     .shape = Wide(72, 96),
+     .bias = true,
+     .residual = true,
+     .extra_stride = 8},
+    {.name = "residual_block",
+     .shape = Square(3, 8, 96, 160),
+     .bias = true,
+     .sample_bias = true,
+     .residual = true},
+    {.name = "downsample_unet", .shape = Strided(Square(2, 16, 64, 64), 1), .bias = true},
+    {.name = "downsample_vae", .shape = Strided(Square(1, 16, 64, 64), 0), .bias = true},
+    {.name = "upsample", .shape = Upsampled(Square(2, 8, 64, 96)), .bias = true},
+    {.name = "pointwise", .shape = Pointwise(Square(2, 8, 96, 64)), .bias = true, .residual = true},
+    {.name = "large_tile", .shape = Square(2, 80, 8, 130), .bias = true},
+    {.name = "large_tile_samples", .shape = Square(3, 65, 32, 8), .sample_bias = true},
+};
+
+class ConvTest : public KernelTest, public ::testing::WithParamInterface<ConvCase> {};
+
+TEST_P(ConvTest, Bf16LiesWithinItsBound) {
+  const testing::Comparison comparison = testing::RunConvCase<Bf16>(GetParam(), 150);
+  EXPECT_LE(comparison.worst, 1) << comparison.Describe();
+  EXPECT_GT(comparison.worst, 0.001) << "the bound is too loose to say anything";
+}
+TEST_P(ConvTest, Fp16LiesWithinItsBound) {
+  const testing::Comparison comparison = testing::RunConvCase<Fp16>(GetParam(), 150);
+  EXPECT_LE(comparison.worst, 1) << comparison.Describe();
+}
+INSTANTIATE_TEST_SUITE_P(Shapes, ConvTest, ::testing::ValuesIn(kCases),
+                         [](const auto& info) { return info.param.name; });
+
+using ConvBits = KernelTest;
+
+TEST_F(ConvBits, I4_ASampleHasTheSameBitsInAnyBatch) {
+  for (int batch = 2; batch <= 8; batch += 3) {
+    EXPECT_TRUE(testing::SameBitsForEachSample<Bf16>(
+        {.shape = Square(batch, 9, 40, 72), .bias = true, .sample_bias = true, .residual = true}));
+  }
+  // The batch takes the large tile, a sample the small one.
+  EXPECT_TRUE(testing::SameBitsForEachSample<Bf16>({.shape = Square(3, 65, 16, 8), .bias = true}));
+}
+
+TEST_F(ConvBits, RefusesWhatItsLoadsCannotDo) {
+  EXPECT_EQ(Conv<Bf16>(nullptr, {.shape = Square(1, 8, 12, 8)}), cudaErrorInvalidValue);
+  EXPECT_EQ(Conv<Bf16>(nullptr, {.shape = Square(1, 8, 16, 8), .x_stride = 20}),
+            cudaErrorInvalidValue);
+}
+
+#ifdef TILTSHIFT_EMULATED
+TEST_F(ConvBits, CostsWhatItsTilesSay) {
+  const ConvShape shape = Square(1, 112, 64, 128);
+  emulation::TheCard().TakeCounters();
+  testing::RunConvCase<Bf16>({.shape = shape, .bias = true}, 1);
+  const emulation::Counters counters = emulation::TheCard().TakeCounters();
+  const int64_t blocks = 112 * 112 / 128, k_tiles = 9 * 64 / 32;
+  EXPECT_EQ(counters.mma, blocks * k_tiles * (128 / 16) * (128 / 8) * (32 / 16));
+  EXPECT_EQ(counters.load_matrix, blocks * k_tiles * 4 * 2 * (4 + 4));
+  EXPECT_EQ(counters.matrix_bank_conflicts, 0);
+  EXPECT_EQ(counters.bank_conflicts, 0);
+  EXPECT_EQ(counters.global_bytes_stored, int64_t{112} * 112 * 128 * 2);
+  EXPECT_LT(counters.sectors, counters.ideal_sectors * 1.01);
+}
+#endif
+
+}  // namespace
+}  // namespace tiltshift::kernels
