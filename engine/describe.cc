@@ -23,9 +23,13 @@ std::string PredictionName(PredictionType prediction) {
 }
 
 std::string SamplerName(const NoiseConfig& noise) {
-  const std::pair<SamplerKind, const char*> names[] = {{SamplerKind::kDdim, "ddim"},
-                                                       {SamplerKind::kEuler, "euler"},
-                                                       {SamplerKind::kDpmpp2m, "dpmpp_2m"}};
+  const std::pair<SamplerKind, const char*> names[] = {
+      {SamplerKind::kDdim, "ddim"},
+      {SamplerKind::kEulerAncestral, "euler_a"},
+      {SamplerKind::kDpmpp2mKarras, "dpmpp_2m_karras"},
+      {SamplerKind::kLcm, "lcm"},
+      {SamplerKind::kEuler, "euler"},
+      {SamplerKind::kDpmpp2m, "dpmpp_2m"}};
   for (const auto& [kind, name] : names) {
     if (noise.default_sampler == kind) return name;
   }

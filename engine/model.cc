@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "engine/lora_merge.h"
 #include "engine/model_files.h"
 #include "engine/model_impl.h"
 
@@ -49,6 +50,7 @@ absl::StatusOr<ModelSummary> Model::Examine(const std::string& directory,
 absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& directory,
                                                          const LoadOptions& options) {
   TS_ASSIGN_OR_RETURN(ModelFiles files, OpenModelFiles(directory));
+  TS_RETURN_IF_ERROR(MergeLoras(options.loras, directory, &files));
   const ModelConfig& config = files.config;
   if (config.vae.out_channels != 3) {
     return absl::UnimplementedError(absl::StrCat(directory, "/vae/config.json: out_channels is ",

@@ -21,10 +21,20 @@ namespace tiltshift::engine {
 
 enum class Precision { kAuto, kBf16, kFp32 };  // kAuto: bf16 where the processor has it, else fp32
 
+constexpr double kMostLoraWeight = 10;
+
+// A LoRA that is merged into a model while it is loaded.
+struct LoraUse {
+  std::string file;   // .safetensors
+  double weight = 1;  // -kMostLoraWeight to kMostLoraWeight
+};
+
 struct LoadOptions {
   Precision precision = Precision::kAuto;
   bool library_products =
       false;  // convolutions and matrices by oneDNN alone: for measuring against
+  // A set: order does not matter. The model with it has a hash and a render class of its own.
+  std::vector<LoraUse> loras;
 };
 
 struct ModelSummary {

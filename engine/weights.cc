@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_join.h"
+#include "base/check.h"
 #include "engine/json_text.h"
 #include "nlohmann/json.hpp"
 
@@ -105,6 +106,15 @@ absl::StatusOr<TensorView> Weights::Get(std::string_view name,
                      "] where config.json makes it [", absl::StrJoin(shape, ", "), "]"));
   }
   return *view;
+}
+
+void Weights::Replace(std::string_view name, std::vector<float> values) {
+  const auto at = tensors_.find(name);
+  TS_CHECK(at != tensors_.end());
+  TS_CHECK(at->second.elements() == static_cast<int64_t>(values.size()));
+  const std::vector<float>& owned = replaced_.emplace_back(std::move(values));
+  at->second.dtype = Dtype::kF32;
+  at->second.bytes = {reinterpret_cast<const char*>(owned.data()), owned.size() * sizeof(float)};
 }
 
 const TensorView* Weights::Find(std::string_view name) const {

@@ -34,6 +34,9 @@ class Weights {
   // Null if there is none: for tensors a configuration makes optional.
   const TensorView* Find(std::string_view name) const;
 
+  // Puts `values`, which this object then owns, in the place of a tensor's: as F32, of the same shape.
+  void Replace(std::string_view name, std::vector<float> values);
+
   const TensorMap& tensors() const { return tensors_; }
   // The mapped files, in the index's order: what a model's hash is taken over.
   const std::vector<MappedFile>& files() const { return files_; }
@@ -42,6 +45,7 @@ class Weights {
   std::string where_;
   std::vector<MappedFile> files_;
   TensorMap tensors_;
+  std::vector<std::vector<float>> replaced_;
 };
 
 }  // namespace tiltshift::engine

@@ -72,6 +72,10 @@ absl::Status Copy(const std::string& from, const std::string& to) {
 
 }  // namespace
 
+std::string TinyTensorBytes(const std::string& name, const std::vector<int64_t>& shape) {
+  return TensorBytes(name, shape);
+}
+
 absl::Status WriteTinyModel(const std::string& source_dir, const std::string& folder) {
   const std::string tiny = source_dir + "/tests/goldens/tiny/";
   for (const char* name : {"model_index.json", "scheduler/scheduler_config.json",

@@ -4,7 +4,9 @@
 // the same way here and in tests/goldens/make_engine_goldens.py.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 
@@ -12,5 +14,8 @@ namespace tiltshift::engine {
 
 // Writes the model directory to `folder`, about 45 MB.
 absl::Status WriteTinyModel(const std::string& source_dir, const std::string& folder);
+
+// A tensor's numbers, BF16, as they follow from its name.
+std::string TinyTensorBytes(const std::string& name, const std::vector<int64_t>& shape);
 
 }  // namespace tiltshift::engine
