@@ -172,11 +172,9 @@ bool Fits(const ConvArguments<T>& p) {
 template <class T>
 cudaError_t Conv(cudaStream_t stream, const ConvArguments<T>& p) {
   if (!Fits(p)) return cudaErrorInvalidValue;
-  // Either tile adds in the same order, so this changes no bit.
-  constexpr int64_t kFewTiles = 96;
-  const int64_t tiles = (RowsOf(p.shape) + 127) / 128 * ((p.shape.out_channels + 127) / 128);
-  if (tiles < kFewTiles) return LaunchTile<T, TileShape<64, 64, 32, 2, 2, 4>>(stream, p);
-  return LaunchTile<T, TileShape<128, 128, 32, 2, 2, 4>>(stream, p);
+  const TileChoice choice =
+      p.tile == TileChoice::kAuto ? ChooseTile(RowsOf(p.shape), p.shape.out_channels) : p.tile;
+  return WithTile(choice, [&]<class Tile>() { return LaunchTile<T, Tile>(stream, p); });
 }
 
 template cudaError_t Conv(cudaStream_t, const ConvArguments<Bf16>&);

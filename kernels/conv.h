@@ -13,6 +13,7 @@
 #include "kernels/epilogue.h"
 #include "kernels/numbers.h"
 #include "kernels/runtime.h"
+#include "kernels/tile_choice.h"
 
 namespace tiltshift::kernels {
 
@@ -36,6 +37,7 @@ struct ConvArguments {
   void* y = nullptr;     // [batch, out_height, out_width, out_channels], T, or float with
                          // epilogue.float_output
   int64_t y_stride = 0;
+  TileChoice tile = TileChoice::kAuto;
   Epilogue epilogue;  // a row is a position of y; see GEMM's (gemm.h) for alignment
 };
 

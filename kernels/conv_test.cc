@@ -95,6 +95,16 @@ TEST_F(ConvBits, I4_ASampleHasTheSameBitsInAnyBatch) {
   EXPECT_TRUE(testing::SameBitsForEachSample<Bf16>({.shape = Square(3, 65, 16, 8), .bias = true}));
 }
 
+TEST_F(ConvBits, I4_EveryTileGivesTheSameBits) {
+  ConvCase c = {.shape = Square(1, 17, 72, 270), .bias = true, .residual = true};
+  c.tile = TileChoice::k64x64;
+  const uint64_t bits = testing::BitsOf<Bf16>(c);
+  for (const TileChoice tile : kAllTiles) {
+    c.tile = tile;
+    EXPECT_EQ(testing::BitsOf<Bf16>(c), bits) << NameOf(tile);
+  }
+}
+
 TEST_F(ConvBits, RefusesWhatItsLoadsCannotDo) {
   EXPECT_EQ(Conv<Bf16>(nullptr, {.shape = Square(1, 8, 12, 8)}), cudaErrorInvalidValue);
   EXPECT_EQ(Conv<Bf16>(nullptr, {.shape = Square(1, 8, 16, 8), .x_stride = 20}),

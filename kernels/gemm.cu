@@ -80,11 +80,8 @@ bool Fits(const GemmShape& shape, int64_t x_stride, const void* x, const void* w
 template <class T>
 cudaError_t Gemm(cudaStream_t stream, const GemmArguments<T>& p) {
   if (!Fits(p.shape, p.x_stride, p.x, p.w)) return cudaErrorInvalidValue;
-  // Either tile adds in the same order, so this changes no bit.
-  constexpr int64_t kFewTiles = 96;
-  const int64_t tiles = (int64_t{p.shape.m} + 127) / 128 * ((int64_t{p.shape.n} + 127) / 128);
-  if (tiles < kFewTiles) return LaunchTile<T, TileShape<64, 64, 32, 2, 2, 4>>(stream, p);
-  return LaunchTile<T, TileShape<128, 128, 32, 2, 2, 4>>(stream, p);
+  const TileChoice choice = p.tile == TileChoice::kAuto ? ChooseTile(p.shape.m, p.shape.n) : p.tile;
+  return WithTile(choice, [&]<class Tile>() { return LaunchTile<T, Tile>(stream, p); });
 }
 
 template cudaError_t Gemm(cudaStream_t, const GemmArguments<Bf16>&);

@@ -14,6 +14,7 @@
 #include "kernels/epilogue.h"
 #include "kernels/numbers.h"
 #include "kernels/runtime.h"
+#include "kernels/tile_choice.h"
 
 namespace tiltshift::kernels {
 
@@ -29,6 +30,7 @@ struct GemmArguments {
   const T* w = nullptr;
   void* y = nullptr;  // T, or float with epilogue.float_output
   int64_t y_stride = 0;
+  TileChoice tile = TileChoice::kAuto;
   Epilogue epilogue;
 };
 

@@ -46,12 +46,23 @@ INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest, ::testing::ValuesIn(kCases),
 using GemmBits = KernelTest;
 
 TEST_F(GemmBits, I4_ARowHasTheSameBitsInAnyProduct) {
-  // 1500 rows take the large tile, 64 the small one.
-  const GemmCase c = {
+  GemmCase c = {
       .shape = {1500, 1030, 72}, .activation = Activation::kSilu, .bias = true, .residual = true};
   EXPECT_TRUE(testing::SameBitsAlone<Bf16>(c, 0, 64));
   EXPECT_TRUE(testing::SameBitsAlone<Bf16>(c, 1400, 100));
   EXPECT_TRUE(testing::SameBitsAlone<Bf16>(c, 777, 1));
+}
+
+TEST_F(GemmBits, I4_EveryTileGivesTheSameBits) {
+  GemmCase c = {
+      .shape = {150, 270, 136}, .activation = Activation::kSilu, .bias = true, .residual = true};
+  c.tile = TileChoice::k64x64;
+  const uint64_t bits = testing::BitsOf<Bf16>(c);
+  for (const TileChoice tile : kAllTiles) {
+    c.tile = tile;
+    EXPECT_EQ(testing::BitsOf<Bf16>(c), bits) << NameOf(tile);
+    EXPECT_LE(testing::RunGemmCase<Bf16>(c, 40).worst, 1) << NameOf(tile);
+  }
 }
 
 TEST_F(GemmBits, RefusesWhatItsLoadsCannotDo) {

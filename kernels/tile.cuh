@@ -13,6 +13,7 @@
 #pragma once
 
 #include "kernels/device.h"
+#include "kernels/tile_choice.h"
 
 namespace tiltshift::kernels {
 
@@ -37,6 +38,25 @@ struct TileShape {
     return row * kK + (chunk ^ swizzle) * kChunk;
   }
 };
+
+// visit.template operator()<Tile>() with the shape of a choice that is not kAuto.
+template <class Visit>
+auto WithTile(TileChoice choice, const Visit& visit) {
+  switch (choice) {
+    case TileChoice::k64x64:
+      return visit.template operator()<TileShape<64, 64, 32, 2, 2, 4>>();
+    case TileChoice::k128x64:
+      return visit.template operator()<TileShape<128, 64, 32, 2, 2, 4>>();
+    case TileChoice::k128x128Deep:
+      return visit.template operator()<TileShape<128, 128, 64, 2, 2, 3>>();
+    case TileChoice::k128x256:
+      return visit.template operator()<TileShape<128, 256, 32, 2, 4, 4>>();
+    case TileChoice::k256x128:
+      return visit.template operator()<TileShape<256, 128, 32, 4, 2, 4>>();
+    default:
+      return visit.template operator()<TileShape<128, 128, 32, 2, 2, 4>>();
+  }
+}
 
 // Which tile of C a block makes. Blocks follow each other down groups of 8 tiles of rows, so that
 // those which run at one time share rows of A and of B in the L2 cache.

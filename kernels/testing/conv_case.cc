@@ -48,6 +48,7 @@ std::vector<Y> RunOnCard(const ConvCase& c, const Data<T>& data, int first, int 
       .w = w.get(),
       .y = y.get(),
       .y_stride = data.y_stride,
+      .tile = c.tile,
       .epilogue = {.bias = c.bias ? bias.get() : nullptr,
                    .sample_bias = c.sample_bias
                                       ? sample_bias.get() + first * data.shape.out_channels
@@ -143,8 +144,16 @@ bool SameBitsForEachSample(const ConvCase& c) {
   return true;
 }
 
+template <class T>
+uint64_t BitsOf(const ConvCase& c) {
+  const Data<T> data(c);
+  return HashOf(RunOnCard<T, T>(c, data, 0, data.shape.batch));
+}
+
 template Comparison RunConvCase<Bf16>(const ConvCase&, int);
 template Comparison RunConvCase<Fp16>(const ConvCase&, int);
+template uint64_t BitsOf<Bf16>(const ConvCase&);
+template uint64_t BitsOf<Fp16>(const ConvCase&);
 template bool SameBitsForEachSample<Bf16>(const ConvCase&);
 template bool SameBitsForEachSample<Fp16>(const ConvCase&);
 

@@ -17,6 +17,7 @@ struct ConvCase {
   bool sample_bias = false;
   bool residual = false;
   bool float_output = false;
+  TileChoice tile = TileChoice::kAuto;
   int extra_stride = 0;  // numbers between positions of x, y and the residual
 };
 
@@ -29,5 +30,8 @@ Comparison RunConvCase(const ConvCase& conv_case, int rows);
 // Each sample of the batch, convolved alone, has the bits it has in the batch.
 template <class T>
 bool SameBitsForEachSample(const ConvCase& conv_case);
+// A hash of all bits of the result.
+template <class T>
+uint64_t BitsOf(const ConvCase& conv_case);
 
 }  // namespace tiltshift::kernels::testing

@@ -57,4 +57,13 @@ std::vector<T> RandomNumbers(int64_t count, uint64_t seed, float scale = 1.0f) {
   return values;
 }
 
+// FNV-1a over the bytes.
+template <class T>
+uint64_t HashOf(const std::vector<T>& values) {
+  uint64_t hash = 0xcbf29ce484222325;
+  const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
+  for (size_t i = 0; i < values.size() * sizeof(T); ++i) hash = (hash ^ bytes[i]) * 0x100000001b3;
+  return hash;
+}
+
 }  // namespace tiltshift::kernels::testing

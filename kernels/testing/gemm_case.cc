@@ -69,6 +69,7 @@ std::vector<Y> RunOnCard(const GemmCase& c, const Data<T>& data, int first, int 
       .w = w.get(),
       .y = y.get(),
       .y_stride = data.y_stride,
+      .tile = c.tile,
       .epilogue = {.bias = c.bias ? bias.get() : nullptr,
                    .sample_bias = c.samples > 0 ? sample_bias.get() : nullptr,
                    .rows_per_sample = data.rows_per_sample,
@@ -161,8 +162,15 @@ bool SameBitsAlone(const GemmCase& c, int first, int m) {
          0;
 }
 
+template <class T>
+uint64_t BitsOf(const GemmCase& c) {
+  return HashOf(RunOnCard<T, T>(c, Data<T>(c), 0, c.shape.m));
+}
+
 template Comparison RunGemmCase<Bf16>(const GemmCase&, int);
 template Comparison RunGemmCase<Fp16>(const GemmCase&, int);
+template uint64_t BitsOf<Bf16>(const GemmCase&);
+template uint64_t BitsOf<Fp16>(const GemmCase&);
 template bool SameBitsAlone<Bf16>(const GemmCase&, int, int);
 template bool SameBitsAlone<Fp16>(const GemmCase&, int, int);
 

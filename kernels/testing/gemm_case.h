@@ -19,6 +19,7 @@ struct GemmCase {
   int samples = 0;  // with a bias for each; 0: none
   bool residual = false;
   bool float_output = false;
+  TileChoice tile = TileChoice::kAuto;
   int extra_stride = 0;  // numbers between rows of x, y and the residual
 };
 
@@ -32,5 +33,8 @@ Comparison RunGemmCase(const GemmCase& gemm_case, int rows);
 // whole.
 template <class T>
 bool SameBitsAlone(const GemmCase& gemm_case, int first, int m);
+// A hash of all bits of the result.
+template <class T>
+uint64_t BitsOf(const GemmCase& gemm_case);
 
 }  // namespace tiltshift::kernels::testing
