@@ -73,9 +73,12 @@ absl::StatusOr<ExitCode> RunPlan(const PlanOptions& options) {
     return kDone;
   }
   const auto& render = plan.spec().render();
+  std::string model = plan.spec().model();
+  for (const v1::Lora& lora : plan.spec().loras())
+    absl::StrAppend(&model, " + ", lora.name(), ":", lora.weight());
   std::printf("%s: %s pictures of %ux%u, %u steps, with the model %s\n", plan.spec().name().c_str(),
               WithCommas(plan.count()).c_str(), render.width(), render.height(), render.steps(),
-              plan.spec().model().c_str());
+              model.c_str());
   std::printf("about %s on %d slots at %.2f s a picture (--seconds, --slots)\n\n",
               Duration(seconds).c_str(), options.slots, picture_seconds);
   for (const uint64_t index : indices) Print(plan.At(index));

@@ -41,6 +41,13 @@ struct RenderOptions {
   bool no_sheet = false;
 };
 
+absl::Status CheckModels(const std::string& models, const v1::JobSpec& spec) {
+  TS_RETURN_IF_ERROR(plan::CheckModelIsThere(models, spec.model()));
+  for (const v1::Lora& lora : spec.loras())
+    TS_RETURN_IF_ERROR(plan::CheckLoraIsThere(models, lora.name()));
+  return absl::OkStatus();
+}
+
 // One folder holds one campaign: pictures of two would mix.
 absl::Status ClaimFolder(const std::string& farm_folder, const std::string& out,
                          const v1::JobSpec& spec, const std::string& spec_hash) {
@@ -123,8 +130,7 @@ void PrintResult(const RenderOptions& options, const v1::Job& job, const Fetched
 absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   TS_ASSIGN_OR_RETURN(const v1::JobSpec spec, plan::LoadSpec(options.spec));
   TS_ASSIGN_OR_RETURN(const plan::Plan plan, plan::Plan::Create(spec));
-  if (options.render != "noop")
-    TS_RETURN_IF_ERROR(plan::CheckModelIsThere(options.models, plan.spec().model()));
+  if (options.render != "noop") TS_RETURN_IF_ERROR(CheckModels(options.models, plan.spec()));
   const std::string farm_folder = options.out + "/.tiltshift";
   const std::string spec_hash = Sha256Hex(plan.spec().SerializeAsString());
   TS_RETURN_IF_ERROR(ClaimFolder(farm_folder, options.out, spec, spec_hash));

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cmath>
 #include <cstdlib>
+#include <set>
 
 #include "plan/limits.h"
 #include "plan/text.h"
@@ -19,14 +20,40 @@ absl::Status Bad(const std::string& path, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
 }
 
-// A model is a folder of the model folder: nothing that could climb out of it.
+// A model is a folder of the model folder, a LoRA a file: nothing that could climb out of it.
+absl::Status CheckFileName(const std::string& path, const std::string& what,
+                           const std::string& name) {
+  if (name.size() > kLongestName || name.empty() || name[0] == '.')
+    return Bad(path, absl::StrCat("is no ", what, "'s name"));
+  for (const unsigned char c : name) {
+    if (!std::isalnum(c) && c != '_' && c != '-' && c != '.') {
+      return Bad(path, absl::StrCat("\"", name, "\" is no ", what,
+                                    "'s name: letters, digits, '.', '_' and '-'"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckModel(const std::string& model) {
   if (model.empty()) return Bad("model", "is missing; the built-in one is called diorama");
-  if (model.size() > kLongestName || model[0] == '.') return Bad("model", "is no model's name");
-  for (const unsigned char c : model) {
-    if (!std::isalnum(c) && c != '_' && c != '-' && c != '.') {
-      return Bad("model", absl::StrCat("\"", model,
-                                       "\" is no model's name: letters, digits, '.', '_' and '-'"));
+  return CheckFileName("model", "model", model);
+}
+
+absl::Status FillLoras(v1::JobSpec& spec) {
+  if (spec.loras_size() > kMostLoras) return Bad("loras", absl::StrCat("more than ", kMostLoras));
+  std::set<std::string> names;
+  for (int i = 0; i < spec.loras_size(); ++i) {
+    v1::Lora& lora = *spec.mutable_loras(i);
+    const std::string path = absl::StrCat("loras[", i, "]");
+    TS_RETURN_IF_ERROR(CheckFileName(path + ".name", "LoRA", lora.name()));
+    if (!names.insert(lora.name()).second)
+      return Bad(path,
+                 absl::StrCat(lora.name(),
+                              " is there already; name it once, with the sum of the weights"));
+    if (lora.weight() == 0) lora.set_weight(1);
+    if (!(std::abs(lora.weight()) <= kLargestLoraWeight)) {
+      return Bad(path + ".weight", absl::StrCat(lora.weight(), " is not from -", kLargestLoraWeight,
+                                                " to ", kLargestLoraWeight));
     }
   }
   return absl::OkStatus();
@@ -82,6 +109,7 @@ absl::Status FillAndCheck(v1::JobSpec& spec) {
     return Bad("name", "is missing; name the job, for example \"summer-figurines\"");
   TS_RETURN_IF_ERROR(CheckText("name", spec.name(), kLongestName));
   TS_RETURN_IF_ERROR(CheckModel(spec.model()));
+  TS_RETURN_IF_ERROR(FillLoras(spec));
   if (spec.prompt().empty()) return Bad("prompt", "is missing; say what to render");
   TS_RETURN_IF_ERROR(CheckText("prompt", spec.prompt(), kLongestPrompt));
   TS_RETURN_IF_ERROR(CheckText("negative_prompt", spec.negative_prompt(), kLongestPrompt));

@@ -21,13 +21,39 @@ std::vector<std::string> ModelNames(const std::string& folder) {
   return names;
 }
 
+std::vector<std::string> LoraNames(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder + "/loras", error)) {
+    if (entry.path().extension() == ".safetensors") names.push_back(entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string LoraPath(const std::string& folder, const std::string& name) {
+  return absl::StrCat(folder, "/loras/", name, ".safetensors");
+}
+
+namespace {
+
+absl::Status CheckIsThere(const std::string& what, const std::string& name,
+                          const std::string& folder, const std::vector<std::string>& known) {
+  if (std::find(known.begin(), known.end(), name) != known.end()) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat(
+      what, ": there is no ", name, " in ", folder, "; ",
+      known.empty() ? absl::StrCat("no ", what, "s are there at all (--models names the folder)")
+                    : absl::StrCat("known are: ", absl::StrJoin(known, ", "))));
+}
+
+}  // namespace
+
 absl::Status CheckModelIsThere(const std::string& folder, const std::string& model) {
-  const std::vector<std::string> known = ModelNames(folder);
-  if (std::find(known.begin(), known.end(), model) != known.end()) return absl::OkStatus();
-  return absl::NotFoundError(
-      absl::StrCat("model: there is no ", model, " in ", folder, "; ",
-                   known.empty() ? "no models are there at all (--models names the folder)"
-                                 : absl::StrCat("known are: ", absl::StrJoin(known, ", "))));
+  return CheckIsThere("model", model, folder, ModelNames(folder));
+}
+
+absl::Status CheckLoraIsThere(const std::string& folder, const std::string& lora) {
+  return CheckIsThere("lora", lora, folder + "/loras", LoraNames(folder));
 }
 
 }  // namespace tiltshift::plan

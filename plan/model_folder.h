@@ -15,4 +15,9 @@ std::vector<std::string> ModelNames(const std::string& folder);
 // NotFound, with the names there are, unless `model` is one of them.
 absl::Status CheckModelIsThere(const std::string& folder, const std::string& model);
 
+// LoRAs lie beside the models: loras/NAME.safetensors. Sorted.
+std::vector<std::string> LoraNames(const std::string& folder);
+std::string LoraPath(const std::string& folder, const std::string& name);
+absl::Status CheckLoraIsThere(const std::string& folder, const std::string& lora);
+
 }  // namespace tiltshift::plan

@@ -1,6 +1,7 @@
 #include "plan/spec.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -85,6 +86,8 @@ class SpecReader {
                            [&](v1::JobKind v) { spec.set_kind(v); })},
         {"name", Text([&](const std::string& v) { spec.set_name(v); })},
         {"model", Text([&](const std::string& v) { spec.set_model(v); })},
+        {"loras", [&](const YamlNode& node,
+                      const std::string& path) { return ReadLoras(node, path, spec); }},
         {"prompt", Text([&](const std::string& v) { spec.set_prompt(v); })},
         {"negative_prompt", Text([&](const std::string& v) { spec.set_negative_prompt(v); })},
         {"tenant", Text([&](const std::string& v) { spec.set_tenant(v); })},
@@ -199,6 +202,33 @@ class SpecReader {
                      absl::StrCat("unknown value \"", text, "\"", Suggest(text, known)));
       }
       set(found->second);
+      return absl::OkStatus();
+    };
+  }
+
+  absl::Status ReadLoras(const YamlNode& node, const std::string& path, v1::JobSpec& spec) const {
+    if (node.kind != YamlNode::Kind::kList)
+      return Error(node, path, "expected a list: [{name: toy, weight: 0.8}]");
+    for (size_t i = 0; i < node.items.size(); ++i) {
+      v1::Lora& lora = *spec.add_loras();
+      TS_RETURN_IF_ERROR(ReadMap(node.items[i], absl::StrCat(path, "[", i, "]"),
+                                 {{"name", Text([&](const std::string& v) { lora.set_name(v); })},
+                                  {"weight", LoraWeight(lora)}}));
+    }
+    return absl::OkStatus();
+  }
+
+  Reader LoraWeight(v1::Lora& lora) const {
+    return [this, &lora](const YamlNode& node, const std::string& path) -> absl::Status {
+      TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
+      double value;
+      if (!absl::SimpleAtod(text, &value) || !(std::abs(value) <= kLargestLoraWeight)) {
+        return Error(node, path,
+                     absl::StrCat("\"", text, "\" is not a number from -", kLargestLoraWeight,
+                                  " to ", kLargestLoraWeight));
+      }
+      if (value == 0) return Error(node, path, "0 changes nothing: leave this LoRA out");
+      lora.set_weight(value);
       return absl::OkStatus();
     };
   }

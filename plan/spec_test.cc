@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "plan/model_variant.h"
 #include "plan/plan.h"
 
 namespace tiltshift::plan {
@@ -54,6 +55,48 @@ TEST(Spec, EverySamplerHasAName) {
     ASSERT_TRUE(spec.ok()) << spec.status();
     EXPECT_EQ(spec->render().sampler(), sampler);
   }
+}
+
+TEST(Spec, LorasAreASetWithWeights) {
+  const std::string head = "name: x\nmodel: diorama\nprompt: x\n";
+  const auto spec =
+      ParseSpec(head + "loras: [{name: toy, weight: -0.8}, {name: soft}]\n", "s", ".");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  const auto plan = Plan::Create(*spec);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->spec().loras(0).name(), "toy");
+  EXPECT_EQ(plan->spec().loras(0).weight(), -0.8);
+  EXPECT_EQ(plan->spec().loras(1).weight(), 1);
+
+  const auto variant = [&](const std::string& loras) {
+    return ModelVariant(Plan::Create(*ParseSpec(head + loras, "s", "."))->spec());
+  };
+  EXPECT_EQ(variant(""), "diorama");
+  EXPECT_EQ(variant("loras: [{name: toy}, {name: soft}]"),
+            variant("loras: [{name: soft}, {name: toy, weight: 1}]"));
+  EXPECT_NE(variant("loras: [{name: toy}]"), variant("loras: [{name: toy, weight: 0.9}]"));
+
+  const std::pair<const char*, const char*> bad[] = {
+      {"toy", "spec.yaml:4: loras: expected a list: [{name: toy, weight: 0.8}]"},
+      {"[{name: toy, wieght: 1}]", "loras[0].wieght: unknown field; did you mean weight?"},
+      {"[{name: toy, weight: 11}]", "loras[0].weight: \"11\" is not a number from -10 to 10"},
+      {"[{name: toy, weight: nan}]", "loras[0].weight: \"nan\" is not a number from -10 to 10"},
+      {"[{name: toy, weight: 0}]", "loras[0].weight: 0 changes nothing: leave this LoRA out"}};
+  for (const auto& [loras, message] : bad)
+    EXPECT_THAT(Error(absl::StrCat(head, "loras: ", loras)), HasSubstr(message));
+  const std::pair<const char*, const char*> refused[] = {
+      {"[{weight: 1}]", "loras[0].name: is no LoRA's name"},
+      {"[{name: ../toy}]", "loras[0].name: is no LoRA's name"},
+      {"[{name: a/b}]", "loras[0].name: \"a/b\" is no LoRA's name"},
+      {"[{name: a}, {name: a}]", "loras[1]: a is there already"}};
+  for (const auto& [loras, message] : refused) {
+    const auto parsed = ParseSpec(absl::StrCat(head, "loras: ", loras), "s", ".");
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_THAT(std::string(Plan::Create(*parsed).status().message()), HasSubstr(message));
+  }
+  v1::JobSpec many = *spec;
+  for (int i = 0; i < 16; ++i) many.add_loras()->set_name(absl::StrCat("l", i));
+  EXPECT_THAT(std::string(Plan::Create(many).status().message()), HasSubstr("loras: more than 16"));
 }
 
 TEST(Spec, JsonIsTheSame) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "plan/model_variant.h"
 #include "scheduler/message_checks.h"
 
 namespace tiltshift::scheduler {
@@ -60,6 +61,7 @@ void Farm::AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t varia
   if (jobs_.count(id) != 0) return;
   JobState& job = jobs_[id];
   job.spec = spec;
+  job.renders_with = plan::ModelVariant(spec);
   job.variants = variants;
   job.submitted_ms = now_ms;
   job.priority = spec.priority();
@@ -83,6 +85,7 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
   for (const store::StoredJob& from : stored.jobs) {
     JobState& job = jobs_[from.id];
     job.spec = from.spec;
+    job.renders_with = plan::ModelVariant(from.spec);
     job.variants = from.variants;
     job.committed = from.committed;
     job.failed = from.failed;
@@ -431,7 +434,7 @@ std::string Farm::PlaceFor(const std::string& worker_id, WorkerState& worker, bo
         Pauses(worker_id, job, now_ms)) {
       return false;
     }
-    if (with_its_models && worker.loaded.count(job.spec.model()) == 0) {
+    if (with_its_models && worker.loaded.count(job.renders_with) == 0) {
       if (job.passed_over_ms == 0) job.passed_over_ms = now_ms;
       if (now_ms - job.passed_over_ms < kLongestPassedOverMs) return false;
     }
@@ -484,7 +487,7 @@ void Farm::GrantRange(const std::string& job_id, const PendingRange& taken,
   AddLeased(job, static_cast<int64_t>(taken.range.count));
   if (job.started_ms == 0) job.started_ms = now_ms;
   if (job.spec.strict() && job.render_class.empty()) {
-    job.render_class = FindModel(worker.hello, job.spec.model())->render_class();
+    job.render_class = RenderClassOn(job.spec, worker.hello);
     batch.bound[job_id] = job.render_class;
   }
   changed_.insert(job_id);

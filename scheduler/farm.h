@@ -133,6 +133,7 @@ class Farm {
  private:
   struct JobState {
     v1::JobSpec spec;
+    std::string renders_with;  // the model and the set of LoRAs, as workers call what they loaded
     uint64_t variants = 0, committed = 0, failed = 0, leased = 0;
     int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;
     bool cancelled = false, paused = false, late = false;  // late: at this rate, for its deadline

@@ -98,6 +98,13 @@ absl::Status CheckHello(const v1::Hello& hello) {
          {&hello.models(i).name(), &hello.models(i).hash(), &hello.models(i).render_class()})
       TS_RETURN_IF_ERROR(CheckText(field, *text, kLongestDevice));
   }
+  if (hello.loras_size() > kMostModels)
+    return Bad("hello.loras", absl::StrCat("more than ", kMostModels));
+  for (int i = 0; i < hello.loras_size(); ++i) {
+    const std::string field = absl::StrCat("hello.loras[", i, "]");
+    for (const std::string* text : {&hello.loras(i).name(), &hello.loras(i).hash()})
+      TS_RETURN_IF_ERROR(CheckText(field, *text, kLongestDevice));
+  }
   return CheckHeld("hello.held_tokens", hello.held_tokens_size());
 }
 

@@ -5,6 +5,18 @@
 #include "absl/strings/str_cat.h"
 
 namespace tiltshift::scheduler {
+namespace {
+
+constexpr size_t kHashShown = 12;
+
+const v1::LoraInfo* FindLora(const v1::Hello& worker, const std::string& name) {
+  for (const v1::LoraInfo& info : worker.loras()) {
+    if (info.name() == name) return &info;
+  }
+  return nullptr;
+}
+
+}  // namespace
 
 const v1::ModelInfo* FindModel(const v1::Hello& worker, const std::string& model) {
   for (const v1::ModelInfo& info : worker.models()) {
@@ -13,11 +25,26 @@ const v1::ModelInfo* FindModel(const v1::Hello& worker, const std::string& model
   return nullptr;
 }
 
+std::string RenderClassOn(const v1::JobSpec& spec, const v1::Hello& worker) {
+  const v1::ModelInfo* model = FindModel(worker, spec.model());
+  if (model == nullptr || model->render_class().empty()) return "";
+  std::string render_class = model->render_class();
+  for (const v1::Lora& lora : spec.loras()) {
+    const v1::LoraInfo* info = FindLora(worker, lora.name());
+    if (info != nullptr) absl::StrAppend(&render_class, "+", info->hash().substr(0, kHashShown));
+  }
+  return render_class;
+}
+
 std::string WhyNot(const v1::JobSpec& spec, const std::string& render_class,
                    const v1::Hello& worker) {
   const v1::ModelInfo* model = FindModel(worker, spec.model());
   if (model == nullptr && worker.models_size() > 0)
     return absl::StrCat("has no model \"", spec.model(), "\"");
+  for (const v1::Lora& lora : spec.loras()) {
+    if (model != nullptr && model->name() != "*" && FindLora(worker, lora.name()) == nullptr)
+      return absl::StrCat("has no LoRA \"", lora.name(), "\"");
+  }
   const v1::Requirements& needs = spec.requirements();
   if (!needs.device().empty() && needs.device() != worker.device_kind()) {
     return absl::StrCat("renders on ", worker.device_kind(), ", and the job wants ",
@@ -27,12 +54,10 @@ std::string WhyNot(const v1::JobSpec& spec, const std::string& render_class,
   if (worker.memory_mb() != 0 && memory_mb > worker.memory_mb())
     return absl::StrCat("has ", worker.memory_mb(), " MB, and the job needs ", memory_mb);
   if (!spec.strict()) return "";
-  if (model == nullptr || model->render_class().empty())
-    return "did not say its render class, and the job is strict";
-  if (!render_class.empty() && model->render_class() != render_class) {
-    return absl::StrCat("renders as ", model->render_class(), ", and the job is bound to ",
-                        render_class);
-  }
+  const std::string own = RenderClassOn(spec, worker);
+  if (own.empty()) return "did not say its render class, and the job is strict";
+  if (!render_class.empty() && own != render_class)
+    return absl::StrCat("renders as ", own, ", and the job is bound to ", render_class);
   return "";
 }
 

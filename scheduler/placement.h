@@ -11,6 +11,10 @@ namespace tiltshift::scheduler {
 // What the worker said of the model, by its name or by "*"; null where it said nothing of it.
 const v1::ModelInfo* FindModel(const v1::Hello& worker, const std::string& model);
 
+// The render class the worker would render the job in: its own of the model, with the job's LoRAs
+// behind it, by their files. Empty: it did not say.
+std::string RenderClassOn(const v1::JobSpec& spec, const v1::Hello& worker);
+
 // Why the worker can't be given the job, in half a sentence about the worker ("has no model
 // \"x\""); empty: it can. `render_class`: the one a strict job is bound to; empty: none yet.
 // A worker that named no models may render anything but a strict job.

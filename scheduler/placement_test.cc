@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "plan/model_variant.h"
 #include "scheduler/farm.h"
 
 namespace tiltshift::scheduler {
@@ -123,6 +124,45 @@ TEST_F(PlacementTest, AWorkerGetsOnlyWhatItCanRender) {
               HasSubstr("No worker can take it: 1 worker has no model \"sd\"."));
   Connect(Worker("w", {"sd"}));
   EXPECT_EQ(Ask("w").job_id(), "j");
+}
+
+TEST_F(PlacementTest, AJobsLorasAreAskedForAndBindAStrictOne) {
+  const auto with = [](v1::Hello hello, const std::string& name, const std::string& hash) {
+    v1::LoraInfo& lora = *hello.add_loras();
+    lora.set_name(name);
+    lora.set_hash(hash);
+    return hello;
+  };
+  v1::JobSpec spec = Spec("sd");
+  spec.add_loras()->set_name("toy");
+  EXPECT_EQ(WhyNot(spec, "", Worker("w", {"sd"})), "has no LoRA \"toy\"");
+  EXPECT_EQ(WhyNot(spec, "", with(Worker("w", {"sd"}), "other", "h")), "has no LoRA \"toy\"");
+  EXPECT_EQ(WhyNot(spec, "", with(Worker("w", {"sd"}), "toy", "h")), "");
+  EXPECT_EQ(WhyNot(spec, "", Worker("w", {"*"})), "");
+  EXPECT_EQ(WhyNot(spec, "", v1::Hello()), "");
+
+  spec.set_strict(true);
+  farm_.AddJob("j", spec, 100, now_ms_);
+  Connect(with(Worker("a", {"sd"}), "toy", "0123456789abcdef"));
+  Connect(with(Worker("b", {"sd"}), "toy", "another file's"));
+  EXPECT_EQ(Ask("a").job_id(), "j");
+  EXPECT_EQ(bound_.at("j"), "cpu/a+0123456789ab");
+  EXPECT_EQ(Ask("b").token(), 0u);
+  Connect(with(Worker("c", {"sd"}), "toy", "0123456789abcdef"));
+  EXPECT_EQ(Ask("c").job_id(), "j");
+}
+
+TEST_F(PlacementTest, AModelWithLorasInMemoryIsAnotherModel) {
+  v1::JobSpec plain = Spec("sd"), toy = Spec("sd");
+  toy.add_loras()->set_name("toy");
+  toy.mutable_loras(0)->set_weight(1);
+  farm_.AddJob("plain", plain, 100, now_ms_);
+  farm_.AddJob("toy", toy, 100, now_ms_);
+  v1::Hello hello = Worker("w", {"sd"});
+  hello.add_loras()->set_name("toy");
+  Connect(hello);
+  HasLoaded("w", plan::ModelVariant(toy));
+  EXPECT_EQ(Ask("w").job_id(), "toy");
 }
 
 // I4: one render class for all of a strict job, a restart and a worker without classes included.

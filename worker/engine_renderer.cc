@@ -1,69 +1,18 @@
 #include <omp.h>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <map>
-#include <mutex>
-#include <set>
 
+#include "base/file.h"
+#include "base/hash.h"
 #include "engine/renderer.h"
 #include "picture/png.h"
+#include "plan/model_folder.h"
+#include "worker/model_cache.h"
 #include "worker/variant_renderer.h"
 
 namespace tiltshift::worker {
 namespace {
-
-namespace fs = std::filesystem;
-using ModelKey = std::pair<std::string, engine::Precision>;
-
-// The models of a process. A model that failed to load is tried again at the next variant that asks
-// for it.
-class ModelCache {
- public:
-  explicit ModelCache(EngineOptions options) : options_(std::move(options)) {}
-
-  absl::StatusOr<std::shared_ptr<const engine::Model>> Get(const std::string& name,
-                                                           engine::Precision precision) {
-    if (options_.force_fp32) precision = engine::Precision::kFp32;
-    std::lock_guard lock(mutex_);
-    auto& model = models_[{name, precision}];
-    if (model == nullptr) {
-      const std::string folder = absl::StrCat(options_.models_folder, "/", name);
-      auto loaded = engine::Model::Load(folder, {precision});
-      if (!loaded.ok()) return Annotate(loaded.status(), absl::StrCat("model ", name));
-      model = *std::move(loaded);
-      std::lock_guard names(names_mutex_);
-      loaded_.insert(name);
-    }
-    return model;
-  }
-
-  std::vector<std::string> Loaded() const {
-    std::lock_guard lock(names_mutex_);
-    return {loaded_.begin(), loaded_.end()};
-  }
-  const EngineOptions& options() const { return options_; }
-
- private:
-  const EngineOptions options_;
-  std::mutex mutex_;
-  mutable std::mutex names_mutex_;  // never held for long
-  std::set<std::string> loaded_;
-  std::map<ModelKey, std::shared_ptr<const engine::Model>> models_;
-};
-
-engine::Precision ToEngine(v1::Precision precision) {
-  switch (precision) {
-    case v1::PRECISION_BF16:
-      return engine::Precision::kBf16;
-    case v1::PRECISION_FP32:
-      return engine::Precision::kFp32;
-    default:
-      return engine::Precision::kAuto;
-  }
-}
 
 engine::SamplerKind ToEngine(v1::Sampler sampler) {
   switch (sampler) {
@@ -105,9 +54,9 @@ class EngineRenderer : public VariantRenderer {
                                          const std::function<bool()>& keep_going) override {
     omp_set_num_threads(1);  // of this slot's thread
     const v1::JobSpec& spec = plan.spec();
-    TS_ASSIGN_OR_RETURN(const auto model,
-                        models_->Get(spec.model(), ToEngine(spec.render().precision())));
+    TS_ASSIGN_OR_RETURN(const auto model, models_->Get(spec));
     if (model != model_) {
+      renderer_.reset();  // with what it holds of the last one
       model_ = model;
       renderer_ = std::make_unique<engine::Renderer>(model);
     }
@@ -146,27 +95,36 @@ class EngineRenderers : public Renderers {
     const EngineOptions& options = models_->options();
     const auto precision = options.force_fp32 ? engine::Precision::kFp32 : engine::Precision::kAuto;
     std::vector<v1::ModelInfo> infos;
-    std::error_code failed;
-    for (const auto& entry : fs::directory_iterator(options.models_folder, failed)) {
-      if (!fs::exists(entry.path() / "model_index.json", failed)) continue;
-      const auto summary = engine::Model::Examine(entry.path(), {precision});
+    for (const std::string& name : plan::ModelNames(options.models_folder)) {
+      const auto summary =
+          engine::Model::Examine(absl::StrCat(options.models_folder, "/", name), {precision});
       if (!summary.ok()) {
         spdlog::warn("model left out: {}", Message(summary.status()));
         continue;
       }
       v1::ModelInfo& info = infos.emplace_back();
-      info.set_name(entry.path().filename());
+      info.set_name(name);
       info.set_hash(summary->hash);
       info.set_render_class(summary->render_class);
       info.set_memory_mb((summary->weight_bytes + 999'999) / 1'000'000);
     }
-    std::sort(infos.begin(), infos.end(),
-              [](const auto& a, const auto& b) { return a.name() < b.name(); });
     if (!infos.empty()) return infos;
     return absl::NotFoundError(
         absl::StrCat("--models ", options.models_folder,
                      ": no model there that can be rendered; a model is a folder in it, in the "
                      "layout of diffusers, with model_index.json"));
+  }
+
+  absl::StatusOr<std::vector<v1::LoraInfo>> Loras() override {
+    std::vector<v1::LoraInfo> infos;
+    for (const std::string& name : plan::LoraNames(models_->options().models_folder)) {
+      TS_ASSIGN_OR_RETURN(const MappedFile file,
+                          MappedFile::Open(plan::LoraPath(models_->options().models_folder, name)));
+      v1::LoraInfo& info = infos.emplace_back();
+      info.set_name(name);
+      info.set_hash(Sha256Hex(file.bytes()));
+    }
+    return infos;
   }
 
   std::vector<std::string> Loaded() const override { return models_->Loaded(); }
