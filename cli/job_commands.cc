@@ -108,12 +108,12 @@ absl::StatusOr<ExitCode> RunWorkers(const JobOptions& options) {
   std::printf("%-36s %6s %8s %12s %9s  %s\n", "WORKER", "SLOTS", "LEASED", "DONE", "IMAGES/S",
               "DEVICE");
   for (const v1::WorkerInfo& worker : list.workers()) {
+    const std::string state = !worker.benched().empty() ? ", benched: " + worker.benched()
+                              : worker.draining()       ? ", draining"
+                                                        : "";
     std::printf("%-36s %6u %8s %12s %9.2f  %s%s\n", worker.id().c_str(), worker.slots(),
                 WithCommas(worker.leased()).c_str(), WithCommas(worker.committed()).c_str(),
-                worker.images_per_second(), worker.device().c_str(),
-                !worker.benched().empty() ? ", benched: " + worker.benched()
-                : worker.draining()       ? ", draining"
-                                          : "");
+                worker.images_per_second(), worker.device().c_str(), state.c_str());
   }
   return kDone;
 }
