@@ -37,9 +37,12 @@ std::string SamplerName(const NoiseConfig& noise) {
 }
 
 std::string Kind(const ModelConfig& config) {
-  return absl::StrCat("text to image, ", config.vae.latent_channels, " latent channels of 1/",
+  std::string task = "text to image";
+  if (config.extra_input == ExtraInput::kPhoto) task = "text and photo to image";
+  if (config.extra_input == ExtraInput::kMaskPhoto) task = "inpainting";
+  return absl::StrCat(task, ", ", config.vae.latent_channels, " latent channels of 1/",
                       config.vae.scale(), ", ", PredictionName(config.noise.prediction), ", text ",
-                      config.text_encoder.hidden_size, " wide");
+                      config.unet.cross_attention_dim, " wide");
 }
 
 absl::Status CheckFinite(const std::string& folder, const Weights& weights) {
@@ -72,10 +75,13 @@ absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
                                                const LoadOptions& options) {
   TS_ASSIGN_OR_RETURN(const auto model, Model::Load(directory, options));
   const Model::Impl& impl = model->impl();
-  const std::pair<const char*, const Weights*> parts[] = {
-      {"text_encoder", &impl.text_encoder->weights()},
-      {"unet", &impl.unet->weights()},
-      {"vae", &impl.vae->weights()}};
+  std::vector<std::pair<std::string, const Weights*>> parts;
+  for (size_t i = 0; i < impl.texts.size(); ++i) {
+    parts.emplace_back("text_encoder" + impl.config.index.text_suffixes[i],
+                       &impl.texts[i].encoder->weights());
+  }
+  parts.emplace_back("unet", &impl.unet->weights());
+  parts.emplace_back("vae", &impl.vae->weights());
   ModelDescription description;
   for (const auto& [name, weights] : parts) {
     TS_RETURN_IF_ERROR(CheckFinite(absl::StrCat(directory, "/", name), *weights));

@@ -45,9 +45,9 @@ Value Graph::Add(std::string name, Op op, Value y) {
 Value Graph::Conv(std::string name, ConvOp op, Element element) {
   const Shape& in = op.x.shape;
   TS_CHECK(op.filter->shape.size() == 4 && op.filter->shape[1] == in.channels);
-  TS_CHECK(in.height % op.stride == 0 && in.width % op.stride == 0);
   TS_CHECK(!op.pad_end || (op.stride == 2 && op.filter->shape[2] == 3));
-  op.y = NewTensor({in.height / op.stride, in.width / op.stride, static_cast<int>(op.filter->shape[0])},
+  op.y = NewTensor({(in.height - 1) / op.stride + 1, (in.width - 1) / op.stride + 1,
+                    static_cast<int>(op.filter->shape[0])},
                    element);
   TS_CHECK(!op.residual || op.residual->shape == op.y.shape);
   TS_CHECK(!op.row_bias || op.row_bias->shape.size() == op.y.shape.channels);
@@ -104,8 +104,9 @@ Value Graph::Concat(std::string name, const Value& a, const Value& b) {
   return Add(std::move(name), op, op.y);
 }
 
-Value Graph::Upsample(std::string name, const Value& x) {
-  const Shape shape = {2 * x.shape.height, 2 * x.shape.width, x.shape.channels};
+Value Graph::Upsample(std::string name, const Value& x, int height, int width) {
+  TS_CHECK((height + 1) / 2 == x.shape.height && (width + 1) / 2 == x.shape.width);
+  const Shape shape = {height, width, x.shape.channels};
   const UpsampleOp op{x, NewTensor(shape, Element::kActivation)};
   return Add(std::move(name), op, op.y);
 }

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -42,8 +43,8 @@ enum class Nonlinearity : uint8_t { kNone, kSilu, kGelu, kQuickGelu, kRelu, kSof
 
 // One struct an operation. `x` is the main input; y is what it makes.
 
-// y [h*w/stride^2, out] = filter * x + bias + residual; padding is kernel / 2, with `pad_end` none above and left,
-// as the VAE's encoder halves its pictures. `row_bias`, an fp32 row of `out` channels, replaces the bias parameter
+// y [ceil(h/stride), ceil(w/stride), out] = filter * x + bias + residual; padding is kernel / 2, with `pad_end`
+// none above and left, as the VAE's encoder halves its pictures. `row_bias`, an fp32 row of `out` channels, replaces the bias parameter
 // where set.
 struct ConvOp {
   Value x, y;
@@ -107,7 +108,8 @@ struct ConcatOp {
   Value a, b, y;
 };
 
-// y [2h, 2w, c]: each position four times.
+// y [2h or 2h - 1, 2w or 2w - 1, c]: each position four times, and the last line and column cut where
+// the side is odd, which is what torch's nearest interpolation to that size gives.
 struct UpsampleOp {
   Value x, y;
 };
@@ -157,7 +159,10 @@ class Graph {
   Value Map(std::string name, const Value& x, Nonlinearity nonlinearity,
             Element element = Element::kActivation);
   Value Concat(std::string name, const Value& a, const Value& b);
-  Value Upsample(std::string name, const Value& x);
+  Value Upsample(std::string name, const Value& x) {
+    return Upsample(std::move(name), x, 2 * x.shape.height, 2 * x.shape.width);
+  }
+  Value Upsample(std::string name, const Value& x, int height, int width);
   Value FromPlanar(std::string name, const Value& x, float scale, float shift);
   Value ToPlanar(std::string name, const Value& x);
 

@@ -107,7 +107,11 @@ std::string OriginalUNetName(const std::string& layer, const UNetConfig& config)
 std::map<std::string, LoraTarget> LoraTargets(ModelFiles* files) {
   std::map<std::string, LoraTarget> targets;
   AddUNet(files, &targets);
-  AddTextEncoder(&files->text_encoder, "text_encoder", {"lora_te_", "lora_te1_"}, &targets);
+  for (size_t i = 0; i < files->texts.size(); ++i) {
+    const std::string& suffix = files->config.index.text_suffixes[i];
+    const Words kohya = suffix.empty() ? Words{"lora_te_", "lora_te1_"} : Words{"lora_te2_"};
+    AddTextEncoder(&files->texts[i].weights, "text_encoder" + suffix, kohya, &targets);
+  }
   return targets;
 }
 

@@ -78,7 +78,7 @@ class LoraTest : public ::testing::Test {
     outputs.text = (*prompt)->embedding;
     const std::vector<float> noise = Golden("engine_tiny.safetensors", "noise");
     outputs.forward.resize(noise.size());
-    EXPECT_TRUE(pipeline.Forward(kSize, kForwardTimestep, **prompt, noise, outputs.forward).ok());
+    EXPECT_TRUE(pipeline.Forward({kSize, kForwardTimestep, *prompt}, noise, outputs.forward).ok());
     return outputs;
   }
   static void ExpectParity(const std::string& set, std::vector<LoraUse> loras) {

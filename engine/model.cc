@@ -41,9 +41,12 @@ absl::StatusOr<ModelSummary> Model::Examine(const std::string& directory,
   const std::unique_ptr<Backend> backend = MakeCpuBackend(Products::kFastest);
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
   ModelSummary summary{files.hash, RenderClass(*backend, compute, files.hash)};
-  for (const Weights* weights : {&files.text_encoder, &files.unet, &files.vae}) {
-    for (const MappedFile& file : weights->files()) summary.weight_bytes += file.bytes().size();
-  }
+  const auto add = [&](const Weights& weights) {
+    for (const MappedFile& file : weights.files()) summary.weight_bytes += file.bytes().size();
+  };
+  for (const ModelFiles::Text& text : files.texts) add(text.weights);
+  add(files.unet);
+  add(files.vae);
   return summary;
 }
 
@@ -59,9 +62,14 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
   std::unique_ptr<Backend> backend =
       MakeCpuBackend(options.library_products ? Products::kLibrary : Products::kFastest);
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
-  TS_ASSIGN_OR_RETURN(auto text_encoder,
-                      LoadNetwork<TextEncoder>(directory + "/text_encoder", config.text_encoder,
-                                               std::move(files.text_encoder)));
+  std::vector<Impl::Text> texts;
+  for (size_t i = 0; i < files.texts.size(); ++i) {
+    TS_ASSIGN_OR_RETURN(auto encoder,
+                        LoadNetwork<TextEncoder>(
+                            absl::StrCat(directory, "/text_encoder", config.index.text_suffixes[i]),
+                            config.text_encoders[i], std::move(files.texts[i].weights)));
+    texts.push_back({std::move(files.texts[i].tokenizer), std::move(encoder)});
+  }
   TS_ASSIGN_OR_RETURN(auto unet,
                       LoadNetwork<UNet>(directory + "/unet", config.unet, std::move(files.unet)));
   TS_ASSIGN_OR_RETURN(
@@ -71,8 +79,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
                                       .compute = compute,
                                       .hash = files.hash,
                                       .render_class = render_class,
-                                      .tokenizer = std::move(files.tokenizer),
-                                      .text_encoder = std::move(text_encoder),
+                                      .texts = std::move(texts),
                                       .unet = std::move(unet),
                                       .vae = std::move(vae),
                                       .backend = std::move(backend)});

@@ -14,13 +14,14 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/model_index.h"
 #include "engine/sampler_kind.h"
 
 namespace tiltshift::engine {
 
 enum class Activation { kQuickGelu, kGelu };  // x*sigmoid(1.702x), and the exact one with erf
 
-// text_encoder/config.json of a transformers CLIPTextModel.
+// text_encoder/config.json of a transformers CLIPTextModel or CLIPTextModelWithProjection.
 struct TextEncoderConfig {
   int vocab_size = 49408;
   int hidden_size = 512;  // divisible by attention_heads
@@ -30,6 +31,10 @@ struct TextEncoderConfig {
   int max_positions = 77;
   Activation activation = Activation::kQuickGelu;
   float layer_norm_eps = 1e-5f;
+  int projection_dim = 0;  // of the pooled embedding; 0: the class has none
+  // Where a text ends, for the pooled embedding: the first of these tokens. None: at the largest
+  // id, which is how configs with the id 2 are meant (transformers #24773).
+  std::optional<int> end_token;
 };
 
 // unet/config.json of a diffusers UNet2DConditionModel. A level is a resolution; level 0 is the
@@ -48,15 +53,18 @@ struct UNetConfig {
   std::vector<int> transformer_layers;  // [levels]
   int cross_attention_dim = 1280;
   bool use_linear_projection = false;  // proj_in and proj_out are Linear, else 1x1 Conv2d
-  bool upcast_attention = false;
   int norm_num_groups = 32;
   int sample_size = 0;     // the latent's side it was trained for; 0: not told
   float norm_eps = 1e-5f;  // the resnets'; a transformer's GroupNorm has 1e-6, its LayerNorms 1e-5
+  // Beside the timestep, where not 0:
+  int guidance_embed_dim =
+      0;  // time_cond_proj_dim: the guidance scale goes in, and one forward a step is enough
+  int added_dim = 0;  // projection_class_embeddings_input_dim of "text_time": the pooled text, then
+                      // each size number
+  int size_embed_dim = 0;  // addition_time_embed_dim: of each size number
 
   int levels() const { return static_cast<int>(block_out_channels.size()); }
   int time_embedding_dim() const { return 4 * block_out_channels[0]; }
-  // The latent's height and width must be multiples of this.
-  int size_multiple() const { return 1 << (levels() - 1); }
 };
 
 // kKl: AutoencoderKL. kTiny: AutoencoderTiny, TAESD's kind: convolutions and ReLU alone.
@@ -110,19 +118,31 @@ struct NoiseConfig {
   float lcm_timestep_scaling = 10;
 };
 
+// What a UNet is given beside the noisy latent, as more input channels behind it.
+enum class ExtraInput {
+  kNone,
+  kPhoto,      // a photo's latent
+  kMaskPhoto,  // a mask of one channel, then the latent of the photo without what is masked
+};
+
 struct ModelConfig {
-  TextEncoderConfig text_encoder;
+  ModelIndex index;
+  std::vector<TextEncoderConfig> text_encoders;  // one for each of index.text_suffixes
   UNetConfig unet;
   VaeConfig vae;
   NoiseConfig noise;
 
+  ExtraInput extra_input = ExtraInput::kNone;
+  int size_numbers =
+      0;  // of the size conditioning: 6, 5 where the last one is an aesthetic score, or 0
+
   // Pixels: widths and heights must be multiples of this.
-  int size_multiple() const { return vae.scale() * unet.size_multiple(); }
+  int size_multiple() const { return vae.scale(); }
 };
 
-// Reads model_index.json and the four configs under `directory`, each on its own and against the
-// others (cross_attention_dim and hidden_size, the latent's channels). NotFound names the missing
-// file.
+// Reads model_index.json and the configs of its parts under `directory`, each on its own and
+// against the others (cross_attention_dim and hidden_size, the channels of latents, what stands
+// beside the time). NotFound names the missing file.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory);
 
 // One config each, from its JSON text; `file` is what errors call it.

@@ -73,7 +73,6 @@ TEST(ModelConfig, ReadsStableDiffusion15) {
   EXPECT_THAT(unet->transformer_layers, ElementsAre(1, 1, 1, 1));
   EXPECT_EQ(unet->cross_attention_dim, 768);
   EXPECT_EQ(unet->time_embedding_dim(), 1280);
-  EXPECT_EQ(unet->size_multiple(), 8);
 
   const auto vae = ParseVaeConfig(kSd15Vae, "vae");
   ASSERT_TRUE(vae.ok()) << vae.status();
@@ -151,8 +150,8 @@ TEST(ModelConfig, RefusesUnetsByName) {
   const Change changes[] = {
       {"act_fn", "mish", kUnimplemented,
        "act_fn is \"mish\"; this engine has \"silu\" or \"swish\""},
-      {"addition_embed_type", "text_time", kUnimplemented,
-       "addition_embed_type is \"text_time\"; this engine has no such part"},
+      {"addition_embed_type", "text_time", kInvalid,
+       "addition_embed_type needs addition_time_embed_dim and projection"},
       {"attention_head_dim", 0, kInvalid, "attention_head_dim is 0, outside 1 to 1024"},
       {"attention_head_dim", 7, kInvalid, "gives 7 heads"},
       {"attention_head_dim", json::array({5, 10}), kInvalid,
@@ -300,7 +299,7 @@ class ModelFolder : public ::testing::Test {
 TEST_F(ModelFolder, Loads) {
   const auto model = LoadModelConfig(folder_);
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ(model->size_multiple(), 64);
+  EXPECT_EQ(model->size_multiple(), 8);
 }
 
 TEST_F(ModelFolder, AMissingFileIsNamed) {
@@ -321,15 +320,29 @@ TEST_F(ModelFolder, PartsMustFit) {
       std::string(Load().message()),
       HasSubstr("cross_attention_dim is 1024, text_encoder/config.json: hidden_size is 768"));
   unet["cross_attention_dim"] = 768;
-  unet["in_channels"] = 9;
+  for (const auto& [channels, extra] :
+       {std::pair(4, ExtraInput::kNone), std::pair(8, ExtraInput::kPhoto),
+        std::pair(9, ExtraInput::kMaskPhoto)}) {
+    unet["in_channels"] = channels;
+    Put("unet/config.json", unet.dump());
+    const auto model = LoadModelConfig(folder_);
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ(model->extra_input, extra);
+  }
+  unet["in_channels"] = 5;
   Put("unet/config.json", unet.dump());
   EXPECT_EQ(Load().code(), kUnimplemented);
-  EXPECT_THAT(std::string(Load().message()), HasSubstr("in_channels 9"));
-  Put("model_index.json", R"({"_class_name":"StableDiffusionXLPipeline"})");
+  EXPECT_THAT(std::string(Load().message()), HasSubstr("in_channels 5 and out_channels 4"));
+}
+
+TEST_F(ModelFolder, AnUnknownClassIsNamed) {
+  Put("model_index.json", R"({"_class_name":"FluxPipeline"})");
+  EXPECT_EQ(Load().code(), kUnimplemented);
   EXPECT_THAT(
       std::string(Load().message()),
-      HasSubstr(
-          "_class_name is \"StableDiffusionXLPipeline\"; this engine has StableDiffusionPipeline"));
+      HasSubstr("_class_name is \"FluxPipeline\"; this engine has StableDiffusionPipeline, "));
+  Put("model_index.json", R"({"_class_name":"StableDiffusionXLPipeline"})");
+  EXPECT_THAT(std::string(Load().message()), HasSubstr("no text_encoder_2"));
 }
 
 }  // namespace

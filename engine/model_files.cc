@@ -13,10 +13,15 @@ namespace {
 constexpr const char* kTextFiles[] = {"model_index.json",
                                       "scheduler/scheduler_config.json",
                                       "text_encoder/config.json",
+                                      "text_encoder_2/config.json",
                                       "tokenizer/merges.txt",
                                       "tokenizer/special_tokens_map.json",
                                       "tokenizer/tokenizer_config.json",
                                       "tokenizer/vocab.json",
+                                      "tokenizer_2/merges.txt",
+                                      "tokenizer_2/special_tokens_map.json",
+                                      "tokenizer_2/tokenizer_config.json",
+                                      "tokenizer_2/vocab.json",
                                       "unet/config.json",
                                       "vae/config.json"};
 
@@ -33,25 +38,42 @@ absl::StatusOr<std::string> HashOf(const std::string& directory, const ModelFile
     TS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
     Update(hash, name, text);
   }
-  const std::pair<const char*, const Weights*> parts[] = {
-      {"text_encoder", &files.text_encoder}, {"unet", &files.unet}, {"vae", &files.vae}};
-  for (const auto& [name, weights] : parts) {
-    for (const MappedFile& file : weights->files()) Update(hash, name, file.bytes());
+  const auto update = [&](const std::string& name, const Weights& weights) {
+    for (const MappedFile& file : weights.files()) Update(hash, name, file.bytes());
+  };
+  for (size_t i = 0; i < files.texts.size(); ++i) {
+    update("text_encoder" + files.config.index.text_suffixes[i], files.texts[i].weights);
   }
+  update("unet", files.unet);
+  update("vae", files.vae);
   return hash.Hex();
 }
 
-absl::Status CheckTokenizer(const std::string& directory, const Tokenizer& tokenizer,
-                            const TextEncoderConfig& text) {
-  if (tokenizer.length() > text.max_positions) {
+absl::StatusOr<ModelFiles::Text> OpenText(const std::string& directory, const std::string& suffix,
+                                          const TextEncoderConfig& config) {
+  const std::string encoder = "text_encoder" + suffix, folder = "tokenizer" + suffix;
+  TS_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::Load(directory + "/" + folder));
+  if (tokenizer.length() > config.max_positions) {
     return absl::InvalidArgumentError(absl::StrCat(
-        directory, ": tokenizer/tokenizer_config.json: model_max_length is ", tokenizer.length(),
-        ", text_encoder/config.json: max_position_embeddings is ", text.max_positions));
+        directory, ": ", folder, "/tokenizer_config.json: model_max_length is ", tokenizer.length(),
+        ", ", encoder, "/config.json: max_position_embeddings is ", config.max_positions));
   }
-  if (tokenizer.vocab_size() > text.vocab_size) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(directory, ": tokenizer/vocab.json has ids up to ", tokenizer.vocab_size() - 1,
-                     ", text_encoder/config.json: vocab_size is ", text.vocab_size));
+  if (tokenizer.vocab_size() > config.vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        directory, ": ", folder, "/vocab.json has ids up to ", tokenizer.vocab_size() - 1, ", ",
+        encoder, "/config.json: vocab_size is ", config.vocab_size));
+  }
+  TS_ASSIGN_OR_RETURN(Weights weights, Weights::Open(directory + "/" + encoder, "model"));
+  return ModelFiles::Text{std::move(tokenizer), std::move(weights)};
+}
+
+// Embeddings of several encoders stand side by side, so a prompt must have as many tokens in each.
+absl::Status CheckLengths(const std::string& directory, const ModelFiles& files) {
+  for (const ModelFiles::Text& text : files.texts) {
+    if (text.tokenizer.length() == files.texts[0].tokenizer.length()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        directory, ": the tokenizers' model_max_length differ: ", files.texts[0].tokenizer.length(),
+        " and ", text.tokenizer.length()));
   }
   return absl::OkStatus();
 }
@@ -64,13 +86,16 @@ absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory) {
                                             "; a model is a folder with a model_index.json"));
   }
   TS_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(directory));
-  TS_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::Load(directory + "/tokenizer"));
-  TS_RETURN_IF_ERROR(CheckTokenizer(directory, tokenizer, config.text_encoder));
-  TS_ASSIGN_OR_RETURN(Weights text_encoder, Weights::Open(directory + "/text_encoder", "model"));
+  std::vector<ModelFiles::Text> texts;
+  for (size_t i = 0; i < config.text_encoders.size(); ++i) {
+    TS_ASSIGN_OR_RETURN(ModelFiles::Text text, OpenText(directory, config.index.text_suffixes[i],
+                                                        config.text_encoders[i]));
+    texts.push_back(std::move(text));
+  }
   TS_ASSIGN_OR_RETURN(Weights unet, Weights::Open(directory + "/unet", "diffusion_pytorch_model"));
   TS_ASSIGN_OR_RETURN(Weights vae, Weights::Open(directory + "/vae", "diffusion_pytorch_model"));
-  ModelFiles files{std::move(config), std::move(tokenizer), std::move(text_encoder),
-                   std::move(unet),   std::move(vae),       ""};
+  ModelFiles files{std::move(config), std::move(texts), std::move(unet), std::move(vae), ""};
+  TS_RETURN_IF_ERROR(CheckLengths(directory, files));
   TS_ASSIGN_OR_RETURN(files.hash, HashOf(directory, files));
   return files;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "engine/model_config.h"
@@ -12,9 +13,12 @@
 namespace tiltshift::engine {
 
 struct ModelFiles {
+  struct Text {  // one for each of config.index.text_suffixes
+    Tokenizer tokenizer;
+    Weights weights;
+  };
   ModelConfig config;
-  Tokenizer tokenizer;
-  Weights text_encoder;
+  std::vector<Text> texts;
   Weights unet;
   Weights vae;
   std::string hash;  // 64 hex characters: SHA-256 over every file's name, length and bytes

@@ -72,8 +72,8 @@ class ModelFilesTest : public ::testing::Test {
 TEST_F(ModelFilesTest, Opens) {
   const auto files = OpenModelFiles(folder_);
   ASSERT_TRUE(files.ok()) << files.status();
-  EXPECT_EQ(files->config.size_multiple(), 16);
-  EXPECT_EQ(files->tokenizer.length(), 77);
+  EXPECT_EQ(files->config.size_multiple(), 8);
+  EXPECT_EQ(files->texts[0].tokenizer.length(), 77);
   EXPECT_TRUE(files->unet.Get("w", {2}).ok());
   EXPECT_EQ(files->hash.size(), 64u);
 }

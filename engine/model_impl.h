@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/backend.h"
 #include "engine/model_config.h"
@@ -19,8 +20,11 @@ struct Model::Impl {
   Compute compute = Compute::kFp32;
   std::string hash;
   std::string render_class;
-  Tokenizer tokenizer;
-  std::unique_ptr<TextEncoder> text_encoder;
+  struct Text {
+    Tokenizer tokenizer;
+    std::unique_ptr<TextEncoder> encoder;
+  };
+  std::vector<Text> texts;  // one for each of config.text_encoders
   std::unique_ptr<UNet> unet;
   std::unique_ptr<const Vae> vae;
   std::unique_ptr<Backend> backend;  // its own locks; renderers of all threads compile through it

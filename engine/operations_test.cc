@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "engine/backend.h"
@@ -135,7 +136,8 @@ INSTANTIATE_TEST_SUITE_P(Sizes, ConvTest,
                                            ConvCase{8, 8, 160, 160, 1, true},
                                            ConvCase{9, 13, 32, 40}, ConvCase{1, 1, 32, 16},
                                            ConvCase{3, 48, 64, 4}, ConvCase{16, 16, 4, 64},
-                                           ConvCase{16, 16, 64, 64, 2}));
+                                           ConvCase{16, 16, 64, 64, 2},
+                                           ConvCase{9, 13, 64, 64, 2}));
 
 // The encoder of a VAE pads below and on the right alone: its window at (y, x) begins at (2y, 2x).
 TEST(PadEndTest, WindowsBeginAtTheirCorner) {
@@ -252,6 +254,31 @@ TEST(RowsTest, MapsAreTheirFormulas) {
     for (float& v : expected) v = f == Nonlinearity::kRelu ? std::fmax(v, 0.0f) : 3 * std::tanh(v / 3);
     EXPECT_LT(Distance(engine::Run(network, Compute::kFp32, 1), expected), 1e-6);
     ExpectNearFp32(network);
+  }
+}
+
+TEST(RowsTest, UpsampleCutsOddSides) {
+  for (const auto& [height, width] :
+       {std::pair(6, 10), std::pair(5, 10), std::pair(6, 9), std::pair(5, 9)}) {
+    Graph graph;
+    const Value x = graph.Input({3, 5, 1}, Element::kFloat);
+    const Value up =
+        graph.Upsample("up", graph.Map("x", x, Nonlinearity::kNone), height, width);
+    const Value y = graph.Map("y", up, Nonlinearity::kNone, Element::kFloat);
+    graph.Output(y);
+    const auto backend = MakeCpuBackend();
+    const auto program = backend->Compile(graph, Compute::kFp32);
+    ASSERT_TRUE(program.ok()) << program.status();
+    std::vector<float> in(15), out(height * width);
+    std::iota(in.begin(), in.end(), 0.0f);
+    (*program)->Write(x, in);
+    (*program)->Run();
+    (*program)->Read(y, out);
+    for (int h = 0; h < height; ++h) {
+      for (int w = 0; w < width; ++w) {
+        ASSERT_EQ(out[h * width + w], in[h / 2 * 5 + w / 2]) << h << " " << w;
+      }
+    }
   }
 }
 

@@ -77,7 +77,7 @@ void ExpectParity(const std::string& directory, const Goldens& goldens, LoadOpti
   expect("text embedding", (*prompt)->embedding, goldens.Get("text"));
 
   std::vector<float> output(noise.size());
-  ASSERT_TRUE(pipeline.Forward(size, kForwardTimestep, **prompt, noise, output).ok());
+  ASSERT_TRUE(pipeline.Forward({size, kForwardTimestep, *prompt}, noise, output).ok());
   expect("unet forward", output, goldens.Get("forward"));
 
   const std::pair<const char*, SamplerKind> kinds[] = {
@@ -136,7 +136,7 @@ TEST(ParityTest, Bf16ForwardIsNearFp32) {
       Pipeline pipeline(exact ? *fp32 : *model);
       const auto prompt = pipeline.Encode(kPrompt);
       ASSERT_TRUE(prompt.ok()) << prompt.status();
-      ASSERT_TRUE(pipeline.Forward({side, side}, kForwardTimestep, **prompt, noise, outputs[exact]).ok());
+      ASSERT_TRUE(pipeline.Forward({{side, side}, kForwardTimestep, *prompt}, noise, outputs[exact]).ok());
     }
     const double error = RelativeL2(outputs[0], outputs[1]);
     std::printf("  bf16 forward       relative L2 %.2e\n", error);

@@ -14,27 +14,27 @@ constexpr size_t kSizesKept = 2;
 
 }  // namespace
 
-struct Pipeline::SizePrograms {
+struct Pipeline::Denoiser {
   LatentSize size;
-  UNet::DenoiseGraph denoise;
-  std::unique_ptr<Program> denoise_program;
+  int tokens = 0;
+  UNet::DenoiseGraph graph;
+  std::unique_ptr<Program> program;
   std::unique_ptr<Program> unguided_program;  // the same again: guidance runs the two side by side
-  Vae::DecodeGraph decode;
-  std::unique_ptr<Program> decode_program;  // made at the first decode
   std::vector<float> input, output, unguided, history, noise;
 };
 
-struct Pipeline::TimeRows {
-  std::vector<float> timesteps;
-  std::vector<float> rows;  // [steps, time channels]
+struct Pipeline::Decoder {
+  LatentSize size;
+  Vae::DecodeGraph graph;
+  std::unique_ptr<Program> program;
 };
 
 Pipeline::Pipeline(std::shared_ptr<const Model> model)
-    : model_(std::move(model)), prompts_(model_->impl()) {}
+    : model_(std::move(model)), prompts_(model_->impl()), times_(model_->impl()) {}
 Pipeline::~Pipeline() = default;
 
 int64_t Pipeline::LatentFloats(LatentSize size) const {
-  return int64_t{model().config.unet.in_channels} * size.height * size.width;
+  return int64_t{model().config.vae.latent_channels} * size.height * size.width;
 }
 
 int64_t Pipeline::PictureFloats(LatentSize size) const {
@@ -47,136 +47,151 @@ void Pipeline::DropIfThreadsChanged() {
   if (threads == threads_) return;
   threads_ = threads;
   prompts_.DropPrograms();
-  sizes_.clear();
+  times_.DropPrograms();
+  denoisers_.clear();
+  decoders_.clear();
 }
 
-absl::StatusOr<Pipeline::SizePrograms*> Pipeline::ProgramsFor(LatentSize size) {
+absl::StatusOr<Pipeline::Denoiser*> Pipeline::DenoiserFor(LatentSize size, int tokens) {
   DropIfThreadsChanged();
-  auto* known = MoveToFront(sizes_, [&](const auto& programs) { return programs->size == size; });
+  auto* known = MoveToFront(denoisers_, [&](const auto& denoiser) {
+    return denoiser->size == size && denoiser->tokens == tokens;
+  });
   if (known != nullptr) return known->get();
-  auto programs = std::make_unique<SizePrograms>();
-  programs->size = size;
-  programs->denoise =
-      model().unet->BuildDenoise({size.height, size.width, 0}, model().tokenizer.length());
-  TS_ASSIGN_OR_RETURN(programs->denoise_program,
-                      model().backend->Compile(programs->denoise.graph, model().compute));
-  TS_ASSIGN_OR_RETURN(programs->unguided_program,
-                      model().backend->Compile(programs->denoise.graph, model().compute));
-  programs->input.resize(LatentFloats(size));
-  programs->output.resize(programs->denoise.output.shape.size());
-  programs->unguided.resize(programs->output.size());
-  sizes_.push_front(std::move(programs));
-  if (sizes_.size() > kSizesKept) sizes_.pop_back();
-  return sizes_.front().get();
-}
-
-absl::StatusOr<const Pipeline::TimeRows*> Pipeline::TimesFor(std::span<const float> timesteps) {
-  if (times_ != nullptr && std::ranges::equal(times_->timesteps, timesteps)) return times_.get();
-  const UNet& unet = *model().unet;
-  const UNet::TimeGraph time = unet.BuildTime(static_cast<int>(timesteps.size()));
-  TS_ASSIGN_OR_RETURN(auto program, model().backend->Compile(time.graph, Compute::kFp32));
-  std::vector<float> input(time.input.shape.size());
-  for (size_t i = 0; i < timesteps.size(); ++i) {
-    unet.FillTimeInput(timesteps[i],
-                       std::span(input).subspan(i * unet.TimeInputChannels(), unet.TimeInputChannels()));
+  auto denoiser = std::make_unique<Denoiser>();
+  denoiser->size = size;
+  denoiser->tokens = tokens;
+  denoiser->graph = model().unet->BuildDenoise({size.height, size.width, 0}, tokens);
+  for (std::unique_ptr<Program>* program : {&denoiser->program, &denoiser->unguided_program}) {
+    TS_ASSIGN_OR_RETURN(*program, model().backend->Compile(denoiser->graph.graph, model().compute));
   }
-  program->Write(time.input, input);
-  program->Run();
-  times_ = std::make_unique<TimeRows>();
-  times_->timesteps.assign(timesteps.begin(), timesteps.end());
-  times_->rows.resize(time.output.shape.size());
-  program->Read(time.output, times_->rows);
-  return times_.get();
+  denoiser->input.resize(denoiser->graph.latent.shape.size());
+  denoiser->output.resize(denoiser->graph.output.shape.size());
+  denoiser->unguided.resize(denoiser->output.size());
+  denoisers_.push_front(std::move(denoiser));
+  if (denoisers_.size() > kSizesKept) denoisers_.pop_back();
+  return denoisers_.front().get();
 }
 
-absl::Status Pipeline::Denoise(const DenoiseOptions& options, const std::function<bool()>& keep_going,
-                               std::span<float> latent) {
+// SDXL's numbers: the size a photo was trained from, where it was cropped, and the size it came to;
+// all as if nothing was resized or cropped. Where the last one is an aesthetic score, diffusers'
+// two.
+TimeCondition Pipeline::ConditionFor(LatentSize size, const Prompt& prompt, bool negative) const {
+  TimeCondition condition{.pooled = prompt.pooled};
+  const float height = static_cast<float>(size.height * model().config.vae.scale());
+  const float width = static_cast<float>(size.width * model().config.vae.scale());
+  if (model().config.size_numbers == 6)
+    condition.size_numbers = {height, width, 0, 0, height, width};
+  if (model().config.size_numbers == 5)
+    condition.size_numbers = {height, width, 0, 0, negative ? 2.5f : 6.0f};
+  return condition;
+}
+
+absl::Status Pipeline::Denoise(const DenoiseOptions& options,
+                               const std::function<bool()>& keep_going, std::span<float> latent) {
   TS_CHECK(static_cast<int64_t>(latent.size()) == LatentFloats(options.size));
   const Sampler& sampler = *options.sampler;
+  const bool guided = options.negative != nullptr;
+  TS_CHECK(!guided || options.negative->tokens == options.prompt->tokens);
   std::vector<float> timesteps(sampler.steps());
   for (int step = 0; step < sampler.steps(); ++step) timesteps[step] = sampler.timestep(step);
-  TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(options.size));
-  TS_ASSIGN_OR_RETURN(const TimeRows* times, TimesFor(timesteps));
-  const UNet::DenoiseGraph& graph = programs->denoise;
-  const auto prepare = [&](Program& unet, std::span<const float> time, const Prompt& prompt) {
-    unet.Write(graph.latent, programs->input);
-    unet.Write(graph.time, time);
-    unet.Bind(graph.context, *prompt.context);
+  const auto rows_for = [&](const Prompt& prompt) {
+    TimeCondition condition = ConditionFor(options.size, prompt, &prompt == options.negative);
+    condition.guidance_scale = options.guidance_scale;
+    return times_.Rows(timesteps, condition);
   };
-  std::vector<float>& output = programs->output;
-  std::vector<float>& unguided = programs->unguided;
-  programs->history.assign(sampler.history_floats(latent.size()), 0.0f);
-  programs->noise.resize(latent.size());
+  TS_ASSIGN_OR_RETURN(Denoiser * unet, DenoiserFor(options.size, options.prompt->tokens));
+  TS_ASSIGN_OR_RETURN(const std::span<const float> rows, rows_for(*options.prompt));
+  std::span<const float> unguided_rows;
+  if (guided) {
+    TS_ASSIGN_OR_RETURN(unguided_rows, rows_for(*options.negative));
+  }
+  std::vector<float>& output = unet->output;
+  std::vector<float>& unguided = unet->unguided;
+  unet->history.assign(sampler.history_floats(latent.size()), 0.0f);
+  unet->noise.resize(latent.size());
 
   const size_t channels = model().unet->TimeChannels();
+  const auto prepare = [&](Program& program, int step, std::span<const float> times,
+                           const Prompt& prompt) {
+    program.Write(unet->graph.latent, unet->input);
+    program.Write(unet->graph.time, times.subspan(step * channels, channels));
+    program.Bind(unet->graph.context, *prompt.context);
+  };
   for (int step = 0; step < sampler.steps(); ++step) {
     if (keep_going && !keep_going()) {
-      return absl::CancelledError(absl::StrCat("stopped before step ", step, " of ", sampler.steps()));
+      return absl::CancelledError(
+          absl::StrCat("stopped before step ", step, " of ", sampler.steps()));
     }
-    sampler.ScaleInput(step, latent, programs->input);
-    const auto row = std::span(times->rows).subspan(step * channels, channels);
-    prepare(*programs->denoise_program, row, *options.prompt);
-    if (options.negative != nullptr) {
-      prepare(*programs->unguided_program, row, *options.negative);
-      programs->denoise_program->RunWith(*programs->unguided_program);
-      programs->denoise_program->Read(graph.output, output);
-      programs->unguided_program->Read(graph.output, unguided);
+    sampler.ScaleInput(step, latent, std::span(unet->input).first(latent.size()));
+    prepare(*unet->program, step, rows, *options.prompt);
+    if (guided) {
+      prepare(*unet->unguided_program, step, unguided_rows, *options.negative);
+      unet->program->RunWith(*unet->unguided_program);
+      unet->program->Read(unet->graph.output, output);
+      unet->unguided_program->Read(unet->graph.output, unguided);
       for (size_t i = 0; i < output.size(); ++i) {
         output[i] = unguided[i] + options.guidance_scale * (output[i] - unguided[i]);
       }
     } else {
-      programs->denoise_program->Run();
-      programs->denoise_program->Read(graph.output, output);
+      unet->program->Run();
+      unet->program->Read(unet->graph.output, output);
     }
-    if (sampler.NeedsNoise(step)) FillNormal(options.seed, step + 1, programs->noise);
-    sampler.Step(step, {output, programs->noise}, {latent, programs->history});
+    if (sampler.NeedsNoise(step)) FillNormal(options.seed, step + 1, unet->noise);
+    sampler.Step(step, {output, unet->noise}, {latent, unet->history});
   }
   return absl::OkStatus();
 }
 
-absl::Status Pipeline::Forward(LatentSize size, float timestep, const Prompt& prompt,
-                               std::span<const float> latent, std::span<float> output) {
-  TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(size));
-  TS_ASSIGN_OR_RETURN(const TimeRows* times, TimesFor({&timestep, 1}));
-  Program& unet = *programs->denoise_program;
-  unet.Write(programs->denoise.latent, latent);
-  unet.Write(programs->denoise.time, times->rows);
-  unet.Bind(programs->denoise.context, *prompt.context);
-  unet.Run();
-  unet.Read(programs->denoise.output, output);
+absl::Status Pipeline::Forward(const ForwardOptions& options, std::span<const float> input,
+                               std::span<float> output) {
+  TimeCondition condition = ConditionFor(options.size, *options.prompt, false);
+  condition.guidance_scale = options.guidance_scale;
+  TS_ASSIGN_OR_RETURN(Denoiser * unet, DenoiserFor(options.size, options.prompt->tokens));
+  TS_ASSIGN_OR_RETURN(const std::span<const float> row,
+                      times_.Rows({&options.timestep, 1}, condition));
+  unet->program->Write(unet->graph.latent, input);
+  unet->program->Write(unet->graph.time, row);
+  unet->program->Bind(unet->graph.context, *options.prompt->context);
+  unet->program->Run();
+  unet->program->Read(unet->graph.output, output);
   return absl::OkStatus();
 }
 
-absl::Status Pipeline::PrepareDecode(SizePrograms* programs) {
-  if (programs->decode_program != nullptr) return absl::OkStatus();
-  programs->decode = model().vae->BuildDecode({programs->size.height, programs->size.width, 0});
-  TS_ASSIGN_OR_RETURN(programs->decode_program,
-                      model().backend->Compile(programs->decode.graph, model().compute));
-  return absl::OkStatus();
+absl::StatusOr<Pipeline::Decoder*> Pipeline::DecoderFor(LatentSize size) {
+  DropIfThreadsChanged();
+  auto* known = MoveToFront(decoders_, [&](const auto& decoder) { return decoder->size == size; });
+  if (known != nullptr) return known->get();
+  auto decoder = std::make_unique<Decoder>();
+  decoder->size = size;
+  decoder->graph = model().vae->BuildDecode({size.height, size.width, 0});
+  TS_ASSIGN_OR_RETURN(decoder->program,
+                      model().backend->Compile(decoder->graph.graph, model().compute));
+  decoders_.push_front(std::move(decoder));
+  if (decoders_.size() > kSizesKept) decoders_.pop_back();
+  return decoders_.front().get();
 }
 
-absl::Status Pipeline::Decode(LatentSize size, std::span<const float> latent, std::span<float> picture) {
-  TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(size));
-  TS_RETURN_IF_ERROR(PrepareDecode(programs));
-  programs->decode_program->Write(programs->decode.latent, latent);
-  programs->decode_program->Run();
-  programs->decode_program->Read(programs->decode.picture, picture);
-  const Vae::DecodeGraph& decode = programs->decode;
-  if (decode.range != 1 || decode.shift != 0) {
-    for (float& value : picture) value = value * decode.range + decode.shift;
+absl::Status Pipeline::Decode(LatentSize size, std::span<const float> latent,
+                              std::span<float> picture) {
+  TS_ASSIGN_OR_RETURN(Decoder * decoder, DecoderFor(size));
+  decoder->program->Write(decoder->graph.latent, latent);
+  decoder->program->Run();
+  decoder->program->Read(decoder->graph.picture, picture);
+  if (decoder->graph.range != 1 || decoder->graph.shift != 0) {
+    for (float& value : picture) value = value * decoder->graph.range + decoder->graph.shift;
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<Pipeline::DenoisePrograms> Pipeline::DenoiseProgramsFor(LatentSize size) {
-  TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(size));
-  return DenoisePrograms{programs->denoise_program.get(), programs->unguided_program.get()};
+  TS_ASSIGN_OR_RETURN(Denoiser * unet, DenoiserFor(size, model().texts[0].tokenizer.length()));
+  return DenoisePrograms{unet->program.get(), unet->unguided_program.get()};
 }
 
 absl::StatusOr<Program*> Pipeline::DecodeProgram(LatentSize size) {
-  TS_ASSIGN_OR_RETURN(SizePrograms * programs, ProgramsFor(size));
-  TS_RETURN_IF_ERROR(PrepareDecode(programs));
-  return programs->decode_program.get();
+  TS_ASSIGN_OR_RETURN(Decoder * decoder, DecoderFor(size));
+  return decoder->program.get();
 }
 
 }  // namespace tiltshift::engine

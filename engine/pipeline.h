@@ -1,8 +1,9 @@
-// One slot's way from text and noise to a picture, stage by stage: what Renderer runs in a row, and tests
-// and benches one at a time.
+// One slot's way from text and noise to a picture, stage by stage: what Renderer runs in a row, and
+// tests and benches one at a time.
 //
-// Owns the compiled programs of the sizes it last rendered, and the last prompts' embeddings. Used by one
-// thread. A change of that thread's OpenMP threads compiles the programs anew; the bits stay (I4).
+// Owns the compiled programs of the sizes it last rendered, and the last prompts' embeddings. Used
+// by one thread. A change of that thread's OpenMP threads compiles the programs anew; the bits stay
+// (I4).
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include "engine/model_impl.h"
 #include "engine/prompt_encoder.h"
 #include "engine/samplers.h"
+#include "engine/time_encoder.h"
 
 namespace tiltshift::engine {
 
@@ -30,9 +32,17 @@ struct DenoiseOptions {
   LatentSize size;
   const Sampler* sampler = nullptr;
   const Prompt* prompt = nullptr;
-  const Prompt* negative = nullptr;  // null: no guidance, one forward a step
+  const Prompt* negative = nullptr;  // of as many tokens; null: one forward a step
   float guidance_scale = 1;
   uint64_t seed = 0;  // of the fresh noise that some samplers add
+};
+
+// One forward of the UNet.
+struct ForwardOptions {
+  LatentSize size;
+  float timestep = 0;
+  const Prompt* prompt = nullptr;
+  float guidance_scale = 1;  // for a model that takes it as a number
 };
 
 class Pipeline {
@@ -41,19 +51,23 @@ class Pipeline {
   ~Pipeline();
 
   // Valid until a few other prompts were encoded: encode both of a render, then use them.
+  absl::StatusOr<PromptPair> Encode(const PromptRequest& request) {
+    DropIfThreadsChanged();
+    return prompts_.Encode(request);
+  }
   absl::StatusOr<const Prompt*> Encode(std::string_view text) {
     DropIfThreadsChanged();
     return prompts_.Encode(text);
   }
 
-  // `latent`, planar [channels, height, width], comes in as the initial noise already scaled for the sampler
-  // and goes out denoised. Between its first step and its last nothing is allocated.
+  // `latent`, planar [channels, height, width], comes in as the initial noise already scaled for
+  // the sampler and goes out denoised. Between its first step and its last nothing is allocated.
   absl::Status Denoise(const DenoiseOptions& options, const std::function<bool()>& keep_going,
                        std::span<float> latent);
 
-  // One forward of the UNet: the output for a latent at a timestep.
-  absl::Status Forward(LatentSize size, float timestep, const Prompt& prompt,
-                       std::span<const float> latent, std::span<float> output);
+  // The UNet's output for `input`, planar [in_channels, height, width].
+  absl::Status Forward(const ForwardOptions& options, std::span<const float> input,
+                       std::span<float> output);
 
   // The picture [height, width, 3] in about -1..1.
   absl::Status Decode(LatentSize size, std::span<const float> latent, std::span<float> picture);
@@ -62,7 +76,8 @@ class Pipeline {
   int64_t LatentFloats(LatentSize size) const;
   int64_t PictureFloats(LatentSize size) const;
 
-  // Programs for benches and profiles, after a Denoise of that size has bound its prompts.
+  // Programs for benches and profiles, after a Denoise of that size and of prompts of one chunk has
+  // bound them.
   struct DenoisePrograms {
     Program* guided;
     Program* unguided;
@@ -71,18 +86,19 @@ class Pipeline {
   absl::StatusOr<Program*> DecodeProgram(LatentSize size);
 
  private:
-  struct SizePrograms;
-  struct TimeRows;
-  absl::StatusOr<SizePrograms*> ProgramsFor(LatentSize size);
-  absl::Status PrepareDecode(SizePrograms* programs);
-  absl::StatusOr<const TimeRows*> TimesFor(std::span<const float> timesteps);
+  struct Denoiser;
+  struct Decoder;
+  absl::StatusOr<Denoiser*> DenoiserFor(LatentSize size, int tokens);
+  absl::StatusOr<Decoder*> DecoderFor(LatentSize size);
+  TimeCondition ConditionFor(LatentSize size, const Prompt& prompt, bool negative) const;
   void DropIfThreadsChanged();
 
   std::shared_ptr<const Model> model_;
   int threads_ = 0;
   PromptEncoder prompts_;
-  std::list<std::unique_ptr<SizePrograms>> sizes_;  // most recently used first
-  std::unique_ptr<TimeRows> times_;                 // of the last schedule
+  TimeEncoder times_;
+  std::list<std::unique_ptr<Denoiser>> denoisers_;  // most recently used first
+  std::list<std::unique_ptr<Decoder>> decoders_;    // the same
 };
 
 }  // namespace tiltshift::engine

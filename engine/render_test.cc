@@ -167,7 +167,7 @@ TEST(ModelTest, NamesItsRenderClass) {
   EXPECT_EQ(model->hash().size(), 64u);
   EXPECT_THAT(model->render_class(), ::testing::StartsWith("cpu-"));
   EXPECT_THAT(model->render_class(), ::testing::EndsWith("/fp32/" + model->hash().substr(0, 12)));
-  EXPECT_EQ(model->size_multiple(), 32);
+  EXPECT_EQ(model->size_multiple(), 8);
 }
 
 TEST(ModelTest, AMissingDirectoryIsNotFound) {

@@ -71,6 +71,10 @@ absl::StatusOr<Picture> Renderer::Render(const RenderRequest& request,
   Pipeline& pipeline = impl_->pipeline;
   const ModelConfig& config = pipeline.model().config;
   TS_RETURN_IF_ERROR(CheckRequest(request, config.size_multiple()));
+  if (config.extra_input != ExtraInput::kNone) {
+    return absl::UnimplementedError(
+        "this model's UNet takes a photo beside the noise; text alone makes no picture");
+  }
   TS_ASSIGN_OR_RETURN(const auto sampler, MakeSampler(request.sampler, config.noise, {.steps = request.steps}));
 
   Picture picture;
@@ -82,10 +86,14 @@ absl::StatusOr<Picture> Renderer::Render(const RenderRequest& request,
   options.sampler = sampler.get();
   options.guidance_scale = static_cast<float>(request.guidance_scale);
   options.seed = request.seed;
-  TS_ASSIGN_OR_RETURN(options.prompt, pipeline.Encode(request.prompt));
-  if (request.guidance_scale > 1) {
-    TS_ASSIGN_OR_RETURN(options.negative, pipeline.Encode(request.negative_prompt));
-  }
+  // A distillation that takes the scale as a number was taught guidance: one forward a step has it.
+  const bool guided = request.guidance_scale > 1 && config.unet.guidance_embed_dim == 0;
+  TS_ASSIGN_OR_RETURN(const PromptPair pair, pipeline.Encode({.prompt = request.prompt,
+                                                              .guided = guided,
+                                                              .negative = request.negative_prompt,
+                                                              .clip_skip = request.clip_skip}));
+  options.prompt = pair.prompt;
+  options.negative = pair.negative;
   picture.seconds.encode = stopwatch.Lap();
 
   impl_->latent.resize(pipeline.LatentFloats(options.size));

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -75,13 +76,15 @@ class Model {
 
 struct RenderRequest {
   std::string prompt;
-  std::string negative_prompt;
+  // None: what the model means by that, an empty text or, for SDXL's kind, an embedding of zeros.
+  std::optional<std::string> negative_prompt;
   uint64_t seed = 0;
   int width = 256;  // pixels
   int height = 256;
   int steps = 20;
   double guidance_scale = 4.0;  // 1: one forward a step, no negative prompt
   SamplerKind sampler = SamplerKind::kModelDefault;
+  int clip_skip = 0;  // last layers of the text encoders left out for the prompt
 };
 
 struct StageSeconds {

@@ -1,5 +1,6 @@
 #include "engine/text_encoder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -15,11 +16,15 @@ absl::StatusOr<std::unique_ptr<TextEncoder>> TextEncoder::Load(const TextEncoder
   const std::string root = set.Has("embeddings.token_embedding.weight") ? "" : "text_model.";
   const std::string embeddings = root + "embeddings.";
   text->tokens_ = set.Get(embeddings + "token_embedding.weight", {config.vocab_size, hidden});
-  text->positions_ = set.Get(embeddings + "position_embedding.weight", {config.max_positions, hidden});
+  text->positions_ =
+      set.Get(embeddings + "position_embedding.weight", {config.max_positions, hidden});
   for (int i = 0; i < config.layers; ++i) {
     text->layers_.push_back(text->LoadLayer(absl::StrCat(root, "encoder.layers.", i)));
   }
   text->final_norm_ = Norm::Load(set, root + "final_layer_norm", hidden);
+  if (config.projection_dim > 0) {
+    text->projection_ = set.Get("text_projection.weight", {config.projection_dim, hidden});
+  }
   TS_RETURN_IF_ERROR(set.status());
   return text;
 }
@@ -42,41 +47,58 @@ TextEncoder::Layer TextEncoder::LoadLayer(const std::string& name) {
   return layer;
 }
 
-TextEncoder::EncodeGraph TextEncoder::Build(int tokens) const {
+Value TextEncoder::BuildNorm(Graph& graph, const Norm& norm, const Value& x) const {
+  return graph.LayerNorm(
+      "text.norm",
+      {.x = x, .scale = norm.scale, .shift = norm.shift, .eps = config_.layer_norm_eps});
+}
+
+Value TextEncoder::BuildLayer(Graph& graph, const Layer& layer, Value x) const {
+  const int hidden = config_.hidden_size;
+  Value h = graph.Linear(
+      "text.qkv",
+      {.x = BuildNorm(graph, layer.norm1, x), .matrix = layer.qkv.weight, .bias = layer.qkv.bias});
+  h = graph.Attention("text.attention", {.q = Graph::Channels(h, 0, hidden),
+                                         .k = Graph::Channels(h, hidden, hidden),
+                                         .v = Graph::Channels(h, 2 * hidden, hidden),
+                                         .heads = config_.attention_heads,
+                                         .causal = true});
+  x = graph.Linear("text.out",
+                   {.x = h, .matrix = layer.out.weight, .bias = layer.out.bias, .residual = x});
+  h = graph.Linear("text.fc1", {.x = BuildNorm(graph, layer.norm2, x),
+                                .matrix = layer.fc1.weight,
+                                .bias = layer.fc1.bias,
+                                .nonlinearity = config_.activation == Activation::kQuickGelu
+                                                    ? Nonlinearity::kQuickGelu
+                                                    : Nonlinearity::kGelu});
+  return graph.Linear("text.fc2",
+                      {.x = h, .matrix = layer.fc2.weight, .bias = layer.fc2.bias, .residual = x});
+}
+
+TextEncoder::EncodeGraph TextEncoder::Build(int tokens, const Layers& layers) const {
+  TS_CHECK(layers.left_out >= 0 && layers.left_out < config_.layers);
   EncodeGraph encode;
   Graph& graph = encode.graph;
-  const int hidden = config_.hidden_size;
-  const auto normed = [&](const Value& x, const Norm& norm) {
-    return graph.LayerNorm("text.norm", {.x = x,
-                                         .scale = norm.scale,
-                                         .shift = norm.shift,
-                                         .eps = config_.layer_norm_eps});
-  };
-  const Nonlinearity gelu = config_.activation == Activation::kQuickGelu ? Nonlinearity::kQuickGelu
-                                                                         : Nonlinearity::kGelu;
-  encode.input = graph.Input({tokens, 1, hidden}, Element::kFloat);
+  encode.input = graph.Input({tokens, 1, config_.hidden_size}, Element::kFloat);
   Value x = graph.Map("text.input", encode.input, Nonlinearity::kNone);
-  for (const Layer& layer : layers_) {
-    Value h = graph.Linear(
-        "text.qkv",
-        {.x = normed(x, layer.norm1), .matrix = layer.qkv.weight, .bias = layer.qkv.bias});
-    h = graph.Attention("text.attention", {.q = Graph::Channels(h, 0, hidden),
-                                           .k = Graph::Channels(h, hidden, hidden),
-                                           .v = Graph::Channels(h, 2 * hidden, hidden),
-                                           .heads = config_.attention_heads,
-                                           .causal = true});
-    x = graph.Linear("text.out",
-                     {.x = h, .matrix = layer.out.weight, .bias = layer.out.bias, .residual = x});
-    h = graph.Linear("text.fc1", {.x = normed(x, layer.norm2),
-                                  .matrix = layer.fc1.weight,
-                                  .bias = layer.fc1.bias,
-                                  .nonlinearity = gelu});
-    x = graph.Linear("text.fc2",
-                     {.x = h, .matrix = layer.fc2.weight, .bias = layer.fc2.bias, .residual = x});
-  }
-  encode.output = graph.Map("text.output", normed(x, final_norm_), Nonlinearity::kNone, Element::kFloat);
+  const int wanted = config_.layers - layers.left_out;
+  for (int i = 0; i < wanted; ++i) x = BuildLayer(graph, layers_[i], x);
+  encode.output = graph.Map("text.output", layers.final_norm ? BuildNorm(graph, final_norm_, x) : x,
+                            Nonlinearity::kNone, Element::kFloat);
   graph.Output(encode.output);
+  if (projection_ == nullptr) return encode;
+  for (int i = wanted; i < config_.layers; ++i) x = BuildLayer(graph, layers_[i], x);
+  encode.projected =
+      graph.Linear("text.projection",
+                   {.x = BuildNorm(graph, final_norm_, x), .matrix = projection_}, Element::kFloat);
+  graph.Output(*encode.projected);
   return encode;
+}
+
+int TextEncoder::EndOf(std::span<const int32_t> ids) const {
+  const auto end = config_.end_token ? std::ranges::find(ids, *config_.end_token)
+                                     : std::ranges::max_element(ids);
+  return end == ids.end() ? 0 : static_cast<int>(end - ids.begin());
 }
 
 void TextEncoder::FillInput(std::span<const int32_t> ids, std::span<float> out) const {

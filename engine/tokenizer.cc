@@ -212,7 +212,7 @@ absl::StatusOr<Tokenizer> Tokenizer::Parse(const TokenizerFiles& files, const st
   return Tokenizer(std::move(impl));
 }
 
-absl::StatusOr<Tokens> Tokenizer::Encode(std::string_view text) const {
+absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeAll(std::string_view text) const {
   if (!IsUtf8(text))
     return absl::InvalidArgumentError(absl::StrCat("the prompt ", Quoted(text), " is not UTF-8"));
   if (text.size() > kMaxPromptBytes) {
@@ -221,6 +221,11 @@ absl::StatusOr<Tokens> Tokenizer::Encode(std::string_view text) const {
   }
   std::vector<int32_t> ids;
   impl_->EncodeText(text, false, ids);
+  return ids;
+}
+
+absl::StatusOr<Tokens> Tokenizer::Encode(std::string_view text) const {
+  TS_ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeAll(text));
   const size_t room = static_cast<size_t>(impl_->length - 2);
   Tokens tokens;
   tokens.dropped = static_cast<int>(ids.size() - std::min(ids.size(), room));

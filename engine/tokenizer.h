@@ -47,6 +47,8 @@ class Tokenizer {
   // Text that spells a special token gives that token, as in transformers. InvalidArgument: not
   // UTF-8, or longer than 1 MB.
   absl::StatusOr<Tokens> Encode(std::string_view text) const;
+  // The same without markers, padding and end: all of the text's ids.
+  absl::StatusOr<std::vector<int32_t>> EncodeAll(std::string_view text) const;
 
   int length() const;      // ids an Encode returns: model_max_length, 77 where the config has none
   int vocab_size() const;  // one more than the largest id

@@ -23,16 +23,38 @@ struct UNet::Walk {
 UNet::TimeGraph UNet::BuildTime(int steps) const {
   TimeGraph time;
   Graph& graph = time.graph;
-  time.input = graph.Input({steps, 1, TimeInputChannels()}, Element::kFloat);
+  const auto input = [&](int channels) {
+    return graph.Input({steps, 1, channels}, Element::kFloat);
+  };
+  const auto linear = [&](const char* name, const Value& x, const Affine& affine,
+                          Nonlinearity nonlinearity, std::optional<Value> residual = {}) {
+    return graph.Linear(name, {.x = x,
+                               .matrix = affine.weight,
+                               .bias = affine.bias,
+                               .residual = residual,
+                               .nonlinearity = nonlinearity});
+  };
+  time.input = input(TimeInputChannels());
   Value h = graph.Map("time.input", time.input, Nonlinearity::kNone);
-  for (const Affine* affine : {&time1_, &time2_}) {
-    h = graph.Linear("time_embedding", {.x = h,
-                                        .matrix = affine->weight,
-                                        .bias = affine->bias,
-                                        .nonlinearity = Nonlinearity::kSilu});
+  if (guidance_ != nullptr) {
+    time.guidance = input(config_.guidance_embed_dim);
+    const Value scale = graph.Map("time.guidance", *time.guidance, Nonlinearity::kNone);
+    h = linear("time_embedding.cond_proj", scale, {.weight = guidance_}, Nonlinearity::kNone, h);
   }
-  time.output = graph.Linear("time_emb_proj", {.x = h, .matrix = time_rows_.weight, .bias = time_rows_.bias},
-                             Element::kFloat);
+  h = linear("time_embedding", h, time1_, Nonlinearity::kSilu);
+  if (added1_.weight == nullptr) {
+    h = linear("time_embedding", h, time2_, Nonlinearity::kSilu);
+  } else {
+    time.added = input(config_.added_dim);
+    Value added = graph.Map("time.added", *time.added, Nonlinearity::kNone);
+    added = linear("add_embedding", added, added1_, Nonlinearity::kSilu);
+    added = linear("add_embedding", added, added2_, Nonlinearity::kNone);
+    h = linear("time_embedding", h, time2_, Nonlinearity::kNone, added);
+    h = graph.Map("time_embedding", h, Nonlinearity::kSilu);
+  }
+  time.output =
+      graph.Linear("time_emb_proj", {.x = h, .matrix = time_rows_.weight, .bias = time_rows_.bias},
+                   Element::kFloat);
   graph.Output(time.output);
   return time;
 }
@@ -71,7 +93,10 @@ UNet::DenoiseGraph UNet::BuildDenoise(Shape latent, int tokens) const {
       x = walk.Layer(layer, graph.Concat("skip", x, skips.back()));
       skips.pop_back();
     }
-    if (level.resample) x = walk.Conv("upsample", *level.resample, graph.Upsample("upsample", x));
+    if (!level.resample) continue;
+    const Shape& skip = skips.back().shape;  // an odd side was halved to the larger half
+    x = walk.Conv("upsample", *level.resample,
+                  graph.Upsample("upsample", x, skip.height, skip.width));
   }
 
   x = graph.GroupNorm("conv_norm_out", {.x = x,
@@ -87,14 +112,25 @@ UNet::DenoiseGraph UNet::BuildDenoise(Shape latent, int tokens) const {
   return denoise;
 }
 
-void UNet::FillTimeInput(float timestep, std::span<float> row) const {
+void UNet::FillSinusoids(float number, std::span<float> row) const {
   const int half = static_cast<int>(row.size()) / 2;
   for (int i = 0; i < half; ++i) {
-    const float exponent =
-        -std::log(10000.0f) * static_cast<float>(i) / (static_cast<float>(half) - config_.freq_shift);
-    const float angle = timestep * std::exp(exponent);
+    const float exponent = -std::log(10000.0f) * static_cast<float>(i) /
+                           (static_cast<float>(half) - config_.freq_shift);
+    const float angle = number * std::exp(exponent);
     row[config_.flip_sin_to_cos ? half + i : i] = std::sin(angle);
     row[config_.flip_sin_to_cos ? i : half + i] = std::cos(angle);
+  }
+  if (row.size() % 2 == 1) row.back() = 0;
+}
+
+void UNet::FillGuidanceInput(float guidance_scale, std::span<float> row) const {
+  const int half = static_cast<int>(row.size()) / 2;
+  const float step = std::log(10000.0f) / static_cast<float>(half - 1);
+  for (int i = 0; i < half; ++i) {
+    const float angle = (guidance_scale - 1) * 1000.0f * std::exp(static_cast<float>(i) * -step);
+    row[i] = std::sin(angle);
+    row[half + i] = std::cos(angle);
   }
   if (row.size() % 2 == 1) row.back() = 0;
 }

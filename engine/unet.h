@@ -1,11 +1,12 @@
-// The denoiser: diffusers' UNet2DConditionModel (Ronneberger et al. 2015; Rombach et al. 2022), as three
-// graphs, so that nothing is computed more often than it changes:
+// The denoiser: diffusers' UNet2DConditionModel (Ronneberger et al. 2015; Rombach et al. 2022), as
+// three graphs, so that nothing is computed more often than it changes:
 //   time     once a render:  timesteps -> for each resnet, the bias row of its first convolution
 //   context  once a prompt:  text embedding -> keys and values of every cross-attention
 //   denoise  twice a step:   latent, a time row, a context -> the model's output
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -21,7 +22,12 @@ class UNet {
 
   struct TimeGraph {
     Graph graph;
-    Value input;   // [steps, TimeInputChannels()], filled by FillTimeInput
+    Value input;  // [steps, TimeInputChannels()], a timestep's sinusoids a row
+    // Where the config has them:
+    std::optional<Value>
+        guidance;  // [steps, guidance_embed_dim], from FillGuidanceInput, the same in each row
+    std::optional<Value>
+        added;     // [steps, added_dim], pooled text and sinusoids of each size number, likewise
     Value output;  // [steps, TimeChannels()]
   };
   TimeGraph BuildTime(int steps) const;
@@ -42,8 +48,11 @@ class UNet {
   };
   DenoiseGraph BuildDenoise(Shape latent, int tokens) const;
 
-  // The sinusoidal embedding (Vaswani et al. 2017) of a timestep, TimeInputChannels() floats.
-  void FillTimeInput(float timestep, std::span<float> row) const;
+  // The sinusoidal embedding (Vaswani et al. 2017) of a timestep or a size number, of the row's
+  // length.
+  void FillSinusoids(float number, std::span<float> row) const;
+  // That of a guidance scale (Meng et al. 2022), [sin, cos] whatever the config says of timesteps.
+  void FillGuidanceInput(float guidance_scale, std::span<float> row) const;
   int TimeInputChannels() const { return config_.block_out_channels[0]; }
   int TimeChannels() const { return time_channels_; }
 
@@ -74,6 +83,8 @@ class UNet {
   UNetConfig config_;
   ParameterSet set_;
   Affine conv_in_, conv_out_, time1_, time2_, time_rows_;
+  const Parameter* guidance_ = nullptr;  // [channels of the time input, guidance_embed_dim]
+  Affine added1_, added2_;
   Norm norm_out_;
   std::vector<Level> down_, up_;
   Level mid_;

@@ -32,8 +32,6 @@ std::vector<bool> Attention(ConfigReader& config, const char* field,
 void RefuseTheRest(ConfigReader& config, const UNetConfig& unet) {
   config.Only("_class_name", {"UNet2DConditionModel"});
   config.Only("act_fn", {"silu", "swish"});
-  config.Only("addition_embed_type", {});
-  config.Only("addition_time_embed_dim", {});
   config.Only("attention_type", {"default"});
   config.Only("center_input_sample", {false});
   config.Only("class_embed_type", {});
@@ -50,19 +48,37 @@ void RefuseTheRest(ConfigReader& config, const UNetConfig& unet) {
   config.Only("num_attention_heads", {});
   config.Only("num_class_embeds", {});
   config.Only("only_cross_attention", {false});
-  config.Only("projection_class_embeddings_input_dim", {});
   config.Only("resnet_out_scale_factor", {1});
   config.Only("resnet_skip_time_act", {false});
   config.Only("resnet_time_scale_shift", {"default"});
   config.Only("reverse_transformer_layers_per_block", {});
-  config.Only("time_cond_proj_dim", {});
   config.Only("time_embedding_act_fn", {});
   config.Only("time_embedding_dim", {unet.time_embedding_dim()});
   config.Only("time_embedding_type", {"positional"});
   config.Only("timestep_post_act", {});
-  config.Ignore({"addition_embed_type_num_heads", "dropout"});
+  // A note for half precision: attention's scores are fp32 in any.
+  config.Ignore({"addition_embed_type_num_heads", "dropout", "upcast_attention"});
   if (config.String("mid_block_type", "UNetMidBlock2DCrossAttn") != "UNetMidBlock2DCrossAttn") {
     config.Unimplemented("mid_block_type", "must be UNetMidBlock2DCrossAttn in this engine");
+  }
+}
+
+// What the time embedding is joined by.
+void ReadBesideTime(ConfigReader& config, UNetConfig* unet) {
+  if (config.Has("time_cond_proj_dim")) {
+    unet->guidance_embed_dim = config.Int("time_cond_proj_dim", 0, 4, 1 << 14);
+  }
+  config.Only("addition_embed_type", {"text_time"});
+  if (!config.Has("addition_embed_type")) {
+    config.Only("projection_class_embeddings_input_dim", {});
+    config.Only("addition_time_embed_dim", {});
+    return;
+  }
+  unet->size_embed_dim = config.Int("addition_time_embed_dim", 0, 4, 1 << 14);
+  unet->added_dim = config.Int("projection_class_embeddings_input_dim", 0, 1, 1 << 16);
+  if (unet->size_embed_dim == 0 || unet->added_dim == 0) {
+    config.Invalid("addition_embed_type",
+                   "needs addition_time_embed_dim and projection_class_embeddings_input_dim");
   }
 }
 
@@ -118,10 +134,10 @@ absl::StatusOr<UNetConfig> ParseUNetConfig(std::string_view json, const std::str
   unet.transformer_layers = config.IntOrInts("transformer_layers_per_block", 1, 1, 64, levels);
   unet.cross_attention_dim = config.Int("cross_attention_dim", 1280, 1, 1 << 16);
   unet.use_linear_projection = config.Bool("use_linear_projection", false);
-  unet.upcast_attention = config.Bool("upcast_attention", false);
   unet.norm_num_groups = config.Int("norm_num_groups", 32, 1, kMaxChannels);
   unet.norm_eps = static_cast<float>(config.Number("norm_eps", 1e-5, 1e-12, 1));
   unet.sample_size = config.IntOrInts("sample_size", 0, 1, kMaxChannels, 2)[0];
+  ReadBesideTime(config, &unet);
   RefuseTheRest(config, unet);
   CheckDivisions(config, unet);
   TS_RETURN_IF_ERROR(config.Finish());

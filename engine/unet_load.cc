@@ -24,7 +24,8 @@ void UNet::LoadAll() {
   LoadTimeAndContext();
 }
 
-UNet::Layer UNet::LoadLayer(const std::string& block, int index, int in, int level, bool attention) {
+UNet::Layer UNet::LoadLayer(const std::string& block, int index, int in, int level,
+                            bool attention) {
   const int out = config_.block_out_channels[level];
   Layer layer;
   layer.resnet = ResnetBlock::Load(set_, absl::StrCat(block, ".resnets.", index), in, out,
@@ -95,6 +96,14 @@ void UNet::LoadTimeAndContext() {
   const int dim = config_.time_embedding_dim();
   time1_ = Affine::Matrix(set_, "time_embedding.linear_1", config_.block_out_channels[0], dim);
   time2_ = Affine::Matrix(set_, "time_embedding.linear_2", dim, dim);
+  if (config_.guidance_embed_dim > 0) {
+    guidance_ = set_.Get("time_embedding.cond_proj.weight",
+                         {config_.block_out_channels[0], config_.guidance_embed_dim});
+  }
+  if (config_.added_dim > 0) {
+    added1_ = Affine::Matrix(set_, "add_embedding.linear_1", config_.added_dim, dim);
+    added2_ = Affine::Matrix(set_, "add_embedding.linear_2", dim, dim);
+  }
 
   std::vector<ParameterSet::Part> rows, row_biases, conv_biases, context;
   for (const Layer* layer : AllLayers()) {

@@ -128,15 +128,12 @@ class UpsampleStep : public RowsStep {
       : RowsStep(setting, op.x.shape.height, op.x, op.y),
         cell_(op.x.shape.channels * setting.bytes(op.x)) {}
   void Rows(int64_t first, int64_t count) override {
-    const int64_t width = x_value_.shape.width;
+    const int64_t width = y_value_.shape.width;
     for (int64_t h = first; h < first + count; ++h) {
-      const char* x = x_.get() + h * width * cell_;
-      char* y = y_.get() + 4 * h * width * cell_;
-      for (int64_t w = 0; w < width; ++w) {
-        std::memcpy(y + 2 * w * cell_, x + w * cell_, cell_);
-        std::memcpy(y + (2 * w + 1) * cell_, x + w * cell_, cell_);
-      }
-      std::memcpy(y + 2 * width * cell_, y, 2 * width * cell_);
+      const char* x = x_.get() + h * x_value_.shape.width * cell_;
+      char* y = y_.get() + 2 * h * width * cell_;
+      for (int64_t w = 0; w < width; ++w) std::memcpy(y + w * cell_, x + w / 2 * cell_, cell_);
+      if (2 * h + 1 < y_value_.shape.height) std::memcpy(y + width * cell_, y, width * cell_);
     }
   }
 
