@@ -37,7 +37,8 @@ class ModelFilesTest : public ::testing::Test {
       "down_block_types":["CrossAttnDownBlock2D","DownBlock2D"],
       "up_block_types":["UpBlock2D","CrossAttnUpBlock2D"]})");
     Put("vae/config.json", R"({"block_out_channels":[32,32,32,32],"up_block_types":
-      ["UpDecoderBlock2D","UpDecoderBlock2D","UpDecoderBlock2D","UpDecoderBlock2D"]})");
+      ["UpDecoderBlock2D","UpDecoderBlock2D","UpDecoderBlock2D","UpDecoderBlock2D"],"down_block_types":
+      ["DownEncoderBlock2D","DownEncoderBlock2D","DownEncoderBlock2D","DownEncoderBlock2D"]})");
     fs::create_directories(folder_ + "/tokenizer");
     for (const char* name : {"vocab.json", "merges.txt"}) {
       fs::copy(std::string(TILTSHIFT_SOURCE_DIR "/engine/testdata/tokenizer/") + name,
