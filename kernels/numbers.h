@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #ifdef __CUDACC__
 #define TS_HOST_DEVICE __host__ __device__ __forceinline__
@@ -110,8 +111,18 @@ TS_HOST_DEVICE Fp16 FromFloat<Fp16>(float value) {
 // Two numbers in a register, the first in its low half.
 template <class T>
 TS_HOST_DEVICE uint32_t PackPair(float low, float high) {
+#ifdef __CUDA_ARCH__
+  uint32_t pair;
+  if constexpr (std::is_same_v<T, Bf16>) {
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  } else {
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  }
+  return pair;
+#else
   return static_cast<uint32_t>(FromFloat<T>(low).bits) |
          static_cast<uint32_t>(FromFloat<T>(high).bits) << 16;
+#endif
 }
 template <class T>
 TS_HOST_DEVICE float LowOf(uint32_t pair) {

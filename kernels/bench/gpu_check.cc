@@ -58,9 +58,14 @@ int Run(bool time) {
   if (!DescribeCard()) return 2;
   Verdicts verdicts;
   CheckProducts(verdicts);
+  CheckAttention(verdicts);
   std::printf("%d checks, %d wrong\n", verdicts.all(), verdicts.wrong());
   if (verdicts.wrong() > 0) return 1;
-  if (time) BenchProducts(MeasureLimits());
+  if (time) {
+    const Limits limits = MeasureLimits();
+    BenchProducts(limits);
+    BenchAttention(limits);
+  }
   return cudaDeviceSynchronize() == cudaSuccess ? 0 : 1;
 }
 
