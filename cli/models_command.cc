@@ -65,11 +65,25 @@ std::string SizeLine(const v1::ModelDescription& model) {
   return line;
 }
 
-void Print(const v1::ModelDescription& model) {
-  auto line = [&, first = true](const std::string& text) mutable {
-    std::printf("  %-16s %s\n", first ? model.name().c_str() : "", text.c_str());
+// Prints lines, the first with the name before it.
+auto LinesOf(const std::string& name) {
+  return [name, first = true](const std::string& text) mutable {
+    std::printf("  %-16s %s\n", first ? name.c_str() : "", text.c_str());
     first = false;
   };
+}
+
+void Print(const v1::LoraDescription& lora) {
+  auto line = LinesOf(lora.name());
+  if (!lora.usable()) return line("NOT USABLE: " + lora.problem());
+  line(absl::StrCat(
+      lora.changes(), ", ", WithCommas(lora.bytes()), " bytes; fits ",
+      lora.fits().empty() ? "none of the models here" : absl::StrJoin(lora.fits(), ", ")));
+  line("hash " + lora.hash());
+}
+
+void Print(const v1::ModelDescription& model) {
+  auto line = LinesOf(model.name());
   if (!model.usable()) {
     line("NOT USABLE: " + model.problem());
     if (!model.advice().empty()) line(model.advice());
@@ -97,6 +111,8 @@ absl::StatusOr<ExitCode> RunModels(const ModelsOptions& options) {
   } else {
     std::printf("models in %s:\n", folder.folder().c_str());
     for (const v1::ModelDescription& model : folder.models()) Print(model);
+    if (!folder.loras().empty()) std::printf("LoRAs in %s/loras:\n", folder.folder().c_str());
+    for (const v1::LoraDescription& lora : folder.loras()) Print(lora);
   }
   for (const v1::ModelDescription& model : folder.models()) {
     if (!model.usable() && !options.names.empty()) return kOther;

@@ -1,10 +1,13 @@
 #include "engine/describe.h"
 
+#include <limits>
 #include <set>
 
 #include "absl/strings/str_join.h"
+#include "base/hash.h"
 #include "engine/finite.h"
 #include "engine/json_text.h"
+#include "engine/lora_merge.h"
 #include "engine/model_impl.h"
 
 namespace tiltshift::engine {
@@ -69,19 +72,51 @@ PartDescription DescribePart(const std::string& name, const Weights& weights) {
   return part;
 }
 
-}  // namespace
+using Parts = std::vector<std::pair<std::string, const Weights*>>;
 
-absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
-                                               const LoadOptions& options) {
-  TS_ASSIGN_OR_RETURN(const auto model, Model::Load(directory, options));
-  const Model::Impl& impl = model->impl();
-  std::vector<std::pair<std::string, const Weights*>> parts;
+Parts PartsOf(const Model::Impl& impl) {
+  Parts parts;
   for (size_t i = 0; i < impl.texts.size(); ++i) {
     parts.emplace_back("text_encoder" + impl.config.index.text_suffixes[i],
                        &impl.texts[i].encoder->weights());
   }
   parts.emplace_back("unet", &impl.unet->weights());
   parts.emplace_back("vae", &impl.vae->weights());
+  return parts;
+}
+
+std::vector<std::string> FittingLoras(const Parts& parts, const UNetConfig& unet,
+                                      const std::vector<std::string>& loras) {
+  LoraComponents components(parts.begin(), parts.end());
+  components.erase("vae");
+  const auto targets = LoraTargets(components, unet);
+  std::vector<std::string> fitting;
+  for (const std::string& lora : loras) {
+    const auto file = LoraFile::Open(lora);
+    if (file.ok() && CheckLoraFits(*file, "", targets, "").ok()) fitting.push_back(lora);
+  }
+  return fitting;
+}
+
+// "text_encoder", "unet" by any spelling of a layer.
+std::string ComponentOf(const std::string& layer) {
+  for (const char* prefix : {"text_encoder_2", "lora_te2_"}) {
+    if (layer.starts_with(prefix)) return "text_encoder_2";
+  }
+  for (const char* prefix : {"text_encoder", "lora_te_", "lora_te1_"}) {
+    if (layer.starts_with(prefix)) return "text_encoder";
+  }
+  return "unet";
+}
+
+}  // namespace
+
+absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
+                                               const LoadOptions& options,
+                                               const std::vector<std::string>& loras) {
+  TS_ASSIGN_OR_RETURN(const auto model, Model::Load(directory, options));
+  const Model::Impl& impl = model->impl();
+  const Parts parts = PartsOf(impl);
   ModelDescription description;
   for (const auto& [name, weights] : parts) {
     TS_RETURN_IF_ERROR(CheckFinite(absl::StrCat(directory, "/", name), *weights));
@@ -93,7 +128,24 @@ absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
   description.size_multiple = model->size_multiple();
   description.hash = model->hash();
   description.render_class = model->render_class();
+  description.fitting_loras = FittingLoras(parts, impl.config.unet, loras);
   return description;
+}
+
+absl::StatusOr<LoraDescription> DescribeLora(const std::string& path) {
+  TS_ASSIGN_OR_RETURN(const LoraFile file, LoraFile::Open(path));
+  std::set<std::string> components;
+  int64_t least = std::numeric_limits<int64_t>::max(), most = 0;
+  for (const auto& [name, layer] : file.layers()) {
+    components.insert(ComponentOf(name));
+    least = std::min(least, layer.rank());
+    most = std::max(most, layer.rank());
+  }
+  const std::string ranks = least == most ? absl::StrCat(least) : absl::StrCat(least, " to ", most);
+  const size_t count = file.layers().size();
+  return LoraDescription{absl::StrCat(count, count == 1 ? " layer" : " layers", " of ",
+                                      absl::StrJoin(components, " and "), ", rank ", ranks),
+                         file.bytes().size(), Sha256Hex(file.bytes())};
 }
 
 std::string Advice(const absl::Status& error) {

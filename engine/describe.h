@@ -17,6 +17,13 @@ struct PartDescription {
   std::string dtypes;       // of its tensors as they are stored, "F16" or "F16, F32"
 };
 
+// A LoRA's file, by itself.
+struct LoraDescription {
+  std::string changes;  // "264 layers of unet and text_encoder, rank 8 to 32"
+  uint64_t bytes = 0;   // of the file
+  std::string hash;     // SHA-256 of it
+};
+
 struct ModelDescription {
   std::string kind;  // what its configs mean: "text to image, 4 latent channels, epsilon, ..."
   std::string
@@ -25,13 +32,19 @@ struct ModelDescription {
   int size_multiple = 0;
   std::string hash, render_class;  // as of a Model
   std::vector<PartDescription> parts;
+  std::vector<std::string> fitting_loras;  // of those asked about
 };
 
 // Loads and checks everything, the tensors against the networks' shapes and for numbers that are
 // not finite, but packs nothing: the files' size is read, and little memory taken. Model::Load's
-// errors, and DataLoss for a tensor with NaN or infinity.
+// errors, and DataLoss for a tensor with NaN or infinity. `loras` are files of which to say whether
+// they fit it.
 absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
-                                               const LoadOptions& options);
+                                               const LoadOptions& options,
+                                               const std::vector<std::string>& loras = {});
+
+// LoraFile::Open's errors.
+absl::StatusOr<LoraDescription> DescribeLora(const std::string& file);
 
 // What to do about an error of Model::Load or DescribeModel, in half a sentence.
 std::string Advice(const absl::Status& error);

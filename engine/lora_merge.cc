@@ -11,7 +11,6 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "engine/json_text.h"
-#include "engine/lora_targets.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -34,7 +33,7 @@ struct Merge {
   LoraTarget target;
   std::vector<Addition> additions;
 };
-using Merges = std::map<std::pair<Weights*, std::string>, Merge>;
+using Merges = std::map<const TensorView*, Merge>;
 
 std::vector<float> Floats(const TensorView& view) {
   std::vector<float> floats(view.elements());
@@ -120,38 +119,8 @@ absl::StatusOr<std::vector<OpenLora>> OpenAll(std::span<const LoraUse> loras) {
                    " are the same LoRA; name it once, with the sum of the weights"));
 }
 
-// Adds one LoRA's layers to `merges`; every layer that has no place is named.
-absl::Status Place(const OpenLora& lora, const std::map<std::string, LoraTarget>& targets,
-                   const std::string& model, Merges* merges) {
-  std::vector<std::string> strangers;
-  for (const auto& [name, layer] : lora.file.layers()) {
-    const auto target = targets.find(name);
-    if (target == targets.end()) {
-      strangers.push_back(absl::StrCat("no layer ", Quoted(name)));
-      continue;
-    }
-    const TensorView& tensor = *target->second.weights->Find(target->second.tensor);
-    if (!Fits(layer, tensor)) {
-      strangers.push_back(absl::StrCat(Quoted(name), " is ", Shape(tensor), ", not up ",
-                                       Shape(layer.up), " times down ", Shape(layer.down)));
-      continue;
-    }
-    Merge& merge = (*merges)[{target->second.weights, target->second.tensor}];
-    merge.target = target->second;
-    merge.additions.push_back({&layer, static_cast<float>(lora.weight * layer.scale)});
-  }
-  if (strangers.empty()) return absl::OkStatus();
-  const size_t count = strangers.size();
-  const size_t more = count - std::min(count, kMostNamed);
-  strangers.resize(count - more);
-  return absl::InvalidArgumentError(absl::StrCat(
-      lora.name, ": ", count, " of its ", lora.file.layers().size(), " layers do not fit ", model,
-      ": ", absl::StrJoin(strangers, "; "), more > 0 ? absl::StrCat("; and ", more, " more") : "",
-      ". It was made for another base model: use it with that one"));
-}
-
 absl::StatusOr<std::vector<float>> Merged(const Merge& merge) {
-  const TensorView& tensor = *merge.target.weights->Find(merge.target.tensor);
+  const TensorView& tensor = *merge.target.view;
   std::vector<float> weight(tensor.elements());
   TS_RETURN_IF_ERROR(CopyAsFloat(tensor, weight));
   for (const Addition& addition : merge.additions) AddProduct(addition, tensor.shape[0], weight);
@@ -163,7 +132,8 @@ absl::StatusOr<std::vector<float>> Merged(const Merge& merge) {
 }
 
 // Tensors are independent of one another, so the threads change no bit.
-absl::Status MergeAll(const std::vector<const Merge*>& merges) {
+absl::Status MergeAll(const std::vector<const Merge*>& merges,
+                      const std::map<std::string, Weights*>& components) {
   std::vector<absl::StatusOr<std::vector<float>>> merged(merges.size());
   std::atomic<size_t> next = 0;
   const auto work = [&] {
@@ -175,7 +145,8 @@ absl::Status MergeAll(const std::vector<const Merge*>& merges) {
   for (std::thread& thread : threads) thread.join();
   for (size_t i = 0; i < merges.size(); ++i) {
     TS_RETURN_IF_ERROR(merged[i].status());
-    merges[i]->target.weights->Replace(merges[i]->target.tensor, *std::move(merged[i]));
+    const LoraTarget& target = merges[i]->target;
+    components.at(target.component)->Replace(target.tensor, *std::move(merged[i]));
   }
   return absl::OkStatus();
 }
@@ -190,16 +161,51 @@ std::string HashWith(const std::string& model, const std::vector<OpenLora>& lora
 
 }  // namespace
 
+absl::Status CheckLoraFits(const LoraFile& file, const std::string& lora,
+                           const std::map<std::string, LoraTarget>& targets,
+                           const std::string& model) {
+  std::vector<std::string> strangers;
+  for (const auto& [name, layer] : file.layers()) {
+    const auto target = targets.find(name);
+    if (target == targets.end()) {
+      strangers.push_back(absl::StrCat("no layer ", Quoted(name)));
+    } else if (!Fits(layer, *target->second.view)) {
+      strangers.push_back(absl::StrCat(Quoted(name), " is ", Shape(*target->second.view),
+                                       ", not up ", Shape(layer.up), " times down ",
+                                       Shape(layer.down)));
+    }
+  }
+  if (strangers.empty()) return absl::OkStatus();
+  const size_t count = strangers.size();
+  const size_t more = count - std::min(count, kMostNamed);
+  strangers.resize(count - more);
+  return absl::InvalidArgumentError(absl::StrCat(
+      lora, ": ", count, " of its ", file.layers().size(), " layers do not fit ", model, ": ",
+      absl::StrJoin(strangers, "; "), more > 0 ? absl::StrCat("; and ", more, " more") : "",
+      ". It was made for another base model: use it with that one"));
+}
+
 absl::Status MergeLoras(std::span<const LoraUse> loras, const std::string& model,
                         ModelFiles* files) {
   if (loras.empty()) return absl::OkStatus();
   TS_ASSIGN_OR_RETURN(const std::vector<OpenLora> open, OpenAll(loras));
-  const std::map<std::string, LoraTarget> targets = LoraTargets(files);
+  std::map<std::string, Weights*> components = {{"unet", &files->unet}};
+  for (size_t i = 0; i < files->texts.size(); ++i)
+    components["text_encoder" + files->config.index.text_suffixes[i]] = &files->texts[i].weights;
+  const auto targets = LoraTargets({components.begin(), components.end()}, files->config.unet);
   Merges merges;
-  for (const OpenLora& lora : open) TS_RETURN_IF_ERROR(Place(lora, targets, model, &merges));
+  for (const OpenLora& lora : open) {
+    TS_RETURN_IF_ERROR(CheckLoraFits(lora.file, lora.name, targets, model));
+    for (const auto& [name, layer] : lora.file.layers()) {
+      const LoraTarget& target = targets.at(name);
+      Merge& merge = merges[target.view];
+      merge.target = target;
+      merge.additions.push_back({&layer, static_cast<float>(lora.weight * layer.scale)});
+    }
+  }
   std::vector<const Merge*> all;
   for (const auto& [tensor, merge] : merges) all.push_back(&merge);
-  TS_RETURN_IF_ERROR(MergeAll(all));
+  TS_RETURN_IF_ERROR(MergeAll(all, components));
   files->hash = HashWith(files->hash, open);
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "engine/lora_file.h"
+#include "engine/lora_targets.h"
 #include "engine/model_files.h"
 #include "engine/renderer.h"
 
@@ -20,5 +21,11 @@ namespace tiltshift::engine {
 // LoraFile::Open's. `model` is what messages call it.
 absl::Status MergeLoras(std::span<const LoraUse> loras, const std::string& model,
                         ModelFiles* files);
+
+// InvalidArgument, with up to ten of the layers named, where the model has no such layers or of
+// another shape. `lora` and `model` are what messages call them.
+absl::Status CheckLoraFits(const LoraFile& file, const std::string& lora,
+                           const std::map<std::string, LoraTarget>& targets,
+                           const std::string& model);
 
 }  // namespace tiltshift::engine

@@ -52,32 +52,32 @@ std::string OriginalMid(const Words& words) {
   return absl::StrCat("middle_block.", place, ".", OriginalInner(words, 3));
 }
 
-// The layers of a component: the names of its matrices and filters without ".weight".
-Words Layers(const Weights& weights) {
-  Words layers;
+using Targets = std::map<std::string, LoraTarget>;
+
+// Calls f(layer, target) for each matrix and filter of a component; a layer is its tensor's name
+// without ".weight".
+template <typename F>
+void ForEachLayer(const std::string& component, const Weights& weights, F f) {
   constexpr std::string_view kEnd = ".weight";
   for (const auto& [name, view] : weights.tensors()) {
-    if (view.shape.size() >= 2 && name.ends_with(kEnd))
-      layers.push_back(name.substr(0, name.size() - kEnd.size()));
+    if (view.shape.size() < 2 || !name.ends_with(kEnd)) continue;
+    f(name.substr(0, name.size() - kEnd.size()), LoraTarget{component, name, &view});
   }
-  return layers;
 }
 
-void AddUNet(ModelFiles* files, std::map<std::string, LoraTarget>* targets) {
-  for (const std::string& layer : Layers(files->unet)) {
-    const LoraTarget target = {&files->unet, layer + ".weight"};
-    const std::string original = OriginalUNetName(layer, files->config.unet);
-    for (const std::string& name : {"unet." + layer, layer, "lora_unet_" + Underscored(layer)}) {
+void AddUNet(const Weights& weights, const UNetConfig& config, Targets* targets) {
+  ForEachLayer("unet", weights, [&](const std::string& layer, const LoraTarget& target) {
+    const std::string original = OriginalUNetName(layer, config);
+    for (const std::string& name : {"unet." + layer, layer, "lora_unet_" + Underscored(layer)})
       targets->emplace(name, target);
-    }
     if (!original.empty()) targets->emplace("lora_unet_" + Underscored(original), target);
-  }
+  });
 }
 
-void AddTextEncoder(Weights* weights, const std::string& component, const Words& kohya,
-                    std::map<std::string, LoraTarget>* targets) {
-  for (const std::string& layer : Layers(*weights)) {
-    const LoraTarget target = {weights, layer + ".weight"};
+void AddTextEncoder(const std::string& component, const Weights& weights, Targets* targets) {
+  const Words kohya =
+      component == "text_encoder" ? Words{"lora_te_", "lora_te1_"} : Words{"lora_te2_"};
+  ForEachLayer(component, weights, [&](const std::string& layer, const LoraTarget& target) {
     // Files of transformers before 5 have "text_model." and later ones may not; projections never
     // had it.
     const std::string bare = layer.starts_with("text_model.") ? layer.substr(11) : layer;
@@ -85,7 +85,7 @@ void AddTextEncoder(Weights* weights, const std::string& component, const Words&
       targets->emplace(absl::StrCat(component, ".", name), target);
       for (const std::string& prefix : kohya) targets->emplace(prefix + Underscored(name), target);
     }
-  }
+  });
 }
 
 }  // namespace
@@ -104,13 +104,14 @@ std::string OriginalUNetName(const std::string& layer, const UNetConfig& config)
   return words[0] == "mid_block" ? OriginalMid(words) : "";
 }
 
-std::map<std::string, LoraTarget> LoraTargets(ModelFiles* files) {
-  std::map<std::string, LoraTarget> targets;
-  AddUNet(files, &targets);
-  for (size_t i = 0; i < files->texts.size(); ++i) {
-    const std::string& suffix = files->config.index.text_suffixes[i];
-    const Words kohya = suffix.empty() ? Words{"lora_te_", "lora_te1_"} : Words{"lora_te2_"};
-    AddTextEncoder(&files->texts[i].weights, "text_encoder" + suffix, kohya, &targets);
+Targets LoraTargets(const LoraComponents& components, const UNetConfig& unet) {
+  Targets targets;
+  for (const auto& [component, weights] : components) {
+    if (component == "unet") {
+      AddUNet(*weights, unet, &targets);
+    } else {
+      AddTextEncoder(component, *weights, &targets);
+    }
   }
   return targets;
 }

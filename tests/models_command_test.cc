@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "engine/testing/tensor_file.h"
 #include "tests/support/process.h"
 
 namespace tiltshift {
@@ -168,6 +169,38 @@ TEST_F(ModelsCommandTest, AListGoesOnPastDamageAndANameDoesNot) {
   const Result empty = Run({});
   EXPECT_EQ(empty.code, 2);
   EXPECT_THAT(empty.errors, HasSubstr("no models in " + models_));
+}
+
+TEST_F(ModelsCommandTest, LorasAreCheckedAndSayWhichModelsTheyFit) {
+  const auto put = [&](const std::string& name, int64_t channels) {
+    engine::TensorFile file;
+    file.AddFloats("lora_unet_conv_in.lora_down.weight", {2, 4, 3, 3},
+                   std::vector<float>(72, 1.0f));
+    file.AddFloats("lora_unet_conv_in.lora_up.weight", {channels, 2, 1, 1},
+                   std::vector<float>(2 * channels, 1.0f));
+    const std::string path = absl::StrCat(models_, "/loras/", name, ".safetensors");
+    EXPECT_TRUE(WriteFileAtomic(path, file.Bytes(), IfPresent::kReplace).ok());
+    return file.Bytes();
+  };
+  put("fits", 64);
+  put("foreign", 320);
+  const std::string damaged = put("damaged", 64);
+  ASSERT_TRUE(WriteFileAtomic(models_ + "/loras/damaged.safetensors", damaged.substr(0, 500),
+                              IfPresent::kReplace)
+                  .ok());
+
+  const Result result = Run({});
+  EXPECT_EQ(result.code, 0) << result.errors;
+  EXPECT_THAT(result.output, HasSubstr("LoRAs in " + models_ + "/loras:"));
+  EXPECT_THAT(result.output, HasSubstr("1 layer of unet, rank 2, "));
+  EXPECT_THAT(result.output, HasSubstr("bytes; fits good"));
+  EXPECT_THAT(result.output, HasSubstr("fits none of the models here"));
+  const auto loras = nlohmann::json::parse(Run({"--json"}).output)["loras"];
+  ASSERT_EQ(loras.size(), 3u);
+  EXPECT_EQ(loras[0]["usable"], false);
+  EXPECT_THAT(std::string(loras[0]["problem"]), HasSubstr("damaged.safetensors: tensor "));
+  EXPECT_EQ(loras[1]["fits"], nlohmann::json{"good"});
+  EXPECT_EQ(loras[2]["fits"].size(), 0u);
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 
 namespace tiltshift::worker {
 
-// Every model of the folder, or those named, each with its figures or with what is wrong. NotFound:
-// the folder, or one of the names.
+// Every model of the folder and every LoRA, or the models named, each with its figures or with what
+// is wrong. NotFound: the folder, or one of the names.
 absl::StatusOr<v1::ModelFolder> DescribeModels(const std::string& folder,
                                                const std::vector<std::string>& names);
 
