@@ -1,0 +1,278 @@
+// GroupNorm: see norm.h.
+//
+// MomentsKernel: a block takes a chunk of positions with all channels, a thread 8 channels of every
+// R-th position, 8 positions at a time in registers; then the block merges its R rows and each
+// group's channels. FinishKernel: a block a group and sample merges the chunks and writes factors
+// and summands. ApplyKernel: y = f(x factor + summand).
+//
+// One block a group would leave most of a card idle: here 64 x 64 positions of 320 channels are 86
+// chunks a sample. Bytes: x once for the moments, x and y once more to apply, 8 a group and chunk
+// in between; 4 to 5 operations a byte: bound by memory, and where the next convolution applies the
+// affine itself by a third of it. Threads 256 (more from 2,056 channels on), 8 bytes of shared
+// memory a thread's channel: 16 KB. Errors: additions on the longest path, see
+// testing/norm_case.cc, which is the reference. Time: unmeasured.
+#include <cmath>
+
+#include "kernels/launch.h"
+#include "kernels/norm.h"
+#include "kernels/vector.cuh"
+
+namespace tiltshift::kernels {
+namespace {
+
+constexpr int kBatch = 8;  // positions that a thread holds at once
+constexpr int kMostThreads = 512;
+
+// How a shape is cut: the same for every batch.
+struct Cut {
+  int vectors;          // of 8 channels
+  int rows;             // positions side by side in a block
+  int chunk_positions;  // a block's
+  int chunks;           // a sample's
+  int threads;
+};
+
+__host__ __device__ __forceinline__ Cut CutOf(const GroupNormShape& shape) {
+  constexpr int kThreads = 256, kManyPositions = 1 << 15;
+  Cut cut;
+  cut.vectors = shape.channels / kChunk;
+  cut.rows = cut.vectors < kThreads ? kThreads / cut.vectors : 1;
+  cut.chunk_positions = cut.rows * kBatch * (shape.positions >= kManyPositions ? 8 : 1);
+  cut.chunks = (shape.positions + cut.chunk_positions - 1) / cut.chunk_positions;
+  cut.threads = (cut.rows * cut.vectors + 31) / 32 * 32;
+  return cut;
+}
+
+// Of `count` numbers: their mean, and the sum of squares about it.
+struct alignas(8) Moments {
+  float mean, squares;
+};
+
+// A thread's moments of 8 channels.
+struct ChannelMoments {
+  float count = 0;
+  float mean[kChunk] = {}, squares[kChunk] = {};
+
+  // Adds the first `some` of a batch; the rest are zeros.
+  template <class T>
+  __device__ __forceinline__ void Add(const Words4 (&words)[kBatch], int some) {
+    if (some <= 0) return;
+    const float fresh = static_cast<float>(some), all = count + fresh;
+#pragma unroll
+    for (int c = 0; c < kChunk; ++c) {
+      const auto number = [&](int i) {
+        const uint32_t pair = words[i].word[c / 2];
+        return c % 2 == 0 ? LowOf<T>(pair) : HighOf<T>(pair);
+      };
+      float sum = 0, about = 0;
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) sum += number(i);  // those beyond `some` are zeros
+      const float batch_mean = sum / fresh;
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        const float difference = i < some ? number(i) - batch_mean : 0.0f;
+        about += difference * difference;
+      }
+      const float apart = batch_mean - mean[c];
+      mean[c] += apart * (fresh / all);
+      squares[c] += about + apart * apart * (count * fresh / all);
+    }
+    count = all;
+  }
+};
+
+template <class T>
+__global__ void __launch_bounds__(kMostThreads) MomentsKernel(GroupNormArguments<T> p) {
+  const Cut cut = CutOf(p.shape);
+  const int thread = ThreadIndex().x, vector = thread % cut.vectors, row = thread / cut.vectors;
+  const int chunk = BlockIndex().x, sample = BlockIndex().y;
+  const int first = chunk * cut.chunk_positions;
+  const int end = first + cut.chunk_positions < p.shape.positions ? first + cut.chunk_positions
+                                                                  : p.shape.positions;
+  const SharedPtr<float> means = Shared<float>(0),
+                         squares = Shared<float>(cut.rows * p.shape.channels * 4),
+                         counts = Shared<float>(2 * cut.rows * p.shape.channels * 4);
+  if (row < cut.rows) {
+    const GlobalPtr<const T> x =
+        GlobalPtr<const T>(p.x) +
+        (int64_t{sample} * p.shape.positions * p.x_stride + vector * kChunk);
+    ChannelMoments moments;
+    for (int position = first + row; position < end; position += kBatch * cut.rows) {
+      Words4 words[kBatch] = {};
+      int some = 0;
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        if (position + i * cut.rows < end) {
+          words[i] = Load<Words4>(x + int64_t{position + i * cut.rows} * p.x_stride);
+          some = i + 1;
+        }
+      }
+      moments.Add<T>(words, some);
+    }
+    const int at = row * p.shape.channels + vector * kChunk;
+#pragma unroll
+    for (int half = 0; half < kChunk; half += 4) {
+      const float *m = moments.mean + half, *s = moments.squares + half;
+      Store(means + (at + half), Floats4{{m[0], m[1], m[2], m[3]}});
+      Store(squares + (at + half), Floats4{{s[0], s[1], s[2], s[3]}});
+    }
+    if (vector == 0) Store(counts + row, moments.count);
+  }
+  SyncThreads();
+
+  // A warp a group: lanes share out its rows' channels.
+  const int width = p.shape.channels / p.shape.groups, parts = cut.rows * width;
+  for (int group = Warp(); group < p.shape.groups; group += cut.threads / 32) {
+    const auto place = [&](int part) {
+      return part / width * p.shape.channels + group * width + part % width;
+    };
+    float count = 0, sum = 0;
+    for (int part = Lane(); part < parts; part += 32) {
+      const float n = Load(counts + part / width);
+      count += n;
+      sum += n * Load(means + place(part));
+    }
+    const float mean = SumOfWarp(sum) / SumOfWarp(count);
+    float about = 0;
+    for (int part = Lane(); part < parts; part += 32) {
+      const float apart = Load(means + place(part)) - mean;
+      about += Load(squares + place(part)) + Load(counts + part / width) * apart * apart;
+    }
+    about = SumOfWarp(about);
+    if (Lane() == 0) {
+      const int64_t at = (int64_t{sample} * p.shape.groups + group) * cut.chunks + chunk;
+      Store(GlobalPtr(p.moments) + 2 * at, Moments{mean, about});
+    }
+  }
+}
+
+constexpr int kFinishThreads = 128;
+
+// The same in every thread.
+__device__ __forceinline__ float SumOfBlock(float value, SharedPtr<float> scratch) {
+  value = SumOfWarp(value);
+  if (Lane() == 0) Store(scratch + Warp(), value);
+  SyncThreads();
+  float sum = 0;
+#pragma unroll
+  for (int warp = 0; warp < kFinishThreads / 32; ++warp) sum += Load(scratch + warp);
+  return sum;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kFinishThreads) FinishKernel(GroupNormArguments<T> p) {
+  const Cut cut = CutOf(p.shape);
+  const int group = BlockIndex().x, sample = BlockIndex().y, thread = ThreadIndex().x;
+  const int width = p.shape.channels / p.shape.groups;
+  const GlobalPtr<float> moments =
+      GlobalPtr(p.moments) + 2 * (int64_t{sample} * p.shape.groups + group) * cut.chunks;
+  const auto count_of = [&](int chunk) {
+    const int left = p.shape.positions - chunk * cut.chunk_positions;
+    return static_cast<float>(left < cut.chunk_positions ? left : cut.chunk_positions);
+  };
+  float sum = 0;
+  for (int chunk = thread; chunk < cut.chunks; chunk += kFinishThreads) {
+    sum += count_of(chunk) * Load<Moments>(moments + 2 * chunk).mean;
+  }
+  const float positions = static_cast<float>(p.shape.positions);
+  const float mean = SumOfBlock(sum, Shared<float>(0)) / positions;
+  float about = 0;
+  for (int chunk = thread; chunk < cut.chunks; chunk += kFinishThreads) {
+    const Moments m = Load<Moments>(moments + 2 * chunk);
+    const float apart = m.mean - mean;
+    about += m.squares + count_of(chunk) * static_cast<float>(width) * apart * apart;
+  }
+  about = SumOfBlock(about, Shared<float>(kFinishThreads / 32 * 4));
+  const float variance = about / (positions * static_cast<float>(width));
+  const float inverse = 1.0f / sqrtf(variance + p.eps);
+  const GlobalPtr<float> affine = GlobalPtr(p.affine) + int64_t{2} * sample * p.shape.channels;
+  for (int i = thread; i < width; i += kFinishThreads) {
+    const int channel = group * width + i;
+    const float factor = inverse * Load(GlobalPtr(p.scale) + channel);
+    Store(affine + channel, factor);
+    Store(affine + (p.shape.channels + channel),
+          Load(GlobalPtr(p.shift) + channel) - mean * factor);
+  }
+}
+
+template <class T, bool kSilu>
+__global__ void __launch_bounds__(kMostThreads) ApplyKernel(GroupNormArguments<T> p) {
+  const Cut cut = CutOf(p.shape);
+  const int thread = ThreadIndex().x, vector = thread % cut.vectors, row = thread / cut.vectors;
+  if (row >= cut.rows) return;
+  const int64_t sample = BlockIndex().y;
+  const GlobalPtr<const float> affine =
+      GlobalPtr<const float>(p.affine) + (2 * sample * p.shape.channels + vector * kChunk);
+  float factor[kChunk], summand[kChunk];
+  LoadFloats(affine, factor);
+  LoadFloats(affine + p.shape.channels, summand);
+  const int64_t first = sample * p.shape.positions;
+  const GlobalPtr<const T> x = GlobalPtr<const T>(p.x) + (first * p.x_stride + vector * kChunk);
+  const GlobalPtr<T> y = GlobalPtr(p.y) + (first * p.y_stride + vector * kChunk);
+  const int begin = BlockIndex().x * cut.rows * kBatch + row;
+#pragma unroll
+  for (int i = 0; i < kBatch; ++i) {
+    const int position = begin + i * cut.rows;
+    if (position >= p.shape.positions) break;
+    float value[kChunk];
+    Unpack<T>(Load<Words4>(x + position * p.x_stride), value);
+#pragma unroll
+    for (int c = 0; c < kChunk; ++c) {
+      value[c] = value[c] * factor[c] + summand[c];
+      if (kSilu) value[c] = Silu(value[c]);
+    }
+    Store(y + position * p.y_stride, Pack<T>(value));
+  }
+}
+
+template <class T>
+bool Fits(const GroupNormArguments<T>& p) {
+  const GroupNormShape& s = p.shape;
+  constexpr int kMostChannels = kMostThreads * kChunk, kMostGrid = 65535;
+  const auto aligned = [](const void* at) {
+    return reinterpret_cast<uintptr_t>(at) % kChunkBytes == 0;
+  };
+  return s.batch > 0 && s.batch <= kMostGrid && s.positions > 0 && s.groups > 0 && s.channels > 0 &&
+         s.channels <= kMostChannels && s.channels % kChunk == 0 && s.channels % s.groups == 0 &&
+         p.x_stride % kChunk == 0 && p.y_stride % kChunk == 0 && aligned(p.x) && aligned(p.y) &&
+         aligned(p.moments) && aligned(p.affine) && p.moments != nullptr && p.affine != nullptr;
+}
+
+}  // namespace
+
+int64_t GroupNormMomentFloats(const GroupNormShape& shape) {
+  return int64_t{2} * shape.batch * shape.groups * CutOf(shape).chunks;
+}
+
+template <class T>
+cudaError_t GroupNorm(cudaStream_t stream, const GroupNormArguments<T>& p) {
+  if (!Fits(p)) return cudaErrorInvalidValue;
+  const Cut cut = CutOf(p.shape);
+  const auto batch = static_cast<unsigned>(p.shape.batch);
+  const auto threads = static_cast<unsigned>(cut.threads);
+  cudaError_t error = Launch<&MomentsKernel<T>>(
+      stream,
+      {.grid = {static_cast<unsigned>(cut.chunks), batch},
+       .block = {threads},
+       .shared_bytes = static_cast<size_t>(cut.rows) * (2 * p.shape.channels + 1) * 4},
+      p);
+  if (error != cudaSuccess) return error;
+  error = Launch<&FinishKernel<T>>(stream,
+                                   {.grid = {static_cast<unsigned>(p.shape.groups), batch},
+                                    .block = {kFinishThreads},
+                                    .shared_bytes = 2 * kFinishThreads / 32 * 4},
+                                   p);
+  if (error != cudaSuccess || p.y == nullptr) return error;
+  const int block_positions = cut.rows * kBatch;
+  const auto blocks =
+      static_cast<unsigned>((p.shape.positions + block_positions - 1) / block_positions);
+  const auto apply = [&]<bool kSilu>() {
+    return Launch<&ApplyKernel<T, kSilu>>(stream, {.grid = {blocks, batch}, .block = {threads}}, p);
+  };
+  return p.silu ? apply.template operator()<true>() : apply.template operator()<false>();
+}
+
+template cudaError_t GroupNorm(cudaStream_t, const GroupNormArguments<Bf16>&);
+template cudaError_t GroupNorm(cudaStream_t, const GroupNormArguments<Fp16>&);
+
+}  // namespace tiltshift::kernels
