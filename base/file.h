@@ -42,6 +42,10 @@ class MappedFile {
   ~MappedFile();
   std::string_view bytes() const { return {data_, size_}; }
 
+  // The whole pages of these bytes, which are of a mapped file, leave this process' memory until they are read
+  // again. Of other memory the contents would be lost.
+  static void Release(std::string_view bytes);
+
  private:
   MappedFile(const char* data, size_t size) : data_(data), size_(size) {}
   const char* data_ = nullptr;

@@ -2,6 +2,10 @@
 
 #include <sodium.h>
 
+#include <algorithm>
+
+#include "base/sha256_blocks.h"
+
 namespace tiltshift {
 
 struct Sha256::State {
@@ -12,8 +16,20 @@ Sha256::Sha256() : state_(std::make_unique<State>()) { crypto_hash_sha256_init(&
 Sha256::~Sha256() = default;
 
 void Sha256::Update(std::string_view bytes) {
-  crypto_hash_sha256_update(&state_->sha, reinterpret_cast<const unsigned char*>(bytes.data()),
-                            bytes.size());
+  const auto update = [&](std::string_view part) {
+    crypto_hash_sha256_update(&state_->sha, reinterpret_cast<const unsigned char*>(part.data()), part.size());
+  };
+  if (HasSha256Blocks()) {  // libsodium's own does a fifth of the processor's
+    const size_t begun = state_->sha.count / 8 % kSha256Block;
+    const size_t rest = begun == 0 ? 0 : std::min(bytes.size(), kSha256Block - begun);
+    update(bytes.substr(0, rest));
+    bytes.remove_prefix(rest);
+    const size_t blocks = bytes.size() / kSha256Block;
+    Sha256Blocks(bytes.data(), blocks, state_->sha.state);
+    state_->sha.count += blocks * kSha256Block * 8;
+    bytes.remove_prefix(blocks * kSha256Block);
+  }
+  update(bytes);
 }
 
 std::string Sha256::Hex() {

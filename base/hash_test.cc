@@ -18,5 +18,17 @@ TEST(Sha256, PiecesEqualTheWhole) {
   EXPECT_EQ(sha.Hex(), Sha256Hex("abc"));
 }
 
+// FIPS 180-2, appendix B.3: a million times "a", in pieces that begin and end anywhere in a block.
+TEST(Sha256, AMillionInPieces) {
+  const std::string all(1'000'000, 'a');
+  const std::string expected = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
+  EXPECT_EQ(Sha256Hex(all), expected);
+  for (const size_t piece : {1, 63, 64, 65, 127, 1000, 4096}) {
+    Sha256 sha;
+    for (size_t at = 0; at < all.size(); at += piece) sha.Update(std::string_view(all).substr(at, piece));
+    EXPECT_EQ(sha.Hex(), expected) << "pieces of " << piece;
+  }
+}
+
 }  // namespace
 }  // namespace tiltshift
