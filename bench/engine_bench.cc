@@ -3,6 +3,7 @@
 //
 //   build/release/bin/engine_bench --slots 2 --threads 1          (two renderers, a core each)
 //   build/release/bin/engine_bench --slots 1 --threads 2 --ops    (and a table of operations)
+//   build/release/bin/engine_bench --shape sd15 --ops             (one renderer at a checkpoint's shapes)
 //
 // Validates first (every slot must give the same bytes, I4), warms up, then measures. The limit is
 // measured in the same run, by the same threads at the same time: each convolution and linear layer
@@ -15,10 +16,13 @@
 #include <barrier>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <thread>
 
 #include "CLI/CLI.hpp"
+#include "bench/engine_report.h"
+#include "bench/shape_bench.h"
 #include "engine/pipeline.h"
 
 namespace tiltshift::engine {
@@ -29,6 +33,7 @@ struct Settings {
   std::string precision = "auto";
   int slots = 2, threads = 1, images = 6, steps = 20, size = 256;
   bool ops = false, each = false;
+  std::string shape;
 };
 
 struct SlotResult {
@@ -46,19 +51,6 @@ struct Models {
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-bool IsProduct(const OpProfile& op) { return op.kind.starts_with("conv") || op.kind == "linear"; }
-
-// GFLOP/s of the UNet's convolutions and linear layers, each at its best alone.
-double Limit(const std::vector<OpProfile>& alone) {
-  double flops = 0, seconds = 0;
-  for (const OpProfile& op : alone) {
-    if (!IsProduct(op)) continue;
-    flops += op.flops;
-    seconds += op.seconds;
-  }
-  return flops / seconds / 1e9;
 }
 
 absl::Status MeasureImages(const Settings& settings, Renderer& renderer, RenderRequest request,
@@ -133,37 +125,6 @@ absl::Status RunSlot(const Settings& settings, const Models& models, int slot,
   return MeasureLimit(settings, models.library, result);
 }
 
-void PrintOps(const char* title, const std::vector<OpProfile>& ops,
-              const std::vector<OpProfile>* alone) {
-  struct Sum {
-    int count = 0;
-    double seconds = 0, flops = 0, alone = 0;
-  };
-  std::map<std::string, Sum> kinds;
-  double total = 0;
-  for (size_t i = 0; i < ops.size(); ++i) {
-    Sum& sum = kinds[ops[i].kind];
-    ++sum.count;
-    sum.seconds += ops[i].seconds;
-    sum.flops += ops[i].flops;
-    if (alone != nullptr) sum.alone += (*alone)[i].seconds;
-    total += ops[i].seconds;
-  }
-  std::printf("\n%-20s %5s %9s %7s %9s %9s\n", title, "ops", "us", "share", "GFLOP/s", "alone us");
-  for (const auto& [kind, sum] : kinds) {
-    std::printf("%-20s %5d %9.0f %6.1f%% %9.0f %9.0f\n", kind.c_str(), sum.count, sum.seconds * 1e6,
-                100 * sum.seconds / total, sum.flops / sum.seconds / 1e9, sum.alone * 1e6);
-  }
-}
-
-void PrintEach(const std::vector<OpProfile>& ops, const std::vector<OpProfile>& alone) {
-  std::printf("\n%-72s %9s %9s %9s\n", "UNet forward", "us", "GFLOP/s", "alone us");
-  for (size_t i = 0; i < ops.size(); ++i) {
-    std::printf("%-72s %9.1f %9.0f %9.1f\n", (ops[i].kind + " " + ops[i].name).c_str(),
-                ops[i].seconds * 1e6, ops[i].flops / ops[i].seconds / 1e9, alone[i].seconds * 1e6);
-  }
-}
-
 void Print(const Settings& settings, const Model& model, const std::vector<SlotResult>& results) {
   const SlotResult& slot = results[0];
   double rate = 0, gflops = 0, limit = 0, flops = 0;
@@ -172,7 +133,7 @@ void Print(const Settings& settings, const Model& model, const std::vector<SlotR
     flops = 0;
     for (const OpProfile& op : each.denoise) flops += op.flops;
     gflops += flops / each.forward_seconds / 1e9;
-    limit += Limit(each.library_alone);
+    limit += ProductRate(each.library_alone);
   }
   const double images = settings.images;
   std::printf("%s\n%d slots x %d threads, %dx%d, %d steps, guided\n", model.render_class().c_str(),
@@ -192,13 +153,14 @@ void Print(const Settings& settings, const Model& model, const std::vector<SlotR
     PrintOps("UNet forward", slot.denoise, &slot.denoise_alone);
     PrintOps("VAE decode", slot.decode, nullptr);
   }
-  if (settings.each) PrintEach(slot.denoise, slot.denoise_alone);
+  if (settings.each) PrintEach("UNet forward", slot.denoise, slot.denoise_alone);
 }
 
+const std::map<std::string, Precision> kPrecisions = {
+    {"auto", Precision::kAuto}, {"bf16", Precision::kBf16}, {"fp32", Precision::kFp32}};
+
 int Main(const Settings& settings) {
-  const std::map<std::string, Precision> precisions = {
-      {"auto", Precision::kAuto}, {"bf16", Precision::kBf16}, {"fp32", Precision::kFp32}};
-  const Precision precision = precisions.at(settings.precision);
+  const Precision precision = kPrecisions.at(settings.precision);
   const auto own = Model::Load(settings.model, {.precision = precision});
   const auto library =
       Model::Load(settings.model, {.precision = precision, .library_products = true});
@@ -233,6 +195,20 @@ int Main(const Settings& settings) {
   return 0;
 }
 
+int ShapeMain(const CLI::App& app, const Settings& settings, ShapeSettings shape) {
+  const auto temporary = std::filesystem::temp_directory_path() / ("tiltshift-" + settings.shape);
+  shape.folder = app.count("--model") > 0 ? settings.model : temporary.string();
+  shape.precision = kPrecisions.at(settings.precision);
+  shape.threads = app.count("--threads") > 0 ? settings.threads : 2;
+  shape.size = app.count("--size") > 0 ? settings.size : 512;
+  shape.ops = settings.ops || settings.each;
+  shape.each = settings.each;
+  const absl::Status status = RunShapeBench(shape);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+  return 1;
+}
+
 }  // namespace
 }  // namespace tiltshift::engine
 
@@ -250,6 +226,12 @@ int main(int argc, char** argv) {
   app.add_option("--size", settings.size, "Width and height")->check(CLI::Range(64, 2048));
   app.add_flag("--ops", settings.ops, "Print seconds by kind of operation");
   app.add_flag("--each", settings.each, "Print every operation of the UNet");
+  tiltshift::engine::ShapeSettings shape = {.source_dir = TILTSHIFT_SOURCE_DIR};
+  app.add_option("--shape", settings.shape, "Measure random weights of a checkpoint's shape instead")
+      ->check(CLI::IsMember({"sd15"}));
+  app.add_option("--runs", shape.runs, "With --shape: forwards to take the best of")->check(CLI::Range(1, 1000));
+  app.add_flag("--limits", shape.limits, "With --shape: oneDNN alone at the same operations");
   CLI11_PARSE(app, argc, argv);
-  return tiltshift::engine::Main(settings);
+  if (settings.shape.empty()) return tiltshift::engine::Main(settings);
+  return tiltshift::engine::ShapeMain(app, settings, shape);
 }

@@ -1,0 +1,23 @@
+// A checkpoint's shapes at the size it was made for: seconds a forward and a decode beside the processor's own
+// limits, seconds to load beside seconds to read, and the memory all of it takes.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "engine/renderer.h"
+
+namespace tiltshift::engine {
+
+struct ShapeSettings {
+  std::string folder;      // the model; made there where it is missing
+  std::string source_dir;  // the repository
+  Precision precision = Precision::kAuto;
+  int threads = 2, size = 512, runs = 4;
+  bool ops = false, each = false;
+  bool limits = false;  // also oneDNN alone at the same operations: packs all weights again
+};
+
+absl::Status RunShapeBench(const ShapeSettings& settings);
+
+}  // namespace tiltshift::engine
