@@ -1,6 +1,9 @@
 #include "engine/parameter.h"
 
+#include <algorithm>
+
 #include "base/check.h"
+#include "base/file.h"
 
 namespace tiltshift::engine {
 
@@ -10,21 +13,48 @@ int64_t Parameter::elements() const {
   return elements;
 }
 
-void Parameter::CopyTo(std::span<float> out) const {
-  TS_CHECK(static_cast<int64_t>(out.size()) == elements());
-  size_t at = 0;
-  for (const TensorView& part : parts) {
-    const size_t count = part.elements();
-    TS_CHECK(CopyAsFloat(part, out.subspan(at, count)).ok());
-    at += count;
+namespace {
+
+// Calls f(view, at) for each piece of the stacked views that lies in elements [first, first + count); `at` counts
+// from `first`.
+template <class F>
+void ForPieces(const std::vector<TensorView>& stack, int64_t first, int64_t count, const F& f) {
+  int64_t begin = 0;
+  for (const TensorView& view : stack) {
+    const int64_t end = begin + view.elements();
+    const int64_t from = std::max(begin, first), to = std::min(end, first + count);
+    if (from < to) {
+      TensorView piece = view;
+      const int64_t bytes = DtypeBytes(view.dtype);
+      piece.bytes = view.bytes.substr((from - begin) * bytes, (to - from) * bytes);
+      f(piece, from - first);
+    }
+    begin = end;
   }
-  TS_CHECK(at == out.size());
-  at = 0;
+}
+
+}  // namespace
+
+void Parameter::CopyRows(int64_t first, std::span<float> out) const {
+  const int64_t row = elements() / shape[0], count = static_cast<int64_t>(out.size());
+  TS_CHECK(count % row == 0 && first * row + count <= elements());
+  int64_t copied = 0;
+  ForPieces(parts, first * row, count, [&](const TensorView& piece, int64_t at) {
+    TS_CHECK(CopyAsFloat(piece, out.subspan(at, piece.elements())).ok());
+    copied += piece.elements();
+  });
+  TS_CHECK(copied == count);
   std::vector<float> more;
-  for (const TensorView& addend : addends) {
-    more.resize(addend.elements());
-    TS_CHECK(CopyAsFloat(addend, more).ok());
+  ForPieces(addends, first * row, count, [&](const TensorView& piece, int64_t at) {
+    more.resize(piece.elements());
+    TS_CHECK(CopyAsFloat(piece, more).ok());
     for (const float value : more) out[at++] += value;
+  });
+}
+
+void Parameter::Release() const {
+  for (const TensorView& part : parts) {
+    if (part.mapped) MappedFile::Release(part.bytes);
   }
 }
 

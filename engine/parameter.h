@@ -24,7 +24,11 @@ struct Parameter {
 
   int64_t elements() const;
   // Writes all elements as floats. Loading has checked dtypes and shapes.
-  void CopyTo(std::span<float> out) const;
+  void CopyTo(std::span<float> out) const { CopyRows(0, out); }
+  // The elements from row `first` of the first dimension on, as many whole rows as `out` has room for.
+  void CopyRows(int64_t first, std::span<float> out) const;
+  // Nothing of it will be read for a while: its pages of mapped files need not stay in memory.
+  void Release() const;
 };
 
 }  // namespace tiltshift::engine

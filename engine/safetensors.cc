@@ -1,5 +1,9 @@
 #include "engine/safetensors.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -103,6 +107,22 @@ float Bfloat16ToFloat(uint16_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
 }
 
+// Whole eights by the processor's own instruction, where it has one; how many were converted.
+#if defined(__x86_64__)
+__attribute__((target("avx,f16c"))) size_t ConvertHalves(const char* from, std::span<float> out) {
+  size_t i = 0;
+  for (; i + 8 <= out.size(); i += 8) {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * i));
+    _mm256_storeu_ps(&out[i], _mm256_cvtph_ps(halves));
+  }
+  return i;
+}
+bool HasConvertHalves() { return __builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c"); }
+#else
+size_t ConvertHalves(const char*, std::span<float>) { return 0; }
+bool HasConvertHalves() { return false; }
+#endif
+
 template <typename Stored, typename F>
 void Convert(const TensorView& view, std::span<float> out, F to_float) {
   for (size_t i = 0; i < out.size(); ++i) {
@@ -138,9 +158,13 @@ absl::Status CopyAsFloat(const TensorView& view, std::span<float> out) {
     case Dtype::kF64:
       Convert<double>(view, out, [](double v) { return static_cast<float>(v); });
       break;
-    case Dtype::kF16:
-      Convert<uint16_t>(view, out, HalfToFloat);
+    case Dtype::kF16: {
+      const size_t done = HasConvertHalves() ? ConvertHalves(view.bytes.data(), out) : 0;
+      TensorView rest = view;
+      rest.bytes.remove_prefix(2 * done);
+      Convert<uint16_t>(rest, out.subspan(done), HalfToFloat);
       break;
+    }
     case Dtype::kBf16:
       Convert<uint16_t>(view, out, Bfloat16ToFloat);
       break;

@@ -42,6 +42,7 @@ struct TensorView {
   Dtype dtype = Dtype::kF32;
   std::vector<int64_t> shape;  // empty: a scalar
   std::string_view bytes;
+  bool mapped = false;  // the bytes are of a mapped file
 
   int64_t elements() const;
 };

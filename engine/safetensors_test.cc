@@ -163,6 +163,24 @@ TEST(CopyAsFloat, IsExactForEveryHalf) {
   }
 }
 
+TEST(CopyAsFloat, ManyHalvesAreTheSameAsEachAlone) {
+  std::vector<uint16_t> halves(65536 + 3);
+  for (size_t i = 0; i < halves.size(); ++i) halves[i] = static_cast<uint16_t>(i);
+  const std::string_view bytes(reinterpret_cast<const char*>(halves.data()), 2 * halves.size());
+  std::vector<float> together(halves.size());
+  ASSERT_TRUE(CopyAsFloat({Dtype::kF16, {65539}, bytes}, together).ok());
+  for (size_t i = 0; i < halves.size(); ++i) {
+    float alone;
+    ASSERT_TRUE(CopyAsFloat({Dtype::kF16, {1}, bytes.substr(2 * i, 2)}, {&alone, 1}).ok());
+    if (std::isnan(alone)) {
+      EXPECT_TRUE(std::isnan(together[i]));
+    } else {
+      EXPECT_EQ(alone, together[i]);
+      EXPECT_EQ(std::signbit(alone), std::signbit(together[i]));
+    }
+  }
+}
+
 TEST(CopyAsFloat, ReadsUnalignedBytesOfEveryFloatingType) {
   std::string bytes = "?";
   const auto append = [&](auto value) {

@@ -63,6 +63,7 @@ absl::StatusOr<Weights> Weights::Open(const std::string& folder, const std::stri
   if (Exists(single)) {
     TS_ASSIGN_OR_RETURN(auto file, MappedFile::Open(single));
     TS_ASSIGN_OR_RETURN(weights.tensors_, ParseSafetensors(file.bytes(), single));
+    for (auto& [name, view] : weights.tensors_) view.mapped = true;
     weights.files_.push_back(std::move(file));
     return weights;
   }
@@ -81,6 +82,7 @@ absl::StatusOr<Weights> Weights::Open(const std::string& folder, const std::stri
         return absl::DataLossError(absl::StrCat(path, ": holds tensor ", Quoted(name), ", which ",
                                                 index, " does not place there"));
       }
+      view.mapped = true;
       weights.tensors_.emplace(name, std::move(view));
     }
     weights.files_.push_back(std::move(file));
