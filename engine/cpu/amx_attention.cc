@@ -17,7 +17,8 @@ class AmxAttentionStep : public Step {
       : op_(op),
         threads_(setting.threads),
         q_stride_(setting.stride(op.q)),
-        kv_stride_(setting.stride(op.k)) {
+        kv_stride_(setting.stride(op.k)),
+        longest_(op.heads) {
     const auto padded = [](int64_t n) { return (n + 31) / 32 * 32; };
     head_.keys = op.k.shape.rows();
     head_.padded_keys = padded(head_.keys);
@@ -43,17 +44,16 @@ class AmxAttentionStep : public Step {
     const auto* v = reinterpret_cast<const uint16_t*>(v_.get());
     auto* y = reinterpret_cast<uint16_t*>(y_.get());
     ParallelFor(op_.heads, threads_, [&](int64_t head, int) {
-      simd::AmxPackHead(k + head * head_.d, v + head * head_.d, kv_stride_, Head(head));
+      longest_[head] = simd::AmxPackHead(k + head * head_.d, v + head * head_.d, kv_stride_, Head(head));
     });
     const int64_t rows = op_.q.shape.rows();
-    const int64_t block_rows = simd::AmxBlockRows(head_);
-    const int64_t blocks = (rows + block_rows - 1) / block_rows;
+    const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
     const int64_t y_stride = op_.y.shape.channels;
     const float scale = 1.0f / std::sqrt(static_cast<float>(head_.d));
     ParallelFor(op_.heads * blocks, threads_, [&](int64_t index, int thread) {
       const int64_t head = index / blocks;
-      const int64_t first = index % blocks * block_rows;
-      const simd::AmxOptions options = {std::min(block_rows, rows - first), q_stride_, y_stride,
+      const int64_t first = index % blocks * kBlockRows;
+      const simd::AmxOptions options = {std::min(kBlockRows, rows - first), q_stride_, y_stride,
                                         scale};
       simd::AmxAttend(q + first * q_stride_ + head * head_.d, Head(head), options,
                       scratch_ + op_.heads * part_ * 4 + thread * thread_bytes_,
@@ -66,12 +66,16 @@ class AmxAttentionStep : public Step {
     simd::AmxHead packed = head_;
     packed.k = reinterpret_cast<uint16_t*>(scratch_) + head * 2 * part_;
     packed.v = packed.k + part_;
+    packed.longest = longest_[head];
     return packed;
   }
+
+  static constexpr int64_t kBlockRows = 128;  // of a head, that a thread takes at a time
 
   AttentionOp op_;
   int threads_;
   int64_t q_stride_, kv_stride_;
+  std::vector<float> longest_;  // [heads]: keys
   simd::AmxHead head_;
   int64_t part_;  // elements of a packed head's keys, and of its values
   int64_t thread_bytes_;

@@ -2,6 +2,7 @@
 // and weights find their places.
 #include <algorithm>
 
+#include "engine/cpu/aligned.h"
 #include "engine/cpu/bordered.h"
 #include "engine/cpu/isa.h"
 #include "engine/cpu/parallel.h"
@@ -43,6 +44,8 @@ class AmxProductStep : public Step {
     product_.step_count = static_cast<int64_t>(steps_.size());
     product_.out = out_.data();
   }
+  size_t SumBytes() const { return threads_ * Align(simd::AmxSumFloats(product_) * sizeof(float)); }
+  void SetSums(char* sums) { sums_ = sums; }
 
   // Threads share out the rows, or the columns where there are few rows.
   void Multiply() const {
@@ -52,8 +55,11 @@ class AmxProductStep : public Step {
     const int64_t share = (count + threads_ - 1) / threads_;
     ParallelFor(threads_, threads_, [&](int64_t i, int) {
       const int64_t first = std::min(count, i * share), last = std::min(count, (i + 1) * share);
-      if (by_rows) simd::AmxMultiply(product_, {first, last, 0, panels});
-      if (!by_rows) simd::AmxMultiply(product_, {0, tiles, first, last});
+      simd::AmxPart part = {0, tiles, 0, panels};
+      (by_rows ? part.first_tile : part.first_panel) = first;
+      (by_rows ? part.last_tile : part.last_panel) = last;
+      part.sums = reinterpret_cast<float*>(sums_ + i * (SumBytes() / threads_));
+      simd::AmxMultiply(product_, part);
     });
   }
 
@@ -61,6 +67,9 @@ class AmxProductStep : public Step {
   std::span<const uint16_t> panels_;
   std::vector<int32_t> tiles_, steps_, out_;
   simd::AmxProduct product_;
+
+ private:
+  char* sums_ = nullptr;
 };
 
 const uint16_t* Bf16(const Place& place) { return reinterpret_cast<const uint16_t*>(place.get()); }
@@ -76,15 +85,18 @@ class AmxLinearStep : public AmxProductStep {
     for (int32_t k = 0; k < op.x.shape.channels; k += simd::kStepDepth) steps_.push_back(k);
     for (int32_t row = 0; row < rows; ++row) out_.push_back(row);
     product_.last_rows = (rows - 1) % 16 + 1;
+    product_.row_bytes = op.x.shape.channels * 2;
     product_.y_stride = op.y.shape.channels;
     if (op.residual) product_.residual_stride = setting.stride(*op.residual);
     SetPlaces();
   }
 
+  size_t scratch_bytes() const override { return SumBytes(); }
   void Bind(const Binder& binder) override {
     x_ = binder.Of(op_.x);
     y_ = binder.Of(op_.y);
     if (op_.residual) residual_ = binder.Of(*op_.residual);
+    SetSums(binder.Scratch());
   }
 
   void Run(const dnnl::stream&) override {
@@ -99,8 +111,9 @@ class AmxLinearStep : public AmxProductStep {
   Place x_, y_, residual_;
 };
 
-// A 3x3 convolution: step k of the sum is a place of the filter and 32 channels, and a tile's rows
-// are 16 pixels that lie side by side in a copy of the picture with a border of zeros.
+// A 3x3 convolution over a copy of the picture with a border (bordered.h): step k of the sum is 32
+// channels at a place of the filter, all places before the next channels, and a tile's rows are 16
+// pixels that lie side by side.
 class AmxConvStep : public AmxProductStep {
  public:
   AmxConvStep(const Setting& setting, const ConvOp& op)
@@ -109,35 +122,36 @@ class AmxConvStep : public AmxProductStep {
         x_stride_(setting.stride(op.x)),
         width_(op.x.shape.width),
         height_(op.x.shape.height),
-        channels_(op.x.shape.channels),
         border_(op.x.shape),
         has_border_(WantsBorder(setting, op.x)) {
+    constexpr auto kPixel = static_cast<int32_t>(Bordered::kPixel);
     const int32_t line = width_ + 2;
     if (width_ % 16 == 0) {
       for (int32_t h = 0; h < height_; ++h) {
-        for (int32_t w = 0; w < width_; w += 16) tiles_.push_back((h * line + w) * channels_);
+        for (int32_t w = 0; w < width_; w += 16) tiles_.push_back((h * line + w) * kPixel);
       }
       for (int32_t i = 0; i < height_ * width_; ++i) out_.push_back(i);
     } else {  // tiles run on over the border, whose sums nobody wants
       const int32_t pixels = height_ * line - 2;
-      for (int32_t i = 0; i < pixels; i += 16) tiles_.push_back(i * channels_);
+      for (int32_t i = 0; i < pixels; i += 16) tiles_.push_back(i * kPixel);
       for (int32_t i = 0; i < static_cast<int32_t>(tiles_.size()) * 16; ++i) {
         out_.push_back(i < pixels && i % line < width_ ? i / line * width_ + i % line : -1);
       }
     }
-    for (int32_t place = 0; place < 9; ++place) {
-      for (int32_t c = 0; c < channels_; c += simd::kStepDepth) {
-        steps_.push_back((place / 3 * line + place % 3) * channels_ + c);
+    for (int64_t plane = 0; plane < border_.planes; ++plane) {
+      for (int32_t place = 0; place < 9; ++place) {
+        steps_.push_back(static_cast<int32_t>(plane * border_.plane) + (place / 3 * line + place % 3) * kPixel);
       }
     }
-    product_.a_stride = channels_;
+    product_.a_stride = kPixel;
+    product_.row_bytes = op.x.shape.channels * 2;
     product_.y_stride = op.y.shape.channels;
     if (op.residual) product_.residual_stride = setting.stride(*op.residual);
     SetPlaces();
   }
 
   size_t scratch_bytes() const override {
-    return has_border_ ? 0 : border_.elements() * sizeof(uint16_t);
+    return SumBytes() + (has_border_ ? 0 : border_.elements() * sizeof(uint16_t));
   }
 
   void Bind(const Binder& binder) override {
@@ -145,7 +159,8 @@ class AmxConvStep : public AmxProductStep {
     y_ = binder.Of(op_.y);
     if (op_.residual) residual_ = binder.Of(*op_.residual);
     if (op_.row_bias) row_bias_ = binder.Of(*op_.row_bias);
-    copy_ = reinterpret_cast<uint16_t*>(binder.Scratch());
+    SetSums(binder.Scratch());
+    copy_ = reinterpret_cast<uint16_t*>(binder.Scratch() + SumBytes());
   }
 
   void Run(const dnnl::stream&) override {
@@ -162,21 +177,20 @@ class AmxConvStep : public AmxProductStep {
     const uint16_t* x = Bf16(x_);
     border_.ClearEnds(copy_);
     ParallelFor(height_, threads_, [&](int64_t h, int) {
+      border_.ClearSides(copy_, h);
       const uint16_t* from = x + h * width_ * x_stride_;
       uint16_t* to = border_.Line(copy_, h);
-      border_.ClearSides(copy_, h);
-      if (x_stride_ == channels_) {
-        std::copy_n(from, width_ * x_stride_, to);
-      } else {
-        for (int64_t w = 0; w < width_; ++w)
-          std::copy_n(from + w * x_stride_, channels_, to + w * channels_);
+      for (int64_t w = 0; w < width_; ++w, from += x_stride_, to += Bordered::kPixel) {
+        for (int64_t p = 0; p < border_.planes; ++p) {
+          std::copy_n(from + p * Bordered::kPixel, Bordered::kPixel, to + p * border_.plane);
+        }
       }
     });
   }
 
   ConvOp op_;
   int64_t x_stride_;
-  int32_t width_, height_, channels_;
+  int32_t width_, height_;
   Bordered border_;
   bool has_border_;  // x was made with one
   Place x_, y_, residual_, row_bias_;

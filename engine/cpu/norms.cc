@@ -64,7 +64,7 @@ class GroupNormStep : public Step {
     ParallelFor(chunks_, threads_, [&](int64_t chunk, int) {
       const int64_t first = chunk * kChunkRows;
       kernels_.scale_shift(x + first * stride_ * bytes_, RowsOf(chunk), scale, shift,
-                           ToSimd(op_.nonlinearity), y + first * channels_ * bytes_);
+                           ToSimd(op_.nonlinearity), y + first * channels_ * bytes_, {.row = channels_});
     });
   }
 
@@ -75,7 +75,8 @@ class GroupNormStep : public Step {
     ParallelFor(op_.x.shape.height, threads_, [&](int64_t h, int) {
       border_.ClearSides(y, h);
       kernels_.scale_shift(x_.get() + h * width * stride_ * bytes_, {width, channels_, stride_},
-                           scale, shift, ToSimd(op_.nonlinearity), border_.Line(y, h));
+                           scale, shift, ToSimd(op_.nonlinearity), border_.Line(y, h),
+                           {.row = Bordered::kPixel, .plane = border_.plane});
     });
   }
 

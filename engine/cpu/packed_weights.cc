@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
+#include "engine/cpu/parallel.h"
 #include "engine/cpu/simd/amx_product.h"
 
 namespace tiltshift::engine::cpu {
@@ -12,6 +14,40 @@ namespace {
 uint16_t ToBf16(float value) {
   const auto bits = std::bit_cast<uint32_t>(value);
   return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+// A row of a filter [in][places] in the order of k: blocks of 32 channels, in each the places, in those the channels.
+void OrderRow(const float* row, int64_t in, int64_t places, uint16_t* out) {
+  for (int64_t block = 0; block < in; block += simd::kStepDepth) {
+    for (int64_t place = 0; place < places; ++place) {
+      const float* from = row + block * places + place;
+      for (int64_t c = 0; c < simd::kStepDepth; ++c) *out++ = ToBf16(from[c * places]);
+    }
+  }
+}
+
+// 32 columns; those past the last are zero.
+void PackPanel(const Parameter& parameter, int64_t panel, uint16_t* out) {
+  const int64_t first = panel * simd::kPanelColumns;
+  const int64_t columns = std::min(simd::kPanelColumns, parameter.shape[0] - first);
+  const int64_t in = parameter.shape[1];
+  const int64_t depth = parameter.elements() / parameter.shape[0];
+  std::vector<float> floats(columns * depth);
+  parameter.CopyRows(first, floats);
+  std::vector<uint16_t> rows(simd::kPanelColumns * depth);
+  for (int64_t n = 0; n < columns; ++n) {
+    OrderRow(&floats[n * depth], in, depth / in, &rows[n * depth]);
+  }
+  constexpr int64_t kTileColumns = 16;
+  for (int64_t k = 0; k < depth; k += simd::kStepDepth) {
+    for (int64_t tile = 0; tile < simd::kPanelColumns; tile += kTileColumns) {
+      for (int64_t pair = k; pair < k + simd::kStepDepth; pair += 2) {
+        for (int64_t n = tile; n < tile + kTileColumns; ++n, out += 2) {
+          std::memcpy(out, &rows[n * depth + pair], 2 * sizeof(uint16_t));
+        }
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -32,6 +68,7 @@ dnnl::memory PackedWeights::Packed(const Parameter& parameter, const dnnl::memor
   dnnl::stream stream(engine_);
   dnnl::reorder(from, to).execute(stream, from, to);
   stream.wait();
+  parameter.Release();
   entries.push_back({packed, to});
   return to;
 }
@@ -40,24 +77,19 @@ std::span<const uint16_t> PackedWeights::Panels(const Parameter& parameter) {
   std::lock_guard<std::mutex> lock(mutex_);
   const auto [found, made] = panels_.try_emplace(&parameter);
   if (!made) return found->second;
-  const int64_t columns = parameter.shape[0];
-  const int64_t in = parameter.shape[1];
-  const int64_t depth = parameter.elements() / columns;
-  const int64_t places = depth / in;
-  const int64_t steps = depth / simd::kStepDepth;
-  const int64_t elements = simd::PanelsFor(columns) * simd::PanelElements(steps);
-  auto* panels = reinterpret_cast<uint16_t*>(arena_.New(elements * sizeof(uint16_t)));
-  if (panels == nullptr) throw dnnl::error(dnnl_out_of_memory, "weights");
-  std::fill_n(panels, elements, 0);
-  std::vector<float> floats(parameter.elements());
-  parameter.CopyTo(floats);
-  for (int64_t n = 0; n < columns; ++n) {
-    for (int64_t k = 0; k < depth; ++k) {
-      const int64_t place = k / in, channel = k % in;
-      panels[simd::PackedAt(k, n, steps)] = ToBf16(floats[(n * in + channel) * places + place]);
-    }
+  const int64_t steps = parameter.elements() / parameter.shape[0] / simd::kStepDepth;
+  const int64_t panels = simd::PanelsFor(parameter.shape[0]);
+  const int64_t elements = panels * simd::PanelElements(steps);
+  auto* packed = reinterpret_cast<uint16_t*>(arena_.New(elements * sizeof(uint16_t)));
+  if (packed == nullptr) {
+    panels_.erase(found);
+    throw dnnl::error(dnnl_out_of_memory, "weights");
   }
-  return found->second = {panels, static_cast<size_t>(elements)};
+  ParallelFor(panels, omp_get_max_threads(), [&](int64_t panel, int) {
+    PackPanel(parameter, panel, packed + panel * simd::PanelElements(steps));
+  });
+  parameter.Release();
+  return found->second = {packed, static_cast<size_t>(elements)};
 }
 
 const float* PackedWeights::Floats(const Parameter& parameter) {

@@ -25,8 +25,8 @@ class PackedWeights {
   dnnl::memory Packed(const Parameter& parameter, const dnnl::memory::desc& plain,
                       const dnnl::memory::desc& packed);
   // A filter [out, in, kh, kw] or matrix [out, in] as the panels of simd/amx_product.h, in bf16; k
-  // runs over the filter's places and, fastest, its input channels, of which there are a multiple
-  // of 32.
+  // runs over blocks of 32 input channels, of which there must be whole ones, in each over the
+  // filter's places, and fastest over the block's channels.
   std::span<const uint16_t> Panels(const Parameter& parameter);
   // The floats as they are: biases, scales and shifts.
   const float* Floats(const Parameter& parameter);

@@ -2,193 +2,211 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "engine/cpu/simd/amx_tiles.h"
+#include "engine/cpu/simd/amx_weights.h"
+
 namespace tiltshift::engine::simd {
 namespace {
 
-constexpr int64_t kTile = 512;  // elements of a 16 x 32 tile
+constexpr float kLog2E = 1.44269504f;
+constexpr float kSafeScore = 100;  // in binary orders: 2^100 times any number of keys is a float
 
-// Tiles 0-3: sums; 4, 5: queries or weights; 6, 7: keys or values. All 16 rows of 64 bytes.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-constexpr TileConfig kConfig;
+// One call of AmxAttend. A unit is a block of queries with a block of keys.
+class Attention {
+ public:
+  Attention(const uint16_t* q, const AmxHead& head, const AmxOptions& options, char* scratch, uint16_t* y)
+      : q_(q), head_(head), options_(options), y_(y) {
+    auto* floats = reinterpret_cast<float*>(scratch);
+    for (float*& scores : scores_) scores = std::exchange(floats, floats + kAmxRows * kScoreStride);
+    for (float*& totals : totals_) totals = std::exchange(floats, floats + kAmxRows * 16);
+    sums_ = std::exchange(floats, floats + kAmxRows * head.padded_d);
+    queries_ = reinterpret_cast<uint16_t*>(floats);
+  }
 
-__mmask32 FirstOf(int64_t count) { return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1; }
-__mmask16 FirstOf16(int64_t count) {
-  return static_cast<__mmask16>(count >= 16 ? 0xffff : count <= 0 ? 0 : (1 << count) - 1);
-}
+  void Run() {
+    const int64_t units = (options_.rows + kAmxRows - 1) / kAmxRows * key_blocks_;
+    _tile_loadconfig(&kConfig);
+    for (int64_t unit = -1; unit <= units; ++unit) {
+      TileQueue tiles;
+      if (unit > 0) tiles.Add(Values(unit - 1));
+      if (unit + 1 < units) tiles.Add(Scores(unit + 1));
+      bool grew = false;
+      if (unit >= 0 && unit < units) grew = Weigh(unit, &tiles);
+      tiles.Drain();
+      if (grew) ScaleSums();
+      if (unit > 0 && unit % key_blocks_ == 0) Finish(unit / key_blocks_ - 1);
+    }
+    _tile_release();
+  }
 
-// 2^(i/128) - 1 in the 7 bits of a bf16's fraction.
-struct alignas(64) Fractions {
-  uint8_t of[128] = {};
-  constexpr Fractions() {
-    double power = 1;
-    for (uint8_t& fraction : of) {
-      fraction = static_cast<uint8_t>(128 * (power - 1) + 0.5);
-      power *= 1.0054299011128027;  // 2^(1/128)
+ private:
+  int64_t KeysOf(int64_t unit) const { return std::min(block_keys_, head_.keys - unit % key_blocks_ * block_keys_); }
+
+  TileProduct Scores(int64_t unit) {
+    const int64_t block = unit % key_blocks_, steps = head_.padded_d / 32;
+    if (block == 0) TakeQueries(unit / key_blocks_);
+    return {.a = queries_,
+            .a_bytes = head_.padded_d * 2,
+            .b = head_.k + block * block_keys_ * head_.padded_d,
+            .column = steps * kTile,
+            .steps = steps,
+            .columns = (KeysOf(unit) + 31) / 32 * 2,
+            .c = scores_[unit & 1],
+            .c_bytes = kScoreStride * 4};
+  }
+
+  TileProduct Values(int64_t unit) const {
+    const int64_t block = unit % key_blocks_;
+    return {.a = reinterpret_cast<const uint16_t*>(scores_[unit & 1]),
+            .a_bytes = kScoreStride * 4,
+            .b = head_.v + block * (block_keys_ / 32) * kTile,
+            .column = head_.padded_keys / 32 * kTile,
+            .steps = (KeysOf(unit) + 31) / 32,
+            .columns = (head_.d + 15) / 16,
+            .c = sums_,
+            .c_bytes = head_.padded_d * 4,
+            .add = block > 0};
+  }
+
+  // Copies a block's queries, padded with zeros, and decides whether their weights need a top.
+  void TakeQueries(int64_t block) {
+    __m512 longest = _mm512_setzero_ps(), squares[16];
+    for (int64_t r = 0; r < kAmxRows; ++r) {
+      const int64_t row = block * kAmxRows + r;
+      __m512& square = squares[r % 16];
+      square = _mm512_setzero_ps();
+      for (int64_t c = 0; c < head_.padded_d; c += 32) {
+        const __mmask32 mask = row < options_.rows ? FirstOf(head_.d - c) : 0;
+        const __m512i part = _mm512_maskz_loadu_epi16(mask, q_ + row * options_.q_stride + c);
+        _mm512_storeu_si512(queries_ + r * head_.padded_d + c, part);
+        square = _mm512_dpbf16_ps(square, (__m512bh)part, (__m512bh)part);
+      }
+      if (r % 16 != 15) continue;
+      const auto add = [](__m512 x, __m512 y) { return _mm512_add_ps(x, y); };
+      longest = _mm512_max_ps(longest, ReduceRows(squares, add));
+    }
+    const float bound = std::sqrt(_mm512_reduce_max_ps(longest)) * head_.longest * options_.scale * kLog2E;
+    needs_top_[block & 1] = !(bound < kSafeScore);
+  }
+
+  // A unit's scores to weights, in their place, and the rows' totals; between the rows the tiles go on. Whether
+  // sums of the units before must be scaled.
+  bool Weigh(int64_t unit, TileQueue* tiles) {
+    const int64_t block = unit / key_blocks_, keys = KeysOf(unit);
+    const bool first = unit % key_blocks_ == 0;
+    float* scores = scores_[unit & 1];
+    float* totals = totals_[block & 1];
+    const bool grew = needs_top_[block & 1] ? FindTops(scores, keys, first, totals) : ClearTops();
+    // Shared out evenly over the gaps: in 1024ths, so that none divides.
+    const int64_t share = (tiles->left() << 10) / (kAmxRows * (keys / 64 + 1));
+    int64_t due = 0;
+    const auto between = [&]() __attribute__((always_inline)) {
+      due += share;
+      tiles->Work(due >> 10);
+      due &= 1023;
+    };
+    for (int64_t r = 0; r < kAmxRows; ++r) {
+      float* row = scores + r * kScoreStride;
+      const __m512 before = first ? _mm512_setzero_ps() : _mm512_load_ps(totals + r * 16);
+      const __m512 sum = WeighRow(row, keys, last_places_, options_.scale * kLog2E, tops_[r],
+                                  reinterpret_cast<uint16_t*>(row), between);
+      _mm512_store_ps(totals + r * 16, _mm512_add_ps(before, sum));
+    }
+    return grew;
+  }
+
+  bool ClearTops() {
+    std::fill_n(tops_, kAmxRows, 0.0f);
+    return false;
+  }
+
+  // Each row's largest score so far; totals are scaled to it at once, sums when the tiles are done with them.
+  bool FindTops(const float* scores, int64_t keys, bool first, float* totals) {
+    bool grew = false;
+    for (int64_t r = 0; r < kAmxRows; r += 16) {
+      __m512 rows[16];
+      for (int i = 0; i < 16; ++i) rows[i] = Largest(scores + (r + i) * kScoreStride, keys);
+      const __m512 before = _mm512_load_ps(tops_ + r);
+      __m512 top = _mm512_mul_ps(ReduceRows(rows, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); }),
+                                 _mm512_set1_ps(options_.scale * kLog2E));
+      if (!first) top = _mm512_max_ps(top, before);
+      _mm512_store_ps(tops_ + r, top);
+      if (first || _mm512_cmp_ps_mask(top, before, _CMP_GT_OQ) == 0) {
+        std::fill_n(scales_ + r, 16, 1.0f);
+        continue;
+      }
+      grew = true;
+      _mm512_store_ps(scales_ + r, Power(_mm512_sub_ps(before, top)));
+      for (int64_t i = r; i < r + 16; ++i) {
+        _mm512_store_ps(totals + i * 16, _mm512_mul_ps(_mm512_load_ps(totals + i * 16), _mm512_set1_ps(scales_[i])));
+      }
+    }
+    return grew;
+  }
+
+  void ScaleSums() {
+    float* sums = sums_;
+    for (int64_t r = 0; r < kAmxRows; ++r) {
+      for (int64_t c = 0; c < head_.padded_d; c += 16, sums += 16) {
+        _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), _mm512_set1_ps(scales_[r])));
+      }
     }
   }
+
+  void Finish(int64_t block) {
+    const int64_t rows = std::min(kAmxRows, options_.rows - block * kAmxRows);
+    const float* totals = totals_[block & 1];
+    uint16_t* y = y_ + block * kAmxRows * options_.y_stride;
+    for (int64_t r = 0; r < rows; ++r, y += options_.y_stride) {
+      const __m512 by = _mm512_set1_ps(1 / _mm512_reduce_add_ps(_mm512_load_ps(totals + r * 16)));
+      for (int64_t c = 0; c < head_.d; c += 16) {
+        const __m512 value = _mm512_mul_ps(_mm512_loadu_ps(sums_ + r * head_.padded_d + c), by);
+        _mm256_mask_storeu_epi16(y + c, FirstOf16(head_.d - c), (__m256i)_mm512_cvtneps_pbh(value));
+      }
+    }
+  }
+
+  const uint16_t* q_;
+  const AmxHead& head_;
+  const AmxOptions& options_;
+  uint16_t* y_;
+  const __mmask32 last_places_ = PlacesOf(head_.keys % 32);  // a block is whole 32s, or the last
+  const int64_t block_keys_ = AmxBlockKeys(head_);
+  const int64_t key_blocks_ = (head_.keys + block_keys_ - 1) / block_keys_;
+  float* scores_[2];   // [kAmxRows, kAmxKeys] of an odd and an even unit; weights lie at the rows' beginnings
+  float* totals_[2];   // [kAmxRows, 16] of an odd and an even block of queries: their weights' sums
+  float* sums_;        // [kAmxRows, padded_d]
+  uint16_t* queries_;  // the same
+  bool needs_top_[2] = {};
+  alignas(64) float tops_[kAmxRows] = {};
+  alignas(64) float scales_[kAmxRows];
 };
-constexpr Fractions kFractions;
-
-// The largest of each lane over a row's keys.
-__m512 Largest(const float* scores, int64_t keys) {
-  __m512 largest0 = _mm512_set1_ps(-3e38f), largest1 = largest0;
-  int64_t s = 0;
-  for (; s + 32 <= keys; s += 32) {
-    largest0 = _mm512_max_ps(largest0, _mm512_loadu_ps(scores + s));
-    largest1 = _mm512_max_ps(largest1, _mm512_loadu_ps(scores + s + 16));
-  }
-  for (; s < keys; s += 16) {
-    largest0 =
-        _mm512_mask_max_ps(largest0, FirstOf16(keys - s), largest0, _mm512_loadu_ps(scores + s));
-  }
-  return _mm512_max_ps(largest0, largest1);
-}
-
-// Reduces each of 16 vectors to a float, all at once: lane r is op over rows[r].
-template <class Op>
-__m512 ReduceRows(const __m512 (&rows)[16], Op op) {
-  __m512 pairs[8], fours[4], halves[2];
-  for (int i = 0; i < 8; ++i) {
-    const __m512 a = rows[2 * i], b = rows[2 * i + 1];
-    pairs[i] = op(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-  }
-  for (int i = 0; i < 4; ++i) {
-    const __m512d a = (__m512d)pairs[2 * i], b = (__m512d)pairs[2 * i + 1];
-    fours[i] = op((__m512)_mm512_unpacklo_pd(a, b), (__m512)_mm512_unpackhi_pd(a, b));
-  }
-  const auto halve = [&](__m512 a, __m512 b) {
-    return op(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
-  };
-  for (int i = 0; i < 2; ++i) halves[i] = halve(fours[2 * i], fours[2 * i + 1]);
-  return halve(halves[0], halves[1]);
-}
-
-// Packing two vectors into one interleaves their quarters, so the weights of 32 keys lie in this
-// order, and the values are packed to match: place p of 32 holds this key of the 32.
-constexpr int KeyAt(int p) { return p % 8 < 4 ? p / 8 * 4 + p % 8 : 16 + p / 8 * 4 + p % 8 - 4; }
-
-// The places of the first `count` keys of 32.
-__mmask32 PlacesOf(int64_t count) {
-  __mmask32 mask = 0;
-  for (int p = 0; p < 32; ++p) mask |= static_cast<__mmask32>(KeyAt(p) < count) << p;
-  return mask;
-}
-
-// 2^(score * factor - top) for the keys of a row, as bf16 and zero past the last key; returns their
-// sum.
-//
-// The exponent in steps of 1/128 is a bf16's bits but for its fraction, which a table of bytes puts
-// right: a weight is within 0.5% of its score's, about two of bf16's own roundings, and the sum is
-// of what was rounded. A score 127 binary orders below the top one weighs nothing. `last`: the
-// places of the keys past the last whole 32.
-__m512 Weigh(const float* scores, const AmxHead& head, __mmask32 last, float factor, float top,
-             uint16_t* weights) {
-  const __m512 by = _mm512_set1_ps(factor * 128);
-  const __m512 minus = _mm512_set1_ps((127 - top) * 128);
-  const __m512i low = _mm512_load_si512(kFractions.of),
-                high = _mm512_load_si512(kFractions.of + 64);
-  const __m512i fraction = _mm512_set1_epi16(0x7f);
-  const __m512bh ones = (__m512bh)_mm512_set1_epi16(0x3f80);
-  __m512 sum = _mm512_setzero_ps();
-  const auto pair = [&](int64_t at, __mmask32 places) {
-    const __m512i a = _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_loadu_ps(scores + at), by, minus));
-    const __m512i b =
-        _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_loadu_ps(scores + at + 16), by, minus));
-    const __m512i bits = _mm512_maskz_packus_epi32(places, a, b);
-    const __m512i table = _mm512_permutex2var_epi8(low, bits, high);
-    const __m512i weight = _mm512_ternarylogic_epi32(bits, table, fraction, 0xd8);
-    _mm512_storeu_si512(weights + at, weight);
-    sum = _mm512_dpbf16_ps(sum, (__m512bh)weight, ones);
-  };
-  int64_t s = 0;
-  for (; s + 32 <= head.keys; s += 32) pair(s, ~0u);
-  if (s < head.padded_keys) pair(s, last);
-  return sum;
-}
-
-// 16 rows of scores to unnormalised weights in their place; returns one over each row's sum.
-__m512 Softmax(float* scores, int64_t stride, const AmxHead& head, float scale) {
-  const float factor = scale * 1.44269504f;
-  const __mmask32 last = PlacesOf(head.keys % 32);
-  __m512 rows[16];
-  for (int r = 0; r < 16; ++r) rows[r] = Largest(scores + r * stride, head.keys);
-  const __m512 largest = ReduceRows(rows, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
-  alignas(64) float tops[16];
-  _mm512_store_ps(tops, _mm512_mul_ps(largest, _mm512_set1_ps(factor)));
-  for (int r = 0; r < 16; ++r) {
-    float* row = scores + r * stride;
-    rows[r] = Weigh(row, head, last, factor, tops[r], reinterpret_cast<uint16_t*>(row));
-  }
-  const __m512 sums = ReduceRows(rows, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
-  return _mm512_div_ps(_mm512_set1_ps(1), sums);
-}
-
-// c [16 * kRows, 16 * kColumns] = a [16 * kRows, 32 * steps] * b, whose columns are `steps` tiles
-// each.
-template <int kRows, int kColumns>
-void MultiplyTiles(const uint16_t* a, int64_t a_stride, const uint16_t* b, int64_t steps, float* c,
-                   int64_t c_stride) {
-  const int64_t a_bytes = a_stride * 2, c_bytes = c_stride * 4;
-  const uint16_t* a1 = a + 16 * a_stride;
-  const uint16_t* b1 = b + steps * kTile;
-  _tile_zero(0);
-  if (kColumns == 2) _tile_zero(1);
-  if (kRows == 2) _tile_zero(2);
-  if (kRows == 2 && kColumns == 2) _tile_zero(3);
-  for (int64_t k = 0; k < steps; ++k) {
-    _tile_loadd(4, a + k * 32, a_bytes);
-    _tile_loadd(6, b + k * kTile, 64);
-    if (kColumns == 2) _tile_loadd(7, b1 + k * kTile, 64);
-    if (kRows == 2) _tile_loadd(5, a1 + k * 32, a_bytes);
-    _tile_dpbf16ps(0, 4, 6);
-    if (kColumns == 2) _tile_dpbf16ps(1, 4, 7);
-    if (kRows == 2) _tile_dpbf16ps(2, 5, 6);
-    if (kRows == 2 && kColumns == 2) _tile_dpbf16ps(3, 5, 7);
-  }
-  float* c1 = c + 16 * c_stride;
-  _tile_stored(0, c, c_bytes);
-  if (kColumns == 2) _tile_stored(1, c + 16, c_bytes);
-  if (kRows == 2) _tile_stored(2, c1, c_bytes);
-  if (kRows == 2 && kColumns == 2) _tile_stored(3, c1 + 16, c_bytes);
-}
-
-// c [16 * kRows, columns] = a [16 * kRows, depth] * b; rows of a are `a_stride` elements apart, b's
-// tiles go [column tile][depth / 32]; columns is a multiple of 16.
-template <int kRows>
-void Multiply(const uint16_t* a, int64_t a_stride, const uint16_t* b, int64_t depth,
-              int64_t columns, float* c, int64_t c_stride) {
-  const int64_t steps = depth / 32;
-  int64_t n = 0;
-  for (; n + 32 <= columns; n += 32) {
-    MultiplyTiles<kRows, 2>(a, a_stride, b + n / 16 * steps * kTile, steps, c + n, c_stride);
-  }
-  if (n < columns)
-    MultiplyTiles<kRows, 1>(a, a_stride, b + n / 16 * steps * kTile, steps, c + n, c_stride);
-}
 
 }  // namespace
 
-void AmxPackHead(const uint16_t* k, const uint16_t* v, int64_t stride, const AmxHead& head) {
+float AmxPackHead(const uint16_t* k, const uint16_t* v, int64_t stride, const AmxHead& head) {
   const int64_t pair_steps = head.padded_d / 2;
   // k: dword j of a key (dims 2j, 2j+1) becomes row j, column key.
   const __m512i rows =
       _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
                          _mm512_set1_epi32(static_cast<int>(stride * 2)));
+  __m512 longest = _mm512_setzero_ps();
   for (int64_t s = 0; s < head.padded_keys; s += 16) {
     const __mmask16 keys = FirstOf16(head.keys - s);
     uint16_t* out = head.k + s * head.padded_d;
+    __m512 square = _mm512_setzero_ps();
     int64_t j = 0;
     for (; 2 * j < head.d; ++j, out += 32) {
       const __m512i column = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), keys, rows,
                                                          k + s * stride + 2 * j, 1);
       _mm512_storeu_si512(out, column);
+      square = _mm512_dpbf16_ps(square, (__m512bh)column, (__m512bh)column);
     }
+    longest = _mm512_max_ps(longest, square);
     for (; j < pair_steps; ++j, out += 32) _mm512_storeu_si512(out, _mm512_setzero_si512());
   }
   // v: the keys of places 2j and 2j+1 side by side in row j.
@@ -205,53 +223,11 @@ void AmxPackHead(const uint16_t* k, const uint16_t* v, int64_t stride, const Amx
       _mm512_storeu_si512(out, _mm512_or_si512(row(s), _mm512_slli_epi32(row(s + 1), 16)));
     }
   }
+  return std::sqrt(_mm512_reduce_max_ps(longest));
 }
 
-namespace {
-
-template <int kRows>
-void Attend(const uint16_t* q, const AmxHead& head, const AmxOptions& options, char* scratch,
-            uint16_t* y) {
-  const int64_t stride = ScoreStride(head);
-  // Weights are written over the scores they come from: half the bytes, so never ahead of what is
-  // read.
-  auto* scores = reinterpret_cast<float*>(scratch);     // [16 * kRows, padded_keys]
-  auto* weights = reinterpret_cast<uint16_t*>(scores);  // rows 2 * padded_keys apart
-  auto* sums = scores + kAmxRows * stride;              // [16 * kRows, padded_d]
-  auto* queries =
-      reinterpret_cast<uint16_t*>(sums + kAmxRows * head.padded_d);  // [16 * kRows, padded_d]
-  for (int64_t r = 0; r < 16 * kRows; ++r) {
-    for (int64_t c = 0; c < head.padded_d; c += 32) {
-      const __mmask32 mask = r < options.rows ? FirstOf(head.d - c) : 0;
-      _mm512_storeu_si512(queries + r * head.padded_d + c,
-                          _mm512_maskz_loadu_epi16(mask, q + r * options.q_stride + c));
-    }
-  }
-  _tile_loadconfig(&kConfig);
-  Multiply<kRows>(queries, head.padded_d, head.k, head.padded_d, head.padded_keys, scores, stride);
-  alignas(64) float inverse[kAmxRows];
-  for (int64_t r = 0; r < 16 * kRows; r += 16) {
-    _mm512_store_ps(inverse + r, Softmax(scores + r * stride, stride, head, options.scale));
-  }
-  Multiply<kRows>(weights, 2 * stride, head.v, head.padded_keys, (head.d + 15) / 16 * 16, sums,
-                  head.padded_d);
-  _tile_release();
-  for (int64_t r = 0; r < options.rows; ++r) {
-    const __m512 by = _mm512_set1_ps(inverse[r]);
-    for (int64_t c = 0; c < head.d; c += 16) {
-      const __m512 value = _mm512_mul_ps(_mm512_loadu_ps(sums + r * head.padded_d + c), by);
-      _mm256_mask_storeu_epi16(y + r * options.y_stride + c, FirstOf16(head.d - c),
-                               (__m256i)_mm512_cvtneps_pbh(value));
-    }
-  }
-}
-
-}  // namespace
-
-void AmxAttend(const uint16_t* q, const AmxHead& head, const AmxOptions& options, char* scratch,
-               uint16_t* y) {
-  options.rows > 16 ? Attend<2>(q, head, options, scratch, y)
-                    : Attend<1>(q, head, options, scratch, y);
+void AmxAttend(const uint16_t* q, const AmxHead& head, const AmxOptions& options, char* scratch, uint16_t* y) {
+  Attention(q, head, options, scratch, y).Run();
 }
 
 }  // namespace tiltshift::engine::simd

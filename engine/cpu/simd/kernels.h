@@ -22,6 +22,12 @@ struct Rows {
   int64_t stride = 0;
 };
 
+// Where rows are put: channel c of row r at r * row + c / 32 * plane + c % 32.
+struct Planes {
+  int64_t row = 0;
+  int64_t plane = 32;
+};
+
 // One head's keys and values as floats, packed for AttendRows: keys transposed [d, padded_keys], values
 // [keys, padded_d]; what is padded is zero.
 struct PackedHead {
@@ -44,9 +50,9 @@ struct Kernels {
 
   // sums[c] and squares[c] over the rows.
   void (*moments)(const void* x, const Rows& shape, float* sums, float* squares);
-  // y = f(x * scale[c] + shift[c]); y is packed (stride = channels).
+  // y = f(x * scale[c] + shift[c]).
   void (*scale_shift)(const void* x, const Rows& shape, const float* scale, const float* shift, Function f,
-                      void* y);
+                      void* y, const Planes& places);
   // Each row minus its mean over its deviation, then scale and shift; y is packed.
   void (*layer_norm)(const void* x, const Rows& shape, const float* scale, const float* shift, float eps,
                      void* y);
