@@ -72,7 +72,7 @@ class Subject {
     TS_ASSIGN_OR_RETURN(const Prompt* prompt, pipeline_.Encode("a miniature"));
     std::vector<float> latent(pipeline_.LatentFloats(latent_size()), 0.5f);
     TS_ASSIGN_OR_RETURN(const auto sampler,
-                        MakeSampler(SamplerKind::kModelDefault, model_->impl().config.noise, 1));
+                        MakeSampler(SamplerKind::kModelDefault, model_->impl().config.noise, {.steps = 1}));
     const DenoiseOptions options = {latent_size(), sampler.get(), prompt, prompt, 4.0f};
     TS_RETURN_IF_ERROR(pipeline_.Denoise(options, nullptr, latent));
     std::vector<float> picture(pipeline_.PictureFloats(latent_size()));
