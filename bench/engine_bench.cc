@@ -89,7 +89,7 @@ absl::Status MeasureForward(const Settings& settings, const std::shared_ptr<cons
   result->denoise_alone = unet.guided->ProfileAlone(50);
   for (const OpProfile& op : result->denoise) result->forward_seconds += op.seconds;
   const int side = settings.size / model->impl().config.vae.scale();
-  TS_ASSIGN_OR_RETURN(Program * vae, pipeline.DecodeProgram({side, side}));
+  TS_ASSIGN_OR_RETURN(Program * vae, pipeline.coder().DecodeProgram({side, side}));
   result->decode = vae->Profile(5);
   return absl::OkStatus();
 }

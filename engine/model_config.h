@@ -131,7 +131,6 @@ struct ModelConfig {
   UNetConfig unet;
   VaeConfig vae;
   NoiseConfig noise;
-
   ExtraInput extra_input = ExtraInput::kNone;
   int size_numbers =
       0;  // of the size conditioning: 6, 5 where the last one is an aesthetic score, or 0

@@ -93,7 +93,7 @@ void ExpectParity(const std::string& directory, const Goldens& goldens, LoadOpti
   }
 
   std::vector<float> picture(pipeline.PictureFloats(size));
-  ASSERT_TRUE(pipeline.Decode(size, goldens.Get("latent.ddim"), picture).ok());
+  ASSERT_TRUE(pipeline.coder().Decode(size, goldens.Get("latent.ddim"), picture).ok());
   const size_t row = picture.size() / (size.height * (*model)->impl().config.vae.scale());
   std::vector<float> kept;
   for (size_t at = 0; at < picture.size(); at += kPictureRows * row) {

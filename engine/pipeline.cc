@@ -12,7 +12,20 @@ namespace {
 
 constexpr size_t kSizesKept = 2;
 
+void BlendIn(const Blend& blend, const NoiseMix& mix, std::span<float> latent) {
+  for (size_t i = 0; i < latent.size(); ++i) {
+    if (blend.mask[i % blend.mask.size()] != 0) continue;
+    latent[i] = mix.signal * blend.clean[i] + mix.noise * blend.noise[i];
+  }
+}
+
 }  // namespace
+
+// Beside the latent, what the forwards of a run are given: a row of times a step.
+struct Pipeline::Conditions {
+  std::span<const float> rows, negative_rows;
+  size_t row_floats = 0;
+};
 
 struct Pipeline::Denoiser {
   LatentSize size;
@@ -20,17 +33,62 @@ struct Pipeline::Denoiser {
   UNet::DenoiseGraph graph;
   std::unique_ptr<Program> program;
   std::unique_ptr<Program> unguided_program;  // the same again: guidance runs the two side by side
-  std::vector<float> input, output, unguided, history, noise;
+  std::vector<float> input, output, unguided, blank, history, noise;
+
+  void Prepare(Program& side, std::span<const float> row, const Prompt& prompt) const {
+    side.Write(graph.latent, input);
+    side.Write(graph.time, row);
+    side.Bind(graph.context, *prompt.context);
+  }
+  // `input` -> `output`, guidance applied.
+  void Predict(const DenoiseOptions& options, const Conditions& conditions, int step);
+  // What the unguided side says without the photo.
+  void PredictBlank(const DenoiseOptions& options, std::span<const float> row);
 };
 
-struct Pipeline::Decoder {
-  LatentSize size;
-  Vae::DecodeGraph graph;
-  std::unique_ptr<Program> program;
-};
+void Pipeline::Denoiser::Predict(const DenoiseOptions& options, const Conditions& conditions,
+                                 int step) {
+  const size_t at = step * conditions.row_floats;
+  Prepare(*program, conditions.rows.subspan(at, conditions.row_floats), *options.prompt);
+  if (options.negative == nullptr) {
+    program->Run();
+    program->Read(graph.output, output);
+    return;
+  }
+  const auto row = conditions.negative_rows.subspan(at, conditions.row_floats);
+  Prepare(*unguided_program, row, *options.negative);
+  program->RunWith(*unguided_program);
+  program->Read(graph.output, output);
+  unguided_program->Read(graph.output, unguided);
+  const float scale = options.guidance_scale, photo_scale = options.image_guidance_scale;
+  if (photo_scale == 0) {
+    for (size_t i = 0; i < output.size(); ++i) {
+      output[i] = unguided[i] + scale * (output[i] - unguided[i]);
+    }
+    return;
+  }
+  PredictBlank(options, row);
+  for (size_t i = 0; i < output.size(); ++i) {
+    output[i] =
+        blank[i] + scale * (output[i] - unguided[i]) + photo_scale * (unguided[i] - blank[i]);
+  }
+}
+
+void Pipeline::Denoiser::PredictBlank(const DenoiseOptions& options, std::span<const float> row) {
+  const std::span<float> extra = std::span(input).last(options.extra.size());
+  std::fill(extra.begin(), extra.end(), 0.0f);
+  Prepare(*unguided_program, row, *options.negative);
+  std::copy(options.extra.begin(), options.extra.end(), extra.begin());
+  unguided_program->Run();
+  blank.resize(output.size());
+  unguided_program->Read(graph.output, blank);
+}
 
 Pipeline::Pipeline(std::shared_ptr<const Model> model)
-    : model_(std::move(model)), prompts_(model_->impl()), times_(model_->impl()) {}
+    : model_(std::move(model)),
+      prompts_(model_->impl()),
+      times_(model_->impl()),
+      coder_(model_->impl()) {}
 Pipeline::~Pipeline() = default;
 
 int64_t Pipeline::LatentFloats(LatentSize size) const {
@@ -49,7 +107,7 @@ void Pipeline::DropIfThreadsChanged() {
   prompts_.DropPrograms();
   times_.DropPrograms();
   denoisers_.clear();
-  decoders_.clear();
+  coder_.DropPrograms();
 }
 
 absl::StatusOr<Pipeline::Denoiser*> Pipeline::DenoiserFor(LatentSize size, int tokens) {
@@ -87,12 +145,8 @@ TimeCondition Pipeline::ConditionFor(LatentSize size, const Prompt& prompt, bool
   return condition;
 }
 
-absl::Status Pipeline::Denoise(const DenoiseOptions& options,
-                               const std::function<bool()>& keep_going, std::span<float> latent) {
-  TS_CHECK(static_cast<int64_t>(latent.size()) == LatentFloats(options.size));
+absl::StatusOr<Pipeline::Conditions> Pipeline::ConditionsFor(const DenoiseOptions& options) {
   const Sampler& sampler = *options.sampler;
-  const bool guided = options.negative != nullptr;
-  TS_CHECK(!guided || options.negative->tokens == options.prompt->tokens);
   std::vector<float> timesteps(sampler.steps());
   for (int step = 0; step < sampler.steps(); ++step) timesteps[step] = sampler.timestep(step);
   const auto rows_for = [&](const Prompt& prompt) {
@@ -100,45 +154,41 @@ absl::Status Pipeline::Denoise(const DenoiseOptions& options,
     condition.guidance_scale = options.guidance_scale;
     return times_.Rows(timesteps, condition);
   };
-  TS_ASSIGN_OR_RETURN(Denoiser * unet, DenoiserFor(options.size, options.prompt->tokens));
-  TS_ASSIGN_OR_RETURN(const std::span<const float> rows, rows_for(*options.prompt));
-  std::span<const float> unguided_rows;
-  if (guided) {
-    TS_ASSIGN_OR_RETURN(unguided_rows, rows_for(*options.negative));
+  Conditions conditions;
+  conditions.row_floats = model().unet->TimeChannels();
+  TS_ASSIGN_OR_RETURN(conditions.rows, rows_for(*options.prompt));
+  if (options.negative != nullptr) {
+    TS_ASSIGN_OR_RETURN(conditions.negative_rows, rows_for(*options.negative));
   }
-  std::vector<float>& output = unet->output;
-  std::vector<float>& unguided = unet->unguided;
+  return conditions;
+}
+
+absl::Status Pipeline::Denoise(const DenoiseOptions& options,
+                               const std::function<bool()>& keep_going, std::span<float> latent) {
+  const Sampler& sampler = *options.sampler;
+  TS_CHECK(static_cast<int64_t>(latent.size()) == LatentFloats(options.size));
+  TS_CHECK(options.negative == nullptr || options.negative->tokens == options.prompt->tokens);
+  TS_ASSIGN_OR_RETURN(Denoiser * unet, DenoiserFor(options.size, options.prompt->tokens));
+  TS_ASSIGN_OR_RETURN(const Conditions conditions, ConditionsFor(options));
+  TS_CHECK(unet->input.size() == latent.size() + options.extra.size());
+  std::copy(options.extra.begin(), options.extra.end(), unet->input.begin() + latent.size());
   unet->history.assign(sampler.history_floats(latent.size()), 0.0f);
   unet->noise.resize(latent.size());
 
-  const size_t channels = model().unet->TimeChannels();
-  const auto prepare = [&](Program& program, int step, std::span<const float> times,
-                           const Prompt& prompt) {
-    program.Write(unet->graph.latent, unet->input);
-    program.Write(unet->graph.time, times.subspan(step * channels, channels));
-    program.Bind(unet->graph.context, *prompt.context);
-  };
   for (int step = 0; step < sampler.steps(); ++step) {
     if (keep_going && !keep_going()) {
       return absl::CancelledError(
           absl::StrCat("stopped before step ", step, " of ", sampler.steps()));
     }
     sampler.ScaleInput(step, latent, std::span(unet->input).first(latent.size()));
-    prepare(*unet->program, step, rows, *options.prompt);
-    if (guided) {
-      prepare(*unet->unguided_program, step, unguided_rows, *options.negative);
-      unet->program->RunWith(*unet->unguided_program);
-      unet->program->Read(unet->graph.output, output);
-      unet->unguided_program->Read(unet->graph.output, unguided);
-      for (size_t i = 0; i < output.size(); ++i) {
-        output[i] = unguided[i] + options.guidance_scale * (output[i] - unguided[i]);
-      }
-    } else {
-      unet->program->Run();
-      unet->program->Read(unet->graph.output, output);
-    }
+    unet->Predict(options, conditions, step);
     if (sampler.NeedsNoise(step)) FillNormal(options.seed, step + 1, unet->noise);
-    sampler.Step(step, {output, unet->noise}, {latent, unet->history});
+    sampler.Step(step, {unet->output, unet->noise}, {latent, unet->history});
+    if (!options.blend.mask.empty()) {
+      const bool last = step + 1 == sampler.steps();
+      BlendIn(options.blend, last ? NoiseMix{1, 0} : sampler.MixAt(step + 1), latent);
+    }
+    if (options.after_step) options.after_step(step, latent);
   }
   return absl::OkStatus();
 }
@@ -158,40 +208,9 @@ absl::Status Pipeline::Forward(const ForwardOptions& options, std::span<const fl
   return absl::OkStatus();
 }
 
-absl::StatusOr<Pipeline::Decoder*> Pipeline::DecoderFor(LatentSize size) {
-  DropIfThreadsChanged();
-  auto* known = MoveToFront(decoders_, [&](const auto& decoder) { return decoder->size == size; });
-  if (known != nullptr) return known->get();
-  auto decoder = std::make_unique<Decoder>();
-  decoder->size = size;
-  decoder->graph = model().vae->BuildDecode({size.height, size.width, 0});
-  TS_ASSIGN_OR_RETURN(decoder->program,
-                      model().backend->Compile(decoder->graph.graph, model().compute));
-  decoders_.push_front(std::move(decoder));
-  if (decoders_.size() > kSizesKept) decoders_.pop_back();
-  return decoders_.front().get();
-}
-
-absl::Status Pipeline::Decode(LatentSize size, std::span<const float> latent,
-                              std::span<float> picture) {
-  TS_ASSIGN_OR_RETURN(Decoder * decoder, DecoderFor(size));
-  decoder->program->Write(decoder->graph.latent, latent);
-  decoder->program->Run();
-  decoder->program->Read(decoder->graph.picture, picture);
-  if (decoder->graph.range != 1 || decoder->graph.shift != 0) {
-    for (float& value : picture) value = value * decoder->graph.range + decoder->graph.shift;
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<Pipeline::DenoisePrograms> Pipeline::DenoiseProgramsFor(LatentSize size) {
   TS_ASSIGN_OR_RETURN(Denoiser * unet, DenoiserFor(size, model().texts[0].tokenizer.length()));
   return DenoisePrograms{unet->program.get(), unet->unguided_program.get()};
-}
-
-absl::StatusOr<Program*> Pipeline::DecodeProgram(LatentSize size) {
-  TS_ASSIGN_OR_RETURN(Decoder * decoder, DecoderFor(size));
-  return decoder->program.get();
 }
 
 }  // namespace tiltshift::engine

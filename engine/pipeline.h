@@ -16,15 +16,18 @@
 #include <vector>
 
 #include "engine/model_impl.h"
+#include "engine/picture_coder.h"
 #include "engine/prompt_encoder.h"
 #include "engine/samplers.h"
 #include "engine/time_encoder.h"
 
 namespace tiltshift::engine {
 
-struct LatentSize {
-  int height = 0, width = 0;  // in latent cells
-  bool operator==(const LatentSize&) const = default;
+// Keeps what a mask does not want changed: where it is 0, the latent after each step is the clean
+// one with the noise that the sampler expects there.
+struct Blend {
+  std::span<const float> clean, noise;  // like the latent
+  std::span<const float> mask;          // [height, width], 0 or 1; empty: no blend
 };
 
 // A run of the sampler.
@@ -34,7 +37,13 @@ struct DenoiseOptions {
   const Prompt* prompt = nullptr;
   const Prompt* negative = nullptr;  // of as many tokens; null: one forward a step
   float guidance_scale = 1;
-  uint64_t seed = 0;  // of the fresh noise that some samplers add
+  uint64_t seed = 0;             // of the fresh noise that some samplers add
+  std::span<const float> extra;  // planar, the UNet's input channels behind the latent's
+  // With `extra` and `negative`: how much the photo in it counts; a third forward a step, that sees
+  // neither prompt nor photo (Brooks et al. 2023, eq. 3). 0: `extra` is there in every forward.
+  float image_guidance_scale = 0;
+  Blend blend;
+  std::function<void(int step, std::span<const float> latent)> after_step;  // where set
 };
 
 // One forward of the UNet.
@@ -60,8 +69,8 @@ class Pipeline {
     return prompts_.Encode(text);
   }
 
-  // `latent`, planar [channels, height, width], comes in as the initial noise already scaled for
-  // the sampler and goes out denoised. Between its first step and its last nothing is allocated.
+  // `latent`, planar [channels, height, width], comes in as the sampler takes it at its first step
+  // and goes out denoised. Between its first step and its last nothing is allocated.
   absl::Status Denoise(const DenoiseOptions& options, const std::function<bool()>& keep_going,
                        std::span<float> latent);
 
@@ -69,8 +78,11 @@ class Pipeline {
   absl::Status Forward(const ForwardOptions& options, std::span<const float> input,
                        std::span<float> output);
 
-  // The picture [height, width, 3] in about -1..1.
-  absl::Status Decode(LatentSize size, std::span<const float> latent, std::span<float> picture);
+  // Between latents and pictures. Valid for this thread's next call.
+  PictureCoder& coder() {
+    DropIfThreadsChanged();
+    return coder_;
+  }
 
   const Model::Impl& model() const { return model_->impl(); }
   int64_t LatentFloats(LatentSize size) const;
@@ -83,13 +95,12 @@ class Pipeline {
     Program* unguided;
   };
   absl::StatusOr<DenoisePrograms> DenoiseProgramsFor(LatentSize size);
-  absl::StatusOr<Program*> DecodeProgram(LatentSize size);
 
  private:
   struct Denoiser;
-  struct Decoder;
+  struct Conditions;
   absl::StatusOr<Denoiser*> DenoiserFor(LatentSize size, int tokens);
-  absl::StatusOr<Decoder*> DecoderFor(LatentSize size);
+  absl::StatusOr<Conditions> ConditionsFor(const DenoiseOptions& options);
   TimeCondition ConditionFor(LatentSize size, const Prompt& prompt, bool negative) const;
   void DropIfThreadsChanged();
 
@@ -97,8 +108,8 @@ class Pipeline {
   int threads_ = 0;
   PromptEncoder prompts_;
   TimeEncoder times_;
+  PictureCoder coder_;
   std::list<std::unique_ptr<Denoiser>> denoisers_;  // most recently used first
-  std::list<std::unique_ptr<Decoder>> decoders_;    // the same
 };
 
 }  // namespace tiltshift::engine

@@ -3,8 +3,8 @@
 #include <chrono>
 #include <cmath>
 
-#include "engine/philox.h"
 #include "engine/pipeline.h"
+#include "engine/starting_point.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -29,12 +29,15 @@ class Stopwatch {
 };
 
 absl::Status CheckSide(const char* name, int pixels, int multiple) {
-  if (pixels >= kMinPixels && pixels <= kMaxPixels && pixels % multiple == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(name, " is ", pixels, "; this model renders multiples of ",
-                                                 multiple, " from ", kMinPixels, " to ", kMaxPixels));
+  if (pixels >= kMinPixels && pixels <= kMaxPixels && pixels % multiple == 0)
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(name, " is ", pixels,
+                                                 "; this model renders multiples of ", multiple,
+                                                 " from ", kMinPixels, " to ", kMaxPixels));
 }
 
-absl::Status CheckRequest(const RenderRequest& request, int multiple) {
+absl::Status CheckRequest(const RenderRequest& request, const ModelConfig& config) {
+  const int multiple = config.size_multiple();
   TS_RETURN_IF_ERROR(CheckSide("width", request.width, multiple));
   TS_RETURN_IF_ERROR(CheckSide("height", request.height, multiple));
   if (request.steps < 1 || request.steps > kMaxSteps) {
@@ -42,8 +45,33 @@ absl::Status CheckRequest(const RenderRequest& request, int multiple) {
         absl::StrCat("steps is ", request.steps, "; it must be 1 to ", kMaxSteps));
   }
   if (!(request.guidance_scale >= 0 && request.guidance_scale <= kMaxGuidance)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("guidance_scale is ", request.guidance_scale, "; it must be 0 to ", kMaxGuidance));
+    return absl::InvalidArgumentError(absl::StrCat("guidance_scale is ", request.guidance_scale,
+                                                   "; it must be 0 to ", kMaxGuidance));
+  }
+  return CheckMode(request, config);
+}
+
+SamplerOptions SamplerOptionsOf(const RenderRequest& request) {
+  const bool from_photo = request.mode == Mode::kImageToImage || request.mode == Mode::kInpaint;
+  return {.steps = request.steps, .strength = from_photo ? request.strength : 1};
+}
+
+// A distillation that takes the scale as a number was taught guidance: one forward a step has it.
+bool IsGuided(const RenderRequest& request, const ModelConfig& config) {
+  if (request.mode == Mode::kEdit && request.image_guidance_scale < 1) return false;
+  return request.guidance_scale > 1 && config.unet.guidance_embed_dim == 0;
+}
+
+// A model with damaged weights, or with values that its precision cannot hold, would end as a black
+// picture.
+absl::Status CheckNumbers(std::span<const float> values, const char* what) {
+  for (const float value : values) {
+    if (!std::isfinite(value)) {
+      return absl::InternalError(
+          absl::StrCat(what,
+                       " has values that are not numbers: the model's weights are damaged, "
+                       "or too large for this precision (try precision fp32)"));
+    }
   }
   return absl::OkStatus();
 }
@@ -59,7 +87,7 @@ uint8_t ToByte(float value) {
 struct Renderer::Impl {
   explicit Impl(std::shared_ptr<const Model> model) : pipeline(std::move(model)) {}
   Pipeline pipeline;
-  std::vector<float> latent, picture;
+  std::vector<float> picture;
 };
 
 Renderer::Renderer(std::shared_ptr<const Model> model)
@@ -68,42 +96,48 @@ Renderer::~Renderer() = default;
 
 absl::StatusOr<Picture> Renderer::Render(const RenderRequest& request,
                                          const std::function<bool()>& keep_going) {
+  return RenderWatched(request, nullptr, keep_going);
+}
+
+absl::StatusOr<Picture> Renderer::RenderWatched(const RenderRequest& request,
+                                                const AfterStep& after_step,
+                                                const std::function<bool()>& keep_going) {
   Pipeline& pipeline = impl_->pipeline;
   const ModelConfig& config = pipeline.model().config;
-  TS_RETURN_IF_ERROR(CheckRequest(request, config.size_multiple()));
-  if (config.extra_input != ExtraInput::kNone) {
-    return absl::UnimplementedError(
-        "this model's UNet takes a photo beside the noise; text alone makes no picture");
-  }
-  TS_ASSIGN_OR_RETURN(const auto sampler, MakeSampler(request.sampler, config.noise, {.steps = request.steps}));
-
+  TS_RETURN_IF_ERROR(CheckRequest(request, config));
+  TS_ASSIGN_OR_RETURN(const auto sampler,
+                      MakeSampler(request.sampler, config.noise, SamplerOptionsOf(request)));
   Picture picture;
   picture.width = request.width;
   picture.height = request.height;
   Stopwatch stopwatch;
+  TS_ASSIGN_OR_RETURN(StartingPoint start, FindStart(request, *sampler, pipeline));
+  TS_ASSIGN_OR_RETURN(const PromptPair pair, pipeline.Encode({.prompt = request.prompt,
+                                                              .guided = IsGuided(request, config),
+                                                              .negative = request.negative_prompt,
+                                                              .clip_skip = request.clip_skip}));
+  picture.seconds.encode = stopwatch.Lap();
+
   DenoiseOptions options;
   options.size = {request.height / config.vae.scale(), request.width / config.vae.scale()};
   options.sampler = sampler.get();
-  options.guidance_scale = static_cast<float>(request.guidance_scale);
-  options.seed = request.seed;
-  // A distillation that takes the scale as a number was taught guidance: one forward a step has it.
-  const bool guided = request.guidance_scale > 1 && config.unet.guidance_embed_dim == 0;
-  TS_ASSIGN_OR_RETURN(const PromptPair pair, pipeline.Encode({.prompt = request.prompt,
-                                                              .guided = guided,
-                                                              .negative = request.negative_prompt,
-                                                              .clip_skip = request.clip_skip}));
   options.prompt = pair.prompt;
   options.negative = pair.negative;
-  picture.seconds.encode = stopwatch.Lap();
-
-  impl_->latent.resize(pipeline.LatentFloats(options.size));
-  FillNormal(request.seed, 0, impl_->latent);
-  for (float& value : impl_->latent) value *= sampler->initial_noise_sigma();
-  TS_RETURN_IF_ERROR(pipeline.Denoise(options, keep_going, impl_->latent));
+  options.guidance_scale = static_cast<float>(request.guidance_scale);
+  options.seed = request.seed;
+  options.extra = start.extra;
+  if (request.mode == Mode::kEdit) {
+    options.image_guidance_scale = static_cast<float>(request.image_guidance_scale);
+  }
+  options.blend = {start.clean, start.noise, start.mask};
+  options.after_step = after_step;
+  TS_RETURN_IF_ERROR(pipeline.Denoise(options, keep_going, start.latent));
+  TS_RETURN_IF_ERROR(CheckNumbers(start.latent, "the denoised latent"));
   picture.seconds.denoise = stopwatch.Lap();
 
   impl_->picture.resize(pipeline.PictureFloats(options.size));
-  TS_RETURN_IF_ERROR(pipeline.Decode(options.size, impl_->latent, impl_->picture));
+  TS_RETURN_IF_ERROR(pipeline.coder().Decode(options.size, start.latent, impl_->picture));
+  TS_RETURN_IF_ERROR(CheckNumbers(impl_->picture, "the decoded picture"));
   picture.rgb.resize(impl_->picture.size());
   for (size_t i = 0; i < picture.rgb.size(); ++i) picture.rgb[i] = ToByte(impl_->picture[i]);
   picture.seconds.decode = stopwatch.Lap();

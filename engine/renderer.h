@@ -12,10 +12,12 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "engine/photo.h"
 #include "engine/sampler_kind.h"
 
 namespace tiltshift::engine {
@@ -74,6 +76,16 @@ class Model {
   std::unique_ptr<Impl> impl_;
 };
 
+// What a picture is made from beside the prompt. A model has one of three kinds of UNet: the usual
+// one does all but kEdit; one that was trained to edit photos, or to fill in masks, does that
+// alone.
+enum class Mode : uint8_t {
+  kTextToImage,   // noise
+  kImageToImage,  // a photo, with noise added as `strength` says
+  kEdit,          // noise, and a photo to change as told (InstructPix2Pix: Brooks et al. 2023)
+  kInpaint,       // a photo of which a mask is made anew
+};
+
 struct RenderRequest {
   std::string prompt;
   // None: what the model means by that, an empty text or, for SDXL's kind, an embedding of zeros.
@@ -85,6 +97,15 @@ struct RenderRequest {
   double guidance_scale = 4.0;  // 1: one forward a step, no negative prompt
   SamplerKind sampler = SamplerKind::kModelDefault;
   int clip_skip = 0;  // last layers of the text encoders left out for the prompt
+
+  Mode mode = Mode::kTextToImage;
+  RgbView photo;  // brought to the render's size, whatever its shape
+  RgbView mask;   // kInpaint: white is made anew; of the photo's size
+  // kImageToImage, kInpaint: the part of the steps that is made; 1 keeps little of the photo, 0.1
+  // almost all.
+  double strength = 0.8;
+  // kEdit: how much the photo counts. Below 1, or with a guidance_scale of 1, there is no guidance.
+  double image_guidance_scale = 1.5;
 };
 
 struct StageSeconds {
@@ -108,9 +129,15 @@ class Renderer {
   ~Renderer();
 
   // `keep_going` is asked before every step; false ends the render with Cancelled.
-  // InvalidArgument: a size or step count out of bounds, named.
+  // InvalidArgument: a size, count, scale or strength out of bounds, a photo or mask that does not
+  // fit, or a mode that the model was not made for, named. Internal: what the model computed is not
+  // numbers.
   absl::StatusOr<Picture> Render(const RenderRequest& request,
                                  const std::function<bool()>& keep_going = nullptr);
+  // The same, and `after_step` sees the latent, planar, after every step.
+  using AfterStep = std::function<void(int step, std::span<const float> latent)>;
+  absl::StatusOr<Picture> RenderWatched(const RenderRequest& request, const AfterStep& after_step,
+                                        const std::function<bool()>& keep_going = nullptr);
 
  private:
   struct Impl;

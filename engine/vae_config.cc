@@ -34,7 +34,10 @@ void ReadKl(ConfigReader& config, VaeConfig& vae) {
   config.Only("act_fn", {"silu", "swish"});
   vae.use_quant_conv = config.Bool("use_quant_conv", true);
   CheckBlocks(config, "up_block_types", "UpDecoderBlock2D", vae.block_out_channels.size());
-  CheckBlocks(config, "down_block_types", "DownEncoderBlock2D", vae.block_out_channels.size());
+  // A file of a decoder alone may leave the encoder's away.
+  if (config.Has("down_block_types")) {
+    CheckBlocks(config, "down_block_types", "DownEncoderBlock2D", vae.block_out_channels.size());
+  }
   for (int channels : vae.block_out_channels) {
     if (channels % vae.norm_num_groups != 0) {
       config.Invalid("block_out_channels",

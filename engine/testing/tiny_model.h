@@ -12,8 +12,10 @@
 
 namespace tiltshift::engine {
 
-// Writes the model directory to `folder`, about 45 MB.
-absl::Status WriteTinyModel(const std::string& source_dir, const std::string& folder);
+// Writes the model directory to `folder`. `set`: the folder of tests/goldens with its configs and list; "tiny" is
+// about 45 MB, the others are less than 2.
+absl::Status WriteTinyModel(const std::string& source_dir, const std::string& folder,
+                            const std::string& set = "tiny");
 
 // A tensor's numbers, BF16, as they follow from its name.
 std::string TinyTensorBytes(const std::string& name, const std::vector<int64_t>& shape);
