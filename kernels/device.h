@@ -33,6 +33,7 @@
 //                               quartet of b is two tiles of 8 columns, as one ldmatrix.x4 brings
 //                               them
 //   float Exp2(x), Reciprocal(x), ReciprocalRoot(x), Erf(x)           fast, a few ulp
+//   double MultiplyRounded(a, b)           never contracted with an addition
 #pragma once
 
 #include "kernels/numbers.h"

@@ -222,6 +222,7 @@ __device__ __forceinline__ float Reciprocal(float x) {
   return result;
 }
 __device__ __forceinline__ float ReciprocalRoot(float x) { return rsqrtf(x); }
+__device__ __forceinline__ double MultiplyRounded(double a, double b) { return __dmul_rn(a, b); }
 __device__ __forceinline__ float Erf(float x) { return erff(x); }
 
 }  // namespace tiltshift::kernels

@@ -8,9 +8,9 @@
 // One block a group would leave most of a card idle: here 64 x 64 positions of 320 channels are 86
 // chunks a sample. Bytes: x once for the moments, x and y once more to apply, 8 a group and chunk
 // in between; 4 to 5 operations a byte: bound by memory, and where the next convolution applies the
-// affine itself by a third of it. Threads 256 (more from 2,056 channels on), 8 bytes of shared
-// memory a thread's channel: 16 KB. Errors: additions on the longest path, see
-// testing/norm_case.cc, which is the reference. Time: unmeasured.
+// affine itself by a third of it. 256 threads (more from 2,056 channels on), 16 KB of
+// shared memory; 80 registers for the moments, 40 to apply (sm_90). Errors: additions on the
+// longest path, see testing/norm_case.cc, which is the reference. Time: unmeasured.
 #include <cmath>
 
 #include "kernels/launch.h"

@@ -205,6 +205,7 @@ void MultiplyAccumulate(float (&c)[kM][kN][4], const uint32_t (&a)[kM][4],
 inline float Exp2(float x) { return std::exp2(x); }
 inline float Reciprocal(float x) { return 1.0f / x; }
 inline float ReciprocalRoot(float x) { return 1.0f / std::sqrt(x); }
+inline double MultiplyRounded(double a, double b) { return a * b; }
 inline float Erf(float x) { return std::erf(x); }
 
 }  // namespace tiltshift::kernels
