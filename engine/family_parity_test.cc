@@ -114,7 +114,7 @@ class Comparison {
     keep();
     ExpectSteps(std::span(latents).subspan(latent.size()));
     std::vector<float> picture(pipeline_.PictureFloats(size_));
-    ASSERT_TRUE(pipeline_.Decode(size_, latent, picture).ok());
+    ASSERT_TRUE(pipeline_.coder().Decode(size_, latent, picture).ok());
     Expect("picture", EveryRow(picture, picture.size() / parity_.height, kPictureRows));
   }
 
