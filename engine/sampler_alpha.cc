@@ -38,6 +38,17 @@ class Ddim final : public Sampler {
     }
   }
 
+  StepRule RuleAt(int step) const override {
+    const At c = at_[step];
+    const Factors x0 = X0Factors(prediction_, c.here), eps = EpsFactors(prediction_, c.here);
+    return {.x0_of_latent = x0.of_latent,
+            .x0_of_output = x0.of_output,
+            .clip = clip_.value_or(INFINITY),
+            .next_of_latent = c.before.sigma * eps.of_latent,
+            .next_of_output = c.before.sigma * eps.of_output,
+            .next_of_x0 = c.before.alpha};
+  }
+
  private:
   // At a timestep, and at the one it leads to.
   struct At {
@@ -81,6 +92,18 @@ class Lcm final : public Sampler {
       const float end = c.out * x0 + c.skip * x;
       sample.latent[i] = noisy ? c.next.alpha * end + c.next.sigma * inputs.noise[i] : end;
     }
+  }
+
+  StepRule RuleAt(int step) const override {
+    const At c = at_[step];
+    const Factors x0 = X0Factors(prediction_, c.here);
+    const double to = NeedsNoise(step) ? c.next.alpha : 1;
+    return {.x0_of_latent = x0.of_latent,
+            .x0_of_output = x0.of_output,
+            .clip = clip_.value_or(INFINITY),
+            .next_of_latent = to * c.skip,
+            .next_of_x0 = to * c.out,
+            .next_of_noise = NeedsNoise(step) ? c.next.sigma : 0};
   }
 
  private:

@@ -47,6 +47,17 @@ class Dpmpp2m final : public Sampler {
     }
   }
 
+  StepRule RuleAt(int step) const override {
+    const At c = at_[step];
+    const Factors x0 = X0Factors(prediction_, c.here);
+    const double second = 0.5 * c.weight * c.inverse_ratio;
+    return {.x0_of_latent = x0.of_latent,
+            .x0_of_output = x0.of_output,
+            .next_of_latent = c.shrink,
+            .next_of_x0 = -c.weight - second,
+            .next_of_history = second};
+  }
+
  private:
   struct At {
     AlphaSigma here;

@@ -21,11 +21,29 @@ class Euler : public Sampler {
     for (size_t i = 0; i < latent.size(); ++i) input[i] = latent[i] / scale;
   }
 
+  double InputFactor(int step) const override {
+    const double sigma = sigmas_[step];
+    return 1 / std::sqrt(sigma * sigma + 1);
+  }
+
   void Step(int step, const StepInputs& inputs, const SampleState& sample) const override {
     StepTo(step, sigmas_[step + 1], inputs, sample);
   }
+  StepRule RuleAt(int step) const override { return RuleTo(step, sigmas_[step + 1]); }
 
  protected:
+  // x0 is folded in: next = x + (x - x0) / sigma * change.
+  StepRule RuleTo(int step, double to) const {
+    const double sigma = sigmas_[step], share = (to - sigma) / sigma;
+    const double variance = sigma * sigma + 1;
+    const Factors x0 = prediction_ == PredictionType::kEpsilon ? Factors{1, -sigma}
+                       : prediction_ == PredictionType::kSample
+                           ? Factors{0, 1}
+                           : Factors{1 / variance, -sigma / std::sqrt(variance)};
+    return {.next_of_latent = 1 + share * (1 - x0.of_latent),
+            .next_of_output = -share * x0.of_output};
+  }
+
   void StepTo(int step, float to, const StepInputs& inputs, const SampleState& sample) const {
     const float sigma = sigmas_[step];
     const float change = to - sigma;
@@ -53,11 +71,23 @@ class EulerAncestral final : public Euler {
   bool NeedsNoise(int step) const override { return sigmas_[step + 1] > 0; }
 
   void Step(int step, const StepInputs& inputs, const SampleState& sample) const override {
-    const float from = sigmas_[step], to = sigmas_[step + 1];
-    const float up = std::sqrt(to * to * (from * from - to * to) / (from * from));
+    const float to = sigmas_[step + 1], up = Up(step);
     StepTo(step, std::sqrt(to * to - up * up), inputs, sample);
     if (!NeedsNoise(step)) return;
     for (size_t i = 0; i < sample.latent.size(); ++i) sample.latent[i] += inputs.noise[i] * up;
+  }
+
+  StepRule RuleAt(int step) const override {
+    const float to = sigmas_[step + 1], up = Up(step);
+    StepRule rule = RuleTo(step, std::sqrt(to * to - up * up));
+    rule.next_of_noise = up;
+    return rule;
+  }
+
+ private:
+  float Up(int step) const {
+    const float from = sigmas_[step], to = sigmas_[step + 1];
+    return std::sqrt(to * to * (from * from - to * to) / (from * from));
   }
 };
 

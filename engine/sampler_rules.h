@@ -51,6 +51,35 @@ inline float PredictEps(PredictionType prediction, float x, float output, AlphaS
   }
 }
 
+// PredictX0 and PredictEps as factors of x and of the output.
+struct Factors {
+  double of_latent, of_output;
+};
+
+inline Factors X0Factors(PredictionType prediction, AlphaSigma at) {
+  const double alpha = at.alpha, sigma = at.sigma;
+  switch (prediction) {
+    case PredictionType::kSample:
+      return {0, 1};
+    case PredictionType::kVPrediction:
+      return {alpha, -sigma};
+    default:
+      return {1 / alpha, -sigma / alpha};
+  }
+}
+
+inline Factors EpsFactors(PredictionType prediction, AlphaSigma at) {
+  const double alpha = at.alpha, sigma = at.sigma;
+  switch (prediction) {
+    case PredictionType::kSample:
+      return {1 / sigma, -alpha / sigma};
+    case PredictionType::kVPrediction:
+      return {sigma, alpha};
+    default:
+      return {0, 1};
+  }
+}
+
 std::unique_ptr<const Sampler> MakeDdim(const NoiseConfig& config, const Run& run);
 std::unique_ptr<const Sampler> MakeLcm(const NoiseConfig& config, const Run& run);
 std::unique_ptr<const Sampler> MakeEuler(const NoiseConfig& config, const Run& run);

@@ -14,6 +14,7 @@
 // `history`, so those three are a checkpoint, and slots share one sampler.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -44,6 +45,18 @@ struct NoiseMix {
   float noise = 0;
 };
 
+// A step as numbers, for a backend that makes it elsewhere:
+//   x0   = clamp(x0_of_latent latent + x0_of_output output, -clip, clip)
+//   next = next_of_latent latent + next_of_output output + next_of_x0 x0 + next_of_history history
+//          + next_of_noise noise
+// x0 is the history of the step that comes.
+struct StepRule {
+  double x0_of_latent = 0, x0_of_output = 0, clip = INFINITY;
+  double next_of_latent = 0, next_of_output = 0, next_of_x0 = 0;
+  double next_of_history = 0;
+  double next_of_noise = 0;
+};
+
 class Sampler {
  public:
   virtual ~Sampler() = default;
@@ -63,10 +76,14 @@ class Sampler {
 
   // What the UNet sees of the latent at this step; `input` may be `latent` itself.
   virtual void ScaleInput(int step, std::span<const float> latent, std::span<float> input) const;
+  // The same as a factor.
+  virtual double InputFactor(int step) const { return 1; }
 
   // Moves the latent from `step` to the next. Steps of one sample go in order from 0. Allocates
   // nothing.
   virtual void Step(int step, const StepInputs& inputs, const SampleState& sample) const = 0;
+  // The same, up to rounding.
+  virtual StepRule RuleAt(int step) const = 0;
 
  protected:
   std::vector<float> timesteps_;

@@ -9,7 +9,8 @@
 //   next   = next_of_latent latent + next_of_output output + next_of_x0 x0 + next_of_history
 //   history
 //            + next_of_noise normal(seed, noise_stream)
-//   latent = next, history = x0, input = T(input_factor next)
+//   latent = next, or where a mask is 0: blend_signal clean + blend_noise noise
+//   history = x0, input = T(input_factor latent)
 //
 // Every sampler of the engine is such a rule; the host works out a step's numbers for each row, in
 // double. The noise has the bits of engine/philox.h.
@@ -36,6 +37,8 @@ struct alignas(16) DenoiseRow {
   float next_of_noise = 0;
   float input_factor = 1;     // of the step that comes
   uint32_t noise_stream = 0;  // the step's number + 1
+  // What the mask keeps has the sampler's mix for the step that comes; 0 and 0: no mask.
+  float blend_signal = 0, blend_noise = 0;
   uint64_t seed = 0;
 };
 
@@ -49,6 +52,10 @@ struct DenoiseArguments {
   int64_t output_stride = 0;
   float* latent = nullptr;   // [samples, channels, positions]
   float* history = nullptr;  // the same; null where no row's rule has one
+  // Read where a row blends: 0 or 1 for [samples, positions], and the rest like the latent.
+  const float* mask = nullptr;
+  const float* blend_clean = nullptr;
+  const float* blend_noise = nullptr;
   // [UNet rows, positions] rows whose first channels are written, in all the rows of a sample's
   // forwards; null at the last step.
   T* input = nullptr;

@@ -50,12 +50,18 @@ struct Batch {
         output(RandomNumbers<float>(int64_t{unet_rows} * positions * kOutputStride, 1)),
         latent(RandomNumbers<float>(Floats(), 2, 3)),
         history(RandomNumbers<float>(Floats(), 3)),
-        input(int64_t{unet_rows} * positions * kInputStride, Bf16{0x1234}) {}
+        clean(RandomNumbers<float>(Floats(), 4)),
+        noise(RandomNumbers<float>(Floats(), 5)),
+        mask(static_cast<size_t>(Floats()) / kChannels),
+        input(int64_t{unet_rows} * positions * kInputStride, Bf16{0x1234}) {
+    for (size_t i = 0; i < mask.size(); ++i) mask[i] = i % 3 == 0 ? 0.0f : 1.0f;
+  }
 
   int64_t Floats() const { return static_cast<int64_t>(rows.size()) * kChannels * positions; }
   void Run() {
     const DeviceBuffer<DenoiseRow> device_rows(rows);
     const DeviceBuffer<float> device_output(output), device_latent(latent), device_history(history);
+    const DeviceBuffer<float> device_clean(clean), device_noise(noise), device_mask(mask);
     const DeviceBuffer<Bf16> device_input(input);
     const DenoiseArguments<Bf16> arguments = {.samples = static_cast<int>(rows.size()),
                                               .channels = kChannels,
@@ -65,6 +71,9 @@ struct Batch {
                                               .output_stride = kOutputStride,
                                               .latent = device_latent.get(),
                                               .history = device_history.get(),
+                                              .mask = device_mask.get(),
+                                              .blend_clean = device_clean.get(),
+                                              .blend_noise = device_noise.get(),
                                               .input = device_input.get(),
                                               .input_stride = kInputStride};
     TS_CHECK(DenoiseStep<Bf16>(nullptr, arguments) == cudaSuccess);
@@ -75,7 +84,7 @@ struct Batch {
 
   std::vector<DenoiseRow> rows;
   int positions;
-  std::vector<float> output, latent, history;
+  std::vector<float> output, latent, history, clean, noise, mask;
   std::vector<Bf16> input;
 };
 
@@ -106,18 +115,21 @@ Reference ReferenceOf(const Batch& batch, int sample, int channel, int position)
                                        -row.clip, row.clip);
   const double noise =
       row.next_of_noise != 0 ? ReferenceNormal(row.seed, row.noise_stream, index) : 0;
-  const double next = row.next_of_latent * latent + row.next_of_output * output +
-                      row.next_of_x0 * x0 + row.next_of_history * history +
-                      row.next_of_noise * noise;
+  double next = row.next_of_latent * latent + row.next_of_output * output + row.next_of_x0 * x0 +
+                row.next_of_history * history + row.next_of_noise * noise;
   const double x0_bound =
       8 * 0x1p-24 *
       (std::fabs(row.x0_of_latent * latent) + std::fabs(row.x0_of_output) * output_size + 0x1p-20);
-  const double next_bound =
+  double next_bound =
       8 * 0x1p-24 *
           (std::fabs(row.next_of_latent * latent) + std::fabs(row.next_of_output) * output_size +
            std::fabs(row.next_of_x0 * x0) + std::fabs(row.next_of_history * history) +
            std::fabs(row.next_of_noise * noise) + 0x1p-20) +
       std::fabs(row.next_of_x0) * x0_bound;
+  if (row.blend_signal != 0 && batch.mask[int64_t{sample} * batch.positions + position] == 0) {
+    next = row.blend_signal * batch.clean[at] + row.blend_noise * batch.noise[at];
+    next_bound = 4 * 0x1p-24;
+  }
   const double input = row.input_factor * next;
   return {{next, next_bound},
           {x0, x0_bound},
@@ -143,7 +155,9 @@ std::vector<DenoiseRow> SomeRows() {
        .x0_of_output = -1,
        .next_of_latent = 0.7f,
        .next_of_x0 = 0.4f,
-       .next_of_history = -0.2f},
+       .next_of_history = -0.2f,
+       .blend_signal = 0.8f,
+       .blend_noise = 0.6f},
       {},  // rests
       {.forwards = 3,
        .unet_row = {1, 2, 4},
@@ -210,6 +224,11 @@ TEST_F(DenoiseBits, I4_ARowHasTheSameBitsInAnyBatch) {
                         before.latent.begin() + (sample + 1) * floats);
     alone.history.assign(before.history.begin() + sample * floats,
                          before.history.begin() + (sample + 1) * floats);
+    alone.clean.assign(before.clean.begin() + sample * floats,
+                       before.clean.begin() + (sample + 1) * floats);
+    alone.noise.assign(before.noise.begin() + sample * floats,
+                       before.noise.begin() + (sample + 1) * floats);
+    alone.mask.assign(before.mask.begin() + sample * 100, before.mask.begin() + (sample + 1) * 100);
     alone.Run();
     EXPECT_EQ(std::memcmp(alone.latent.data(), &batch.latent[sample * floats], floats * 4), 0);
     EXPECT_EQ(std::memcmp(alone.history.data(), &batch.history[sample * floats], floats * 4), 0);
