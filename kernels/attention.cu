@@ -21,6 +21,7 @@
 #include <cmath>
 
 #include "kernels/attention.cuh"
+#include "kernels/attention_wide.h"
 #include "kernels/launch.h"
 
 namespace tiltshift::kernels {
@@ -32,26 +33,6 @@ template <int kDim>
 using SelfTile = AttentionTile<kDim, kDim <= 80 ? 2 : 1, 4, 64>;
 template <int kDim>
 using CrossTile = AttentionTile<kDim, 1, 4, kFewKeys>;
-
-// The tensors at one sample and head.
-template <class T>
-struct Head {
-  __device__ __forceinline__ explicit Head(const AttentionArguments<T>& p)
-      : q(p.q), k(p.k), v(p.v), y(p.y) {
-    const int64_t sample = BlockIndex().z;
-    const int64_t channel = int64_t{BlockIndex().y} * p.shape.head_dim;
-    const int64_t key_row = sample * p.shape.keys, query_row = sample * p.shape.queries;
-    int64_t offset = 0;
-    if (p.key_offsets != nullptr) offset = Load(GlobalPtr(p.key_offsets) + sample);
-    q = q + (query_row * p.q_stride + channel);
-    y = y + (query_row * p.y_stride + channel);
-    k = k + ((p.key_offsets != nullptr ? offset : key_row * p.k_stride) + channel);
-    v = v + ((p.key_offsets != nullptr ? offset : key_row * p.v_stride) + channel);
-  }
-
-  GlobalPtr<const T> q, k, v;
-  GlobalPtr<T> y;
-};
 
 // Grid: query tiles, heads, samples.
 template <class T, class Tile>
@@ -72,17 +53,17 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kDim <= 40 ? 3 : 2)
   };
   const auto copy = [&](int block) {
     const int first = block * Tile::kKeys, thread = ThreadIndex().x;
-    CopyRows<Tile, Tile::kKeys, Tile::kThreads>(keys_of(block), head.k, p.k_stride, first,
-                                                p.shape.keys, thread);
-    CopyRows<Tile, Tile::kKeys, Tile::kThreads>(values_of(block), head.v, p.v_stride, first,
-                                                p.shape.keys, thread);
+    CopyRows<Tile::kChunks, Tile::kKeys, Tile::kThreads>(keys_of(block), head.k, p.k_stride, first,
+                                                         p.shape.keys, thread);
+    CopyRows<Tile::kChunks, Tile::kKeys, Tile::kThreads>(values_of(block), head.v, p.v_stride,
+                                                         first, p.shape.keys, thread);
   };
 
   // Queries arrive in the second stage, which is free until the first block of keys is at work.
   const SharedPtr<T> queries = keys_of(1);
   const SharedPtr<T> mine = queries + Warp() * Tile::kWarpQueries * Tile::kDim;
-  CopyRows<Tile, Tile::kQueries, Tile::kThreads>(queries, head.q, p.q_stride, first_query,
-                                                 p.shape.queries, ThreadIndex().x);
+  CopyRows<Tile::kChunks, Tile::kQueries, Tile::kThreads>(queries, head.q, p.q_stride, first_query,
+                                                          p.shape.queries, ThreadIndex().x);
   copy(0);
   CommitCopies();
   WaitCopies<0>();
@@ -128,17 +109,17 @@ __global__ void __launch_bounds__(Tile::kThreads) CrossKernel(CrossArguments<T> 
            Warp() * Tile::kWarpQueries * Tile::kDim;
   };
   const auto copy = [&](int tile) {
-    CopyRows<Tile, Tile::kWarpQueries, 32>(queries_of(tile), head.q, p.q_stride, first_row_of(tile),
-                                           p.shape.queries, Lane());
+    CopyRows<Tile::kChunks, Tile::kWarpQueries, 32>(queries_of(tile), head.q, p.q_stride,
+                                                    first_row_of(tile), p.shape.queries, Lane());
   };
   const auto tile_exists = [&](int tile) {
     return tile < arguments.tiles && first_row_of(tile) < p.shape.queries;
   };
 
-  CopyRows<Tile, Tile::kKeys, Tile::kThreads>(keys, head.k, p.k_stride, 0, p.shape.keys,
-                                              ThreadIndex().x);
-  CopyRows<Tile, Tile::kKeys, Tile::kThreads>(values, head.v, p.v_stride, 0, p.shape.keys,
-                                              ThreadIndex().x);
+  CopyRows<Tile::kChunks, Tile::kKeys, Tile::kThreads>(keys, head.k, p.k_stride, 0, p.shape.keys,
+                                                       ThreadIndex().x);
+  CopyRows<Tile::kChunks, Tile::kKeys, Tile::kThreads>(values, head.v, p.v_stride, 0, p.shape.keys,
+                                                       ThreadIndex().x);
   if (tile_exists(0)) copy(0);
   CommitCopies();
   WaitCopies<0>();
@@ -223,6 +204,8 @@ cudaError_t Attention(cudaStream_t stream, const AttentionArguments<T>& p) {
       return LaunchDim<T, 128>(stream, p);
     case 160:
       return LaunchDim<T, 160>(stream, p);
+    case kWideDim:
+      return WideAttention<T>(stream, p);
     default:
       return cudaErrorInvalidValue;
   }

@@ -14,6 +14,13 @@
 
 namespace tiltshift::kernels {
 
+// Where a chunk of a row of kChunks lies, in numbers. kTogether chunks change places with each
+// other.
+template <int kChunks, int kTogether = std::gcd(kChunks, 8)>
+__device__ __forceinline__ int PlaceInRows(int row, int chunk) {
+  return (row * kChunks + (chunk ^ (row / (8 / kTogether) % kTogether))) * kChunk;
+}
+
 template <int kDim_, int kRowTiles_, int kWarps_, int kKeys_>
 struct AttentionTile {
   static constexpr int kDim = kDim_;
@@ -27,17 +34,19 @@ struct AttentionTile {
   // p v makes 8 columns of d at a time.
   static constexpr int kDimSteps = (kDim + 15) / 16, kDimTiles = kDim / 8;
   static constexpr int kKeySteps = kKeys / 16, kKeyTiles = kKeys / 8;
-  static constexpr int kTogether =
-      std::gcd(kChunks, 8);  // chunks that change places with each other
   static constexpr bool kHalfStep = kDim % 16 != 0;
   static constexpr int kKeysBytes = kKeys * kDim * 2, kQueriesBytes = kQueries * kDim * 2;
   static_assert(kDim % kChunk == 0 && kKeys % 16 == 0);
 
-  // Where a chunk of a row lies, in numbers.
   static __device__ __forceinline__ int At(int row, int chunk) {
-    return (row * kChunks + (chunk ^ (row / (8 / kTogether) % kTogether))) * kChunk;
+    return PlaceInRows<kChunks>(row, chunk);
   }
 };
+
+// Weights are 2^(scale s - top). top is a row's maximum when it was last raised, which is when a
+// weight would come out above 2 to this: any top gives the same y, and sums that need no rescaling
+// are cheaper.
+inline constexpr float kHighestWeight = 8;
 
 // Rows that `threads` threads copy at once, each a chunk: as many as leave all of them equally many
 // copies.
@@ -47,19 +56,19 @@ constexpr int RowsAtOnce(int rows, int chunks, int threads) {
   return at_once;
 }
 
-// Rows [first, first + kRows) of a tensor into shared memory by kThreads threads, of which this is
-// `thread`; rows from `rows` on are zeros.
-template <class Tile, int kRows, int kThreads, class T,
-          int kRowsAtOnce = RowsAtOnce(kRows, Tile::kChunks, kThreads)>
+// Rows [first, first + kRows) of a tensor, kChunks of each, into shared memory by kThreads threads,
+// of which this is `thread`; rows from `rows` on are zeros.
+template <int kChunks, int kRows, int kThreads, class T,
+          int kRowsAtOnce = RowsAtOnce(kRows, kChunks, kThreads)>
 __device__ __forceinline__ void CopyRows(SharedPtr<T> to, GlobalPtr<const T> from, int64_t stride,
                                          int first, int rows, int thread) {
-  const int row = thread / Tile::kChunks, chunk = thread % Tile::kChunks;
+  const int row = thread / kChunks, chunk = thread % kChunks;
   if (row >= kRowsAtOnce) return;
   const GlobalPtr<const T> at = from + ((int64_t{first} + row) * stride + chunk * kChunk);
 #pragma unroll
   for (int i = 0; i < kRows; i += kRowsAtOnce) {
     const bool valid = first + row + i < rows;
-    CopyAsync16(to + Tile::At(row + i, chunk), at + (valid ? i * stride : 0), valid);
+    CopyAsync16(to + PlaceInRows<kChunks>(row + i, chunk), at + (valid ? i * stride : 0), valid);
   }
 }
 
@@ -174,12 +183,8 @@ class QueryRows {
     }
   }
 
-  // Weights are 2^(scale s - top). top is a row's maximum when it was last raised, which is when a
-  // weight would come out above 2^8: any top gives the same y, and sums that need no rescaling are
-  // cheaper.
   __device__ __forceinline__ void RaiseTop(const float (&s)[Tile::kRowTiles][Tile::kKeyTiles][4],
                                            float scale) {
-    constexpr float kHighest = 8;
     float highest[Tile::kRowTiles][2];
     bool raise = false;
 #pragma unroll
@@ -194,7 +199,7 @@ class QueryRows {
         most = fmaxf(most, ShuffleXor(most, 1));
         most = fmaxf(most, ShuffleXor(most, 2)) * scale;
         highest[m][half] = most;
-        raise = raise || most > top_[m][half] + kHighest;
+        raise = raise || most > top_[m][half] + kHighestWeight;
       }
     }
     if (!Any(raise)) return;
@@ -202,7 +207,7 @@ class QueryRows {
     for (int m = 0; m < Tile::kRowTiles; ++m) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const bool mine = highest[m][half] > top_[m][half] + kHighest;
+        const bool mine = highest[m][half] > top_[m][half] + kHighestWeight;
         const float factor = mine ? Exp2(top_[m][half] - highest[m][half]) : 1.0f;
         if (mine) top_[m][half] = highest[m][half];
         sum_[m][half] *= factor;
@@ -257,6 +262,26 @@ class QueryRows {
   uint32_t q_[Tile::kDimSteps][Tile::kRowTiles][4];
   float y_[Tile::kRowTiles][Tile::kDimTiles][4];
   float top_[Tile::kRowTiles][2], sum_[Tile::kRowTiles][2];
+};
+
+// The tensors at one sample and head.
+template <class T>
+struct Head {
+  __device__ __forceinline__ explicit Head(const AttentionArguments<T>& p)
+      : q(p.q), k(p.k), v(p.v), y(p.y) {
+    const int64_t sample = BlockIndex().z;
+    const int64_t channel = int64_t{BlockIndex().y} * p.shape.head_dim;
+    const int64_t key_row = sample * p.shape.keys, query_row = sample * p.shape.queries;
+    int64_t offset = 0;
+    if (p.key_offsets != nullptr) offset = Load(GlobalPtr(p.key_offsets) + sample);
+    q = q + (query_row * p.q_stride + channel);
+    y = y + (query_row * p.y_stride + channel);
+    k = k + ((p.key_offsets != nullptr ? offset : key_row * p.k_stride) + channel);
+    v = v + ((p.key_offsets != nullptr ? offset : key_row * p.v_stride) + channel);
+  }
+
+  GlobalPtr<const T> q, k, v;
+  GlobalPtr<T> y;
 };
 
 // A warp's rows of y from shared memory to the card's, those before `rows` alone.

@@ -24,7 +24,7 @@ namespace tiltshift::kernels {
 struct AttentionShape {
   int batch = 1;
   int heads = 1;
-  int head_dim = 0;  // 24, 32, 40, 64, 80, 128 or 160
+  int head_dim = 0;  // 24, 32, 40, 64, 80, 128, 160, or 512 (not causal)
   int queries = 0;
   int keys = 0;
   bool causal = false;  // query i sees keys 0..i

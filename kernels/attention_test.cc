@@ -49,6 +49,9 @@ const AttentionCase kCases[] = {
     Self("self_24", 2, 24, 130),
     Self("self_32", 2, 32, 81),
     Self("self_128", 1, 128, 200),
+    Self("self_512", 1, 512, 200),
+    Text("few_keys_512", 1, 512, 65, 7),
+    Rising("rising_512", 512, 64, 300),
     Text("many_keys_40", 1, 40, 20, 4096),
     Text("many_keys_64", 1, 64, 20, 4096),
     Text("text_40", 3, 40, 130, 77),
@@ -89,12 +92,15 @@ using AttentionBits = KernelTest;
 TEST_F(AttentionBits, I4_ASampleHasTheSameBitsInAnyBatch) {
   EXPECT_TRUE(testing::SameBitsForEachSample<Bf16>(With(Self("", 2, 40, 150), 8, 2, false)));
   EXPECT_TRUE(testing::SameBitsForEachSample<Bf16>(With(Self("", 1, 160, 100), 3, 2, true)));
+  EXPECT_TRUE(testing::SameBitsForEachSample<Bf16>(With(Self("", 1, 512, 70), 3, 2, false)));
   // Batches of so many tiles go through groups of several, single samples do not.
   EXPECT_TRUE(testing::SameBitsForEachSample<Fp16>(With(Text("", 8, 24, 1030, 77), 8, 2, false)));
 }
 
 TEST_F(AttentionBits, RefusesWhatItsLoadsCannotDo) {
   AttentionArguments<Bf16> arguments = {.shape = {.head_dim = 48, .queries = 16, .keys = 16}};
+  EXPECT_EQ(Attention<Bf16>(nullptr, arguments), cudaErrorInvalidValue);
+  arguments.shape = {.head_dim = 512, .queries = 16, .keys = 16, .causal = true};
   EXPECT_EQ(Attention<Bf16>(nullptr, arguments), cudaErrorInvalidValue);
   arguments.shape.head_dim = 64;
   arguments.k_stride = 68;
@@ -134,6 +140,11 @@ const Budget kBudgets[] = {
      .load_matrix = 4 * 4 * (10 + 4 * (10 * 4 + 4 * 10)),
      .copies = 4 * (4 * 2 * 16 + 16) * 3,
      .barriers = 4 * 6},
+    {.c = Self("self_512", 1, 512, 128),
+     .mma = 8 * 8 * (2 * 32 + 64),
+     .load_matrix = 2 * 8 * 2 * (32 * 3 + 4 * (4 + 2 * 2)),
+     .copies = 2 * (2 * 16 * 2 + 16) * 8,
+     .barriers = 2 * (2 * 17 + 2)},
     {.c = Text("text_64", 1, 64, 128, 77),
      .mma = 8 * 5 * (2 * 4 + 8),
      .load_matrix = 2 * 4 * (4 + 5 * 4 + 5 * 4),

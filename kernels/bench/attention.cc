@@ -23,6 +23,7 @@ const Layer kLayers[] = {
     {"sd15 64", 8, 4096, 40},  {"sd15 32", 8, 1024, 80},  {"sd15 16", 8, 256, 160},
     {"sdxl 64", 10, 4096, 64}, {"sdxl 32", 20, 1024, 64},
 };
+const Layer kAutoencoder = {"vae 64", 1, 4096, 512};
 constexpr int kTextKeys = 77;
 
 AttentionCase CaseOf(const Layer& layer, int batch, bool text) {
@@ -89,6 +90,8 @@ void CheckAttention(Verdicts& verdicts) {
                         testing::RunAttentionCase<Fp16>(c, kRows).worst);
     }
   }
+  const AttentionCase autoencoder = CaseOf(kAutoencoder, 1, false);
+  verdicts.Compared("attention vae", testing::RunAttentionCase<Bf16>(autoencoder, kRows).worst);
   AttentionCase sharp = CaseOf({"sharp", 4, 300, 64}, 4, false);
   sharp.sharpness = 8;
   verdicts.Compared("attention sharp", testing::RunAttentionCase<Bf16>(sharp, kRows).worst);
@@ -99,6 +102,7 @@ void CheckAttention(Verdicts& verdicts) {
 void BenchAttention(const Limits& limits) {
   std::printf(
       "\nAttention, bf16: time, TFLOP/s, share of the GEMM limit | least bytes, share of copy\n");
+  Report(CaseOf(kAutoencoder, 1, false), limits);
   for (const bool text : {false, true}) {
     for (const Layer& layer : kLayers) {
       for (const int batch : {2, 16}) Report(CaseOf(layer, batch, text), limits);

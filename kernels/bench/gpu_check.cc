@@ -59,12 +59,14 @@ int Run(bool time) {
   Verdicts verdicts;
   CheckProducts(verdicts);
   CheckAttention(verdicts);
+  CheckNorms(verdicts);
   std::printf("%d checks, %d wrong\n", verdicts.all(), verdicts.wrong());
   if (verdicts.wrong() > 0) return 1;
   if (time) {
     const Limits limits = MeasureLimits();
     BenchProducts(limits);
     BenchAttention(limits);
+    BenchNorms(limits);
   }
   return cudaDeviceSynchronize() == cudaSuccess ? 0 : 1;
 }

@@ -30,6 +30,8 @@ void CheckProducts(Verdicts& verdicts);
 void BenchProducts(const Limits& limits);
 void CheckAttention(Verdicts& verdicts);
 void BenchAttention(const Limits& limits);
+void CheckNorms(Verdicts& verdicts);
+void BenchNorms(const Limits& limits);
 
 // y[m, n] = x[m, k] w[n, k]^T in bf16 by cuBLAS: seconds, 0 where it is not linked.
 double LibraryGemmSeconds(int m, int n, int k);
