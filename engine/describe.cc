@@ -43,9 +43,13 @@ std::string Kind(const ModelConfig& config) {
   std::string task = "text to image";
   if (config.extra_input == ExtraInput::kPhoto) task = "text and photo to image";
   if (config.extra_input == ExtraInput::kMaskPhoto) task = "inpainting";
+  const size_t encoders = config.index.text_suffixes.size();
+  const std::string more =
+      absl::StrCat(encoders > 1 ? absl::StrCat(" by ", encoders, " encoders") : "",
+                   config.unet.guidance_embed_dim > 0 ? ", guidance embedded" : "");
   return absl::StrCat(task, ", ", config.vae.latent_channels, " latent channels of 1/",
                       config.vae.scale(), ", ", PredictionName(config.noise.prediction), ", text ",
-                      config.unet.cross_attention_dim, " wide");
+                      config.unet.cross_attention_dim, " wide", more);
 }
 
 absl::Status CheckFinite(const std::string& folder, const Weights& weights) {

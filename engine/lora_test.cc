@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "engine/lora_merge.h"
+#include "engine/philox.h"
 #include "engine/pipeline.h"
+#include "engine/testing/parity_case.h"
 #include "engine/testing/tensor_file.h"
 #include "engine/testing/tiny_lora.h"
 #include "engine/testing/tiny_model.h"
@@ -42,6 +45,14 @@ std::vector<float> Golden(const std::string& file, const std::string& name) {
   std::vector<float> floats(tensors->at(name).elements());
   EXPECT_TRUE(CopyAsFloat(tensors->at(name), floats).ok());
   return floats;
+}
+
+std::vector<float> EveryRow(const std::vector<float>& rows, size_t width) {
+  std::vector<float> kept;
+  for (size_t at = 0; at < rows.size(); at += kTextRows * width) {
+    kept.insert(kept.end(), rows.begin() + at, rows.begin() + at + width);
+  }
+  return kept;
 }
 
 struct Outputs {
@@ -86,11 +97,8 @@ class LoraTest : public ::testing::Test {
     ASSERT_TRUE(model.ok()) << model.status();
     const Outputs outputs = Run(*model);
     const size_t width = (*model)->impl().config.unet.cross_attention_dim;
-    std::vector<float> text;
-    for (size_t at = 0; at < outputs.text.size(); at += kTextRows * width) {
-      text.insert(text.end(), outputs.text.begin() + at, outputs.text.begin() + at + width);
-    }
-    const double text_error = RelativeL2(text, Golden("lora.safetensors", set + ".text"));
+    const double text_error =
+        RelativeL2(EveryRow(outputs.text, width), Golden("lora.safetensors", set + ".text"));
     const double error = RelativeL2(outputs.forward, Golden("lora.safetensors", set + ".forward"));
     std::printf("  %-8s text %.2e, forward %.2e\n", set.c_str(), text_error, error);
     EXPECT_LT(text_error, kTolerance) << set;
@@ -110,6 +118,39 @@ TEST_F(LoraTest, EverySpellingIsLikeDiffusers) {
   ExpectParity("old", {{File("old"), -0.5}});
   ExpectParity("several", {{File("peft"), 0.6}, {File("kohya"), -0.4}});
   ExpectParity("locon", {{File("locon"), 0.7}});
+}
+
+// Two text encoders, and kohya's names of the original's blocks.
+TEST_F(LoraTest, SdxlIsLikeDiffusers) {
+  const auto cases = ReadParityCases(TILTSHIFT_SOURCE_DIR);
+  ASSERT_TRUE(cases.ok()) << cases.status();
+  const auto parity = std::find_if(cases->begin(), cases->end(),
+                                   [](const ParityCase& c) { return c.name == "sdxl"; });
+  ASSERT_NE(parity, cases->end());
+  const std::string folder = ::testing::TempDir() + "lora_sdxl",
+                    file = folder + "/sdxl.safetensors";
+  ASSERT_TRUE(WriteParityModel(TILTSHIFT_SOURCE_DIR, *parity, folder).ok());
+  ASSERT_TRUE(WriteTinyLora(TILTSHIFT_SOURCE_DIR, "sdxl", file).ok());
+  LoadOptions options{Precision::kFp32};
+  options.loras = {{file, 0.8}};
+  const auto model = Model::Load(folder, options);
+  ASSERT_TRUE(model.ok()) << model.status();
+
+  Pipeline pipeline(*model);
+  const auto prompt = pipeline.Encode(parity->prompts[0]);
+  ASSERT_TRUE(prompt.ok()) << prompt.status();
+  const LatentSize size = {parity->height / 8, parity->width / 8};
+  std::vector<float> noise(pipeline.LatentFloats(size)), forward(noise.size());
+  FillNormal(parity->seed, 0, noise);
+  ASSERT_TRUE(pipeline.Forward({size, kForwardTimestep, *prompt}, noise, forward).ok());
+  const size_t width = (*model)->impl().config.unet.cross_attention_dim;
+  EXPECT_LT(
+      RelativeL2(EveryRow((*prompt)->embedding, width), Golden("lora.safetensors", "sdxl.text")),
+      kTolerance);
+  EXPECT_LT(RelativeL2((*prompt)->pooled, Golden("lora.safetensors", "sdxl.pooled")), kTolerance);
+  const double error = RelativeL2(forward, Golden("lora.safetensors", "sdxl.forward"));
+  std::printf("  sdxl     forward %.2e\n", error);
+  EXPECT_LT(error, kTolerance);
 }
 
 TEST_F(LoraTest, ASetHasItsOwnHashAndItsBitsDoNotFollowTheOrder) {

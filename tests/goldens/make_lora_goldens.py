@@ -6,12 +6,14 @@
 A LoRA is the list of its tensors, tests/goldens/lora/NAME.txt: a name and a shape a line, or `name = value` for an
 alpha, or `metadata key value`. Both sides compute the numbers from the names, as they do the model's own, so that
 neither lies in the repository. `locon` has what diffusers does not read (lora_mid) or reads wrongly (attention layers
-with alphas of their own, which 0.39 leaves out with a warning): it is merged here by LyCORIS' formula.
+with alphas of their own, which 0.39 leaves out with a warning): it is merged here by LyCORIS' formula. `sdxl` is for the
+model of that name in parity/cases.json, with two text encoders, in kohya's names for SDXL: the original's blocks.
 
 Needs torch, diffusers, transformers, peft and safetensors.
 """
 import json
 import pathlib
+import sys
 import tempfile
 
 import torch
@@ -19,6 +21,10 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from make_engine_goldens import GOLDENS, PROMPT, ROOT, tiny_weights
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
+
+sys.path.insert(0, str(GOLDENS / "parity"))
+import make_goldens as parity
+from noise import normal
 
 TINY = GOLDENS / "tiny"
 LISTS = GOLDENS / "lora"
@@ -137,6 +143,65 @@ def list_locon(chosen):
     return lines
 
 
+def original(name):
+    """What the original Stable Diffusion calls a layer of the small SDXL's UNet: one resnet a level, 2 places a level."""
+    words = name.split(".")
+    resnet = {"conv1": "in_layers.2", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1",
+              "conv_shortcut": "skip_connection"}
+    if words[0] == "mid_block":
+        place = "1" if words[1] == "attentions" else str(2 * int(words[2]))
+        rest = ".".join(words[3:])
+        return f"middle_block.{place}.{resnet.get(rest, rest)}"
+    if words[0] not in ("down_blocks", "up_blocks"):
+        return {"conv_in": "input_blocks.0.0", "conv_out": "out.2", "add_embedding.linear_1": "label_emb.0.0"}[name]
+    block, kind, index, rest = int(words[1]), words[2], int(words[3]), ".".join(words[4:])
+    if kind == "downsamplers":
+        return f"input_blocks.{2 * block + 2}.0.op"
+    blocks = f"input_blocks.{2 * block + 1 + index}" if words[0] == "down_blocks" else f"output_blocks.{2 * block + index}"
+    if kind == "upsamplers":
+        return f"output_blocks.{2 * block + 1}.2.conv"
+    return f"{blocks}.{1 if kind == 'attentions' else 0}.{resnet.get(rest, rest)}"
+
+
+def list_sdxl(pipeline):
+    lines = []
+    kinds = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2",
+             "conv_shortcut", "time_emb_proj", "downsamplers.0.conv", "upsamplers.0.conv", "conv_in", "conv_out",
+             "add_embedding.linear_1")
+    layers = []
+    for name, module in pipeline.unet.named_modules():
+        if hasattr(module, "weight") and module.weight.dim() >= 2 and name.endswith(kinds):
+            layers.append(("lora_unet_" + original(name).replace(".", "_"), list(module.weight.shape)))
+    for prefix, encoder in {"lora_te1_": pipeline.text_encoder, "lora_te2_": pipeline.text_encoder_2}.items():
+        for name, module in encoder.named_modules():
+            if name.endswith(("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")):
+                layers.append((prefix + name.replace(".", "_"), list(module.weight.shape)))
+    for index, (layer, shape) in enumerate(layers):
+        down, up = factors(shape, 2 + index % 2)
+        lines += [line(layer + ".lora_down.weight", down), line(layer + ".lora_up.weight", up), f"{layer}.alpha = 2"]
+    return lines
+
+
+def make_sdxl(folder, goldens):
+    table = json.loads((GOLDENS / "parity/cases.json").read_text())
+    case = next(case for case in table["cases"] if case["name"] == "sdxl")
+    case["prompts"] = case["prompts"][:1]
+    outputs = []
+    for weight in (0, 0.8):
+        pipeline = parity.pipeline(table["models"][case["model"]], table["schedulers"][case["scheduler"]])
+        if weight:
+            (LISTS / "sdxl.txt").write_text("\n".join(list_sdxl(pipeline)) + "\n")
+            write("sdxl", pathlib.Path(folder) / "sdxl.safetensors")
+            pipeline.load_lora_weights(folder, weight_name="sdxl.safetensors", adapter_name="sdxl")
+            pipeline.set_adapters(["sdxl"], [weight])
+        embedding, _, pooled, _ = parity.encode(pipeline, case)
+        sample = normal(case["seed"], 0, (4, case["height"] // 8, case["width"] // 8))[None]
+        outputs.append((embedding, pooled, parity.forward(pipeline, case, embedding, pooled, sample)))
+    print("sdxl changes text, pooled and forward by", [round(((b - a).norm() / a.norm()).item(), 3) for a, b in zip(*outputs)])
+    embedding, pooled, output = outputs[1]
+    goldens |= {"sdxl.text": embedding[0, ::TEXT_ROWS], "sdxl.pooled": pooled[0], "sdxl.forward": output[0]}
+
+
 def write(name, path):
     """The list's file: BF16, as the engine's tests write it."""
     tensors, metadata = {}, {}
@@ -196,6 +261,7 @@ def main():
             change = [((a - b).norm() / b.norm()).item() for a, b in zip((text, output), plain)]
             print(name, "changes text and forward by", [round(c, 3) for c in change])
             goldens[f"{name}.text"], goldens[f"{name}.forward"] = text[0, ::TEXT_ROWS].clone(), output[0]
+        make_sdxl(folder, goldens)
     save_file({k: v.contiguous() for k, v in goldens.items()}, GOLDENS / "lora.safetensors", {"prompt": PROMPT})
 
 
