@@ -212,6 +212,8 @@ cudaError_t Attention(cudaStream_t stream, const AttentionArguments<T>& p) {
 }
 
 template cudaError_t Attention(cudaStream_t, const AttentionArguments<Bf16>&);
+#ifndef TILTSHIFT_BF16_ONLY
 template cudaError_t Attention(cudaStream_t, const AttentionArguments<Fp16>&);
+#endif
 
 }  // namespace tiltshift::kernels

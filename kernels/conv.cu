@@ -7,16 +7,19 @@
 // (neighbouring taps of one row of positions) all but once. Errors: as GEMM's with k = kernel^2
 // channels. Reference: ConvReference in testing/conv_case.cc.
 #include "kernels/conv.h"
-#include "kernels/epilogue.cuh"
 #include "kernels/launch.h"
 #include "kernels/tile.cuh"
+#include "kernels/tile_output.cuh"
 
 namespace tiltshift::kernels {
 namespace {
 
 // The tile of k that is copied next: a tap and its first channel.
 struct TapPlace {
-  int row = 0, column = 0, index = 0, channel = 0;
+  int row, column, index, channel;
+
+  __device__ __forceinline__ TapPlace(int tap, int first_channel, const ConvShape& shape)
+      : row(tap / shape.kernel), column(tap % shape.kernel), index(tap), channel(first_channel) {}
 
   // True when a new tap begins.
   __device__ __forceinline__ bool Advance(int step, const ConvShape& shape) {
@@ -36,8 +39,10 @@ struct TapPlace {
 template <class T, class Tile>
 class PatchCopier {
  public:
-  __device__ __forceinline__ PatchCopier(const ConvArguments<T>& p, int first_row)
+  __device__ __forceinline__ PatchCopier(const ConvArguments<T>& p, int first_row,
+                                         const TapPlace& first)
       : p_(p),
+        place_(first),
         chunk_(ThreadIndex().x % Tile::kRowChunks),
         row_(ThreadIndex().x / Tile::kRowChunks) {
     const ConvShape& s = p.shape;
@@ -94,8 +99,10 @@ class PatchCopier {
 template <class T, class Tile>
 class FilterCopier {
  public:
-  __device__ __forceinline__ FilterCopier(const ConvArguments<T>& p, int first_row)
+  __device__ __forceinline__ FilterCopier(const ConvArguments<T>& p, int first_row,
+                                          const TapPlace& first)
       : shape_(p.shape),
+        place_(first),
         chunk_(ThreadIndex().x % Tile::kRowChunks),
         row_(ThreadIndex().x / Tile::kRowChunks),
         rows_left_(p.shape.out_channels - first_row - row_),
@@ -134,25 +141,29 @@ __global__ void __launch_bounds__(Tile::kThreads) ConvKernel(ConvArguments<T> p)
   const TilePlace place = PlaceOfBlock(BlockIndex().x, tiles_m, tiles_n);
   const int row = place.m * Tile::kM, column = place.n * Tile::kN;
 
-  PatchCopier<T, Tile> patches(p, row);
-  FilterCopier<T, Tile> filters(p, column);
-  Products<T, Tile> products;
   const int tap_tiles = (p.shape.channels + Tile::kK - 1) / Tile::kK;
-  products.Run(p.shape.kernel * p.shape.kernel * tap_tiles, patches, filters);
+  const int k_tiles = p.shape.kernel * p.shape.kernel * tap_tiles;
+  const TileRange range = RangeOfShare<Tile>(k_tiles, BlockIndex().y, p.split.count);
+  const TapPlace first(range.begin / tap_tiles, range.begin % tap_tiles * Tile::kK, p.shape);
 
-  const Output output = {p.y, p.y_stride, rows, p.shape.out_channels};
-  Finisher<T, Tile>(p.epilogue, output).Run(products, row, column);
+  PatchCopier<T, Tile> patches(p, row, first);
+  FilterCopier<T, Tile> filters(p, column, first);
+  Products<T, Tile> products;
+  products.Run(range, patches, filters);
+  FinishTile<T, Tile>(products, p.split, p.epilogue, {p.y, p.y_stride, rows, p.shape.out_channels},
+                      row, column);
 }
 
 template <class T, class Tile>
 cudaError_t LaunchTile(cudaStream_t stream, const ConvArguments<T>& p) {
   const int64_t blocks = (RowsOf(p.shape) + Tile::kM - 1) / Tile::kM *
                          ((p.shape.out_channels + Tile::kN - 1) / Tile::kN);
-  return Launch<&ConvKernel<T, Tile>>(stream,
-                                      {.grid = {static_cast<unsigned>(blocks)},
-                                       .block = {Tile::kThreads},
-                                       .shared_bytes = Tile::kSharedBytes},
-                                      p);
+  return Launch<&ConvKernel<T, Tile>>(
+      stream,
+      {.grid = {static_cast<unsigned>(blocks), static_cast<unsigned>(p.split.count)},
+       .block = {Tile::kThreads},
+       .shared_bytes = Tile::kSharedBytes},
+      p);
 }
 
 template <class T>
@@ -171,13 +182,22 @@ bool Fits(const ConvArguments<T>& p) {
 
 template <class T>
 cudaError_t Conv(cudaStream_t stream, const ConvArguments<T>& p) {
+  if (p.split.count > 1 && (p.shape.channels % kSplitUnit != 0 || p.split.partials == nullptr)) {
+    return cudaErrorInvalidValue;
+  }
   if (!Fits(p)) return cudaErrorInvalidValue;
   const TileChoice choice =
       p.tile == TileChoice::kAuto ? ChooseTile(RowsOf(p.shape), p.shape.out_channels) : p.tile;
-  return WithTile(choice, [&]<class Tile>() { return LaunchTile<T, Tile>(stream, p); });
+  const cudaError_t error =
+      WithTile(choice, [&]<class Tile>() { return LaunchTile<T, Tile>(stream, p); });
+  if (error != cudaSuccess || p.split.count == 1) return error;
+  const int rows = static_cast<int>(RowsOf(p.shape));
+  return SumShares<T>(stream, {p.split, rows, p.shape.out_channels, p.y, p.y_stride, p.epilogue});
 }
 
 template cudaError_t Conv(cudaStream_t, const ConvArguments<Bf16>&);
+#ifndef TILTSHIFT_BF16_ONLY
 template cudaError_t Conv(cudaStream_t, const ConvArguments<Fp16>&);
+#endif
 
 }  // namespace tiltshift::kernels

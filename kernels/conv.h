@@ -13,6 +13,7 @@
 #include "kernels/epilogue.h"
 #include "kernels/numbers.h"
 #include "kernels/runtime.h"
+#include "kernels/split.h"
 #include "kernels/tile_choice.h"
 
 namespace tiltshift::kernels {
@@ -38,6 +39,7 @@ struct ConvArguments {
                          // epilogue.float_output
   int64_t y_stride = 0;
   TileChoice tile = TileChoice::kAuto;
+  Split split;
   Epilogue epilogue;  // a row is a position of y; see GEMM's (gemm.h) for alignment
 };
 

@@ -66,6 +66,12 @@ const ConvCase kCases[] = {
     {.name = "downsample_vae", .shape = Strided(Square(1, 16, 64, 64), 0), .bias = true},
     {.name = "upsample", .shape = Upsampled(Square(2, 8, 64, 96)), .bias = true},
     {.name = "pointwise", .shape = Pointwise(Square(2, 8, 96, 64)), .bias = true, .residual = true},
+    {.name = "split",
+     .shape = Square(2, 8, 64, 96),
+     .bias = true,
+     .sample_bias = true,
+     .residual = true,
+     .splits = 4},
     {.name = "large_tile", .shape = Square(2, 80, 8, 130), .bias = true},
     {.name = "large_tile_samples", .shape = Square(3, 65, 32, 8), .sample_bias = true},
 };
@@ -103,6 +109,11 @@ TEST_F(ConvBits, I4_EveryTileGivesTheSameBits) {
     c.tile = tile;
     EXPECT_EQ(testing::BitsOf<Bf16>(c), bits) << NameOf(tile);
   }
+}
+
+TEST_F(ConvBits, I4_ASampleHasTheSameBitsInAnySplitBatch) {
+  EXPECT_TRUE(testing::SameBitsForEachSample<Bf16>(
+      {.shape = Square(3, 8, 64, 40), .bias = true, .splits = 5}));
 }
 
 TEST_F(ConvBits, RefusesWhatItsLoadsCannotDo) {

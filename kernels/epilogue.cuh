@@ -1,13 +1,8 @@
-// The code of epilogue.h: a block's tile of products, from registers through shared memory to y.
-//
-// mma.sync leaves two neighbouring columns in a lane; memory wants sixteen bytes. So each warp lays
-// 16 rows at a time into its own piece of shared memory, in fp32, and takes them out again eight
-// columns a lane. The pieces lie over the main loop's stages, which are read to the end by then.
+// The code of epilogue.h: eight neighbouring columns of a row at a time, from sums to y.
 #pragma once
 
 #include "kernels/device.h"
 #include "kernels/epilogue.h"
-#include "kernels/tile.cuh"
 
 namespace tiltshift::kernels {
 
@@ -18,69 +13,24 @@ struct Output {
   int m, n;          // of the whole product; rows and columns beyond are dropped
 };
 
-template <class T, class Tile>
-class Finisher {
+template <class T>
+class RowFinisher {
  public:
-  static constexpr int kColumns = 8;                         // a lane's
-  static constexpr int kRowLanes = Tile::kWarpN / kColumns;  // lanes to a row
-  static constexpr int kRowsAtOnce = 32 / kRowLanes;
-  static constexpr int kPitch =
-      Tile::kWarpN + 8;  // floats; 8 mod 32, so that 4 rows fill the banks
-  static constexpr int kPieceFloats = 16 * kPitch;
-  static_assert(kPieceFloats * 4 * Tile::kWarpsM * Tile::kWarpsN <= Tile::kSharedBytes);
-  static_assert(kRowLanes >= 4 && 16 % kRowsAtOnce == 0);
+  static constexpr int kColumns = 8;
 
-  __device__ __forceinline__ Finisher(const Epilogue& epilogue, const Output& output)
-      : e_(epilogue), out_(output), piece_(Shared<float>(Warp() * kPieceFloats * 4)) {}
+  __device__ __forceinline__ RowFinisher(const Epilogue& epilogue, const Output& output)
+      : e_(epilogue), out_(output) {}
 
-  // `row`, `column`: of the block's first product.
-  __device__ __forceinline__ void Run(const Products<T, Tile>& products, int row, int column) {
-    const int lane = Lane();
-    const int first_column = column + products.warp_n() + lane % kRowLanes * kColumns;
-    float bias[kColumns] = {};
-    if (e_.bias != nullptr) AddFloats(e_.bias, first_column, bias);
+  // The bias of columns [column, column + 8).
+  __device__ __forceinline__ void LoadBias(int column, float (&bias)[kColumns]) const {
 #pragma unroll
-    for (int m = 0; m < Tile::kTilesM; ++m) {
-      Put(products.c[m]);
-      SyncWarp();
-#pragma unroll
-      for (int i = 0; i < 16 / kRowsAtOnce; ++i) {
-        const int piece_row = i * kRowsAtOnce + lane / kRowLanes;
-        const int y_row = row + products.warp_m() + 16 * m + piece_row;
-        float value[kColumns];
-        Take(piece_row, value);
-        if (y_row < out_.m && first_column < out_.n) Finish(y_row, first_column, bias, value);
-      }
-      SyncWarp();
-    }
+    for (float& b : bias) b = 0;
+    if (e_.bias != nullptr) AddFloats(e_.bias, column, bias);
   }
 
- private:
-  __device__ __forceinline__ void Put(const float (&c)[Tile::kTilesN][4]) {
-    const int row = Lane() / 4, column = Lane() % 4 * 2;
-#pragma unroll
-    for (int n = 0; n < Tile::kTilesN; ++n) {
-      Store(piece_ + row * kPitch + 8 * n + column, Float2{c[n][0], c[n][1]});
-      Store(piece_ + (row + 8) * kPitch + 8 * n + column, Float2{c[n][2], c[n][3]});
-    }
-  }
-
-  // Eight floats in two loads. Lanes 4 to 7 of a pass begin with their second half, so that the
-  // eight lanes of a pass touch all banks.
-  __device__ __forceinline__ void Take(int row, float (&value)[kColumns]) {
-    const bool swap = Lane() / 4 % 2 != 0;
-    const SharedPtr<float> at = piece_ + row * kPitch + Lane() % kRowLanes * kColumns;
-    const Floats4 first = Load<Floats4>(at + (swap ? 4 : 0));
-    const Floats4 second = Load<Floats4>(at + (swap ? 0 : 4));
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      value[i] = swap ? second.value[i] : first.value[i];
-      value[i + 4] = swap ? first.value[i] : second.value[i];
-    }
-  }
-
+  // `value`: the sums of those columns of `row`, which exists; so does the first column.
   __device__ __forceinline__ void Finish(int row, int column, const float (&bias)[kColumns],
-                                         float (&value)[kColumns]) {
+                                         float (&value)[kColumns]) const {
 #pragma unroll
     for (int i = 0; i < kColumns; ++i) value[i] += bias[i];
     if (e_.sample_bias != nullptr) {
@@ -106,9 +56,10 @@ class Finisher {
     Write<kColumns>(row, column, out_.n, value);
   }
 
+ private:
   // value[i] += from[column + i] where that column exists.
   __device__ __forceinline__ void AddFloats(const float* from, int column,
-                                            float (&value)[kColumns]) {
+                                            float (&value)[kColumns]) const {
     const GlobalPtr<const float> at = GlobalPtr<const float>(from) + column;
     if (column + kColumns <= out_.n && out_.n % 4 == 0) {
 #pragma unroll
@@ -128,7 +79,8 @@ class Finisher {
   // kCount numbers of y's row, of which only those before `columns` exist; whole ones go in one
   // access.
   template <int kCount>
-  __device__ __forceinline__ void Write(int row, int column, int columns, float (&value)[kCount]) {
+  __device__ __forceinline__ void Write(int row, int column, int columns,
+                                        float (&value)[kCount]) const {
     const bool whole = column + kCount <= columns;
     if (e_.residual != nullptr) {
       const GlobalPtr<const T> from = GlobalPtr(static_cast<const T*>(e_.residual)) +
@@ -167,7 +119,7 @@ class Finisher {
 
   template <int kCount>
   __device__ __forceinline__ void WriteFloats(GlobalPtr<float> to, int columns,
-                                              const float (&value)[kCount]) {
+                                              const float (&value)[kCount]) const {
     if (columns >= kCount && out_.y_stride % 4 == 0) {
 #pragma unroll
       for (int i = 0; i < kCount / 4; ++i) {
@@ -182,17 +134,13 @@ class Finisher {
     }
   }
 
-  struct alignas(8) Float2 {
-    float x, y;
-  };
   template <int kCount>
   struct alignas(2 * kCount) Pack {
     uint32_t word[kCount / 2];
   };
 
-  const Epilogue& e_;
-  const Output& out_;
-  SharedPtr<float> piece_;
+  Epilogue e_;
+  Output out_;
 };
 
 }  // namespace tiltshift::kernels

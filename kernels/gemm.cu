@@ -4,12 +4,12 @@
 // a card idle, 64 x 64 x 32 with four warps of 32 x 32. A block reads (kM + kN) k numbers and does
 // 2 kM kN k operations: 64 a byte for the large tile, more than the 200 to 300 of a card's balance
 // only because neighbours find their rows in L2 (PlaceOfBlock). Errors: fp32 sums of exact
-// products, |error| <= k 2^-24 sum |x w| before the one rounding to T. Reference: GemmReference in
-// testing/references.h.
-#include "kernels/epilogue.cuh"
+// products, |error| <= k 2^-24 sum |x w| before the one rounding to T. Reference:
+// testing/gemm_case.cc.
 #include "kernels/gemm.h"
 #include "kernels/launch.h"
 #include "kernels/tile.cuh"
+#include "kernels/tile_output.cuh"
 
 namespace tiltshift::kernels {
 namespace {
@@ -53,18 +53,21 @@ __global__ void __launch_bounds__(Tile::kThreads) GemmKernel(GemmArguments<T> p)
   const RowCopier<T, Tile> x(p, row);
   const WeightCopier<T, Tile> w(p.w, column, p.shape.n, p.shape.k);
   Products<T, Tile> products;
-  products.Run((p.shape.k + Tile::kK - 1) / Tile::kK, x, w);
-
-  const Output output = {p.y, p.y_stride, p.shape.m, p.shape.n};
-  Finisher<T, Tile>(p.epilogue, output).Run(products, row, column);
+  const int k_tiles = (p.shape.k + Tile::kK - 1) / Tile::kK;
+  products.Run(RangeOfShare<Tile>(k_tiles, BlockIndex().y, p.split.count), x, w);
+  FinishTile<T, Tile>(products, p.split, p.epilogue, {p.y, p.y_stride, p.shape.m, p.shape.n}, row,
+                      column);
 }
 
 template <class T, class Tile>
 cudaError_t LaunchTile(cudaStream_t stream, const GemmArguments<T>& p) {
   const unsigned blocks = static_cast<unsigned>((p.shape.m + Tile::kM - 1) / Tile::kM) *
                           static_cast<unsigned>((p.shape.n + Tile::kN - 1) / Tile::kN);
-  return Launch<&GemmKernel<T, Tile>>(
-      stream, {.grid = {blocks}, .block = {Tile::kThreads}, .shared_bytes = Tile::kSharedBytes}, p);
+  return Launch<&GemmKernel<T, Tile>>(stream,
+                                      {.grid = {blocks, static_cast<unsigned>(p.split.count)},
+                                       .block = {Tile::kThreads},
+                                       .shared_bytes = Tile::kSharedBytes},
+                                      p);
 }
 
 bool Fits(const GemmShape& shape, int64_t x_stride, const void* x, const void* w) {
@@ -79,12 +82,20 @@ bool Fits(const GemmShape& shape, int64_t x_stride, const void* x, const void* w
 
 template <class T>
 cudaError_t Gemm(cudaStream_t stream, const GemmArguments<T>& p) {
+  if (p.split.count > 1 && (p.shape.k % kSplitUnit != 0 || p.split.partials == nullptr)) {
+    return cudaErrorInvalidValue;
+  }
   if (!Fits(p.shape, p.x_stride, p.x, p.w)) return cudaErrorInvalidValue;
   const TileChoice choice = p.tile == TileChoice::kAuto ? ChooseTile(p.shape.m, p.shape.n) : p.tile;
-  return WithTile(choice, [&]<class Tile>() { return LaunchTile<T, Tile>(stream, p); });
+  const cudaError_t error =
+      WithTile(choice, [&]<class Tile>() { return LaunchTile<T, Tile>(stream, p); });
+  if (error != cudaSuccess || p.split.count == 1) return error;
+  return SumShares<T>(stream, {p.split, p.shape.m, p.shape.n, p.y, p.y_stride, p.epilogue});
 }
 
 template cudaError_t Gemm(cudaStream_t, const GemmArguments<Bf16>&);
+#ifndef TILTSHIFT_BF16_ONLY
 template cudaError_t Gemm(cudaStream_t, const GemmArguments<Fp16>&);
+#endif
 
 }  // namespace tiltshift::kernels

@@ -14,6 +14,7 @@
 #include "kernels/epilogue.h"
 #include "kernels/numbers.h"
 #include "kernels/runtime.h"
+#include "kernels/split.h"
 #include "kernels/tile_choice.h"
 
 namespace tiltshift::kernels {
@@ -31,6 +32,7 @@ struct GemmArguments {
   void* y = nullptr;  // T, or float with epilogue.float_output
   int64_t y_stride = 0;
   TileChoice tile = TileChoice::kAuto;
+  Split split;
   Epilogue epilogue;
 };
 

@@ -26,6 +26,18 @@ const GemmCase kCases[] = {
     {.name = "geglu_tail", .shape = {33, 40, 64}, .activation = Activation::kGeglu, .bias = true},
     {.name = "samples", .shape = {192, 96, 32}, .bias = true, .samples = 3, .residual = true},
     {.name = "large_tile", .shape = {1500, 1030, 40}, .bias = true, .residual = true},
+    {.name = "split",
+     .shape = {70, 136, 640},
+     .activation = Activation::kSilu,
+     .bias = true,
+     .residual = true,
+     .splits = 3},
+    {.name = "split_geglu",
+     .shape = {70, 136, 384},
+     .activation = Activation::kGeglu,
+     .bias = true,
+     .splits = 4},
+    {.name = "split_odd", .shape = {9, 36, 320}, .bias = true, .samples = 3, .splits = 4},
     {.name = "long_sum", .shape = {64, 64, 5120}, .bias = true},
 };
 
@@ -53,20 +65,41 @@ TEST_F(GemmBits, I4_ARowHasTheSameBitsInAnyProduct) {
   EXPECT_TRUE(testing::SameBitsAlone<Bf16>(c, 777, 1));
 }
 
+TEST_F(GemmBits, I4_ARowHasTheSameBitsInAnySplitProduct) {
+  EXPECT_TRUE(
+      testing::SameBitsAlone<Bf16>({.shape = {150, 136, 640}, .bias = true, .splits = 3}, 77, 64));
+}
+
+TEST(Split, FillsACardWhereTheTilesAreFewAndNeverCutsTooShort) {
+  EXPECT_EQ(ChooseSplit(4096, 320, 320, 320), 1);
+  EXPECT_EQ(ChooseSplit(64, 1280, 1280, 9 * 1280), 6);
+  EXPECT_EQ(ChooseSplit(64, 1280, 1280, 512), 2);
+  EXPECT_EQ(ChooseSplit(1, 1280, 320, 320), 1);
+  EXPECT_EQ(ChooseSplit(16, 160, 160, 9 * 160), 1) << "no multiple of 64";
+}
+
 TEST_F(GemmBits, I4_EveryTileGivesTheSameBits) {
   GemmCase c = {
       .shape = {150, 270, 136}, .activation = Activation::kSilu, .bias = true, .residual = true};
-  c.tile = TileChoice::k64x64;
-  const uint64_t bits = testing::BitsOf<Bf16>(c);
-  for (const TileChoice tile : kAllTiles) {
-    c.tile = tile;
-    EXPECT_EQ(testing::BitsOf<Bf16>(c), bits) << NameOf(tile);
-    EXPECT_LE(testing::RunGemmCase<Bf16>(c, 40).worst, 1) << NameOf(tile);
-  }
+  const auto expect_same = [&] {
+    c.tile = TileChoice::k64x64;
+    const uint64_t bits = testing::BitsOf<Bf16>(c);
+    for (const TileChoice tile : kAllTiles) {
+      c.tile = tile;
+      EXPECT_EQ(testing::BitsOf<Bf16>(c), bits) << NameOf(tile);
+      EXPECT_LE(testing::RunGemmCase<Bf16>(c, 40).worst, 1) << NameOf(tile);
+    }
+  };
+  expect_same();
+  c.shape.k = 320;
+  c.splits = 3;
+  expect_same();
 }
 
 TEST_F(GemmBits, RefusesWhatItsLoadsCannotDo) {
   GemmArguments<Bf16> arguments = {.shape = {16, 16, 12}};
+  EXPECT_EQ(Gemm<Bf16>(nullptr, arguments), cudaErrorInvalidValue);
+  arguments = {.shape = {16, 16, 72}, .split = {.count = 2}};
   EXPECT_EQ(Gemm<Bf16>(nullptr, arguments), cudaErrorInvalidValue);
   arguments = {.shape = {16, 16, 16}, .x_stride = 20};
   EXPECT_EQ(Gemm<Bf16>(nullptr, arguments), cudaErrorInvalidValue);

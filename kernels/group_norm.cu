@@ -273,6 +273,8 @@ cudaError_t GroupNorm(cudaStream_t stream, const GroupNormArguments<T>& p) {
 }
 
 template cudaError_t GroupNorm(cudaStream_t, const GroupNormArguments<Bf16>&);
+#ifndef TILTSHIFT_BF16_ONLY
 template cudaError_t GroupNorm(cudaStream_t, const GroupNormArguments<Fp16>&);
+#endif
 
 }  // namespace tiltshift::kernels

@@ -89,6 +89,8 @@ cudaError_t LayerNorm(cudaStream_t stream, const LayerNormArguments<T>& p) {
 }
 
 template cudaError_t LayerNorm(cudaStream_t, const LayerNormArguments<Bf16>&);
+#ifndef TILTSHIFT_BF16_ONLY
 template cudaError_t LayerNorm(cudaStream_t, const LayerNormArguments<Fp16>&);
+#endif
 
 }  // namespace tiltshift::kernels

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "kernels/device.h"
+#include "kernels/split.h"
 #include "kernels/tile_choice.h"
 
 namespace tiltshift::kernels {
@@ -72,6 +73,20 @@ __device__ __forceinline__ TilePlace PlaceOfBlock(int block, int tiles_m, int ti
   return {first + inside % height, inside / height};
 }
 
+// The tiles of k that a block adds: all, or its share (split.h).
+struct TileRange {
+  int begin, end;
+};
+template <class Tile>
+__device__ __forceinline__ TileRange RangeOfShare(int k_tiles, int share, int count) {
+  constexpr int kUnitTiles = kSplitUnit / Tile::kK;
+  if (count == 1) return {0, k_tiles};
+  const int units = k_tiles / kUnitTiles;
+  const int each = (units + count - 1) / count * kUnitTiles;
+  const int begin = share * each, end = begin + each;
+  return {begin < k_tiles ? begin : k_tiles, end < k_tiles ? end : k_tiles};
+}
+
 // Rows of B (weights [n, k], row major) into a stage; rows beyond n and columns beyond k are zeros.
 template <class T, class Tile>
 class WeightCopier {
@@ -116,14 +131,16 @@ class Products {
     }
   }
 
-  // Adds all of k: copy_a(tile, k_tile) and copy_b(tile, k_tile) issue the copies of one stage.
+  // Adds the tiles of a range of k: copy_a(tile, k_tile) and copy_b(tile, k_tile) issue the copies
+  // of one stage.
   template <class CopyA, class CopyB>
-  __device__ __forceinline__ void Run(int k_tiles, CopyA& copy_a, CopyB& copy_b) {
+  __device__ __forceinline__ void Run(const TileRange& range, CopyA& copy_a, CopyB& copy_b) {
+    const int k_tiles = range.end - range.begin;
     const auto copy = [&](int k_tile) {
       if (k_tile < k_tiles) {
         const SharedPtr<T> stage = Stage(k_tile % Tile::kStages);
-        copy_a(stage, k_tile);
-        copy_b(stage + Tile::kM * Tile::kK, k_tile);
+        copy_a(stage, range.begin + k_tile);
+        copy_b(stage + Tile::kM * Tile::kK, range.begin + k_tile);
       }
       CommitCopies();
     };

@@ -119,7 +119,13 @@ struct Sets {
   DeviceBuffer<float> bias;
 };
 
-double SecondsOfGemm(const GemmCase& c, TileChoice tile, const Sets& sets) {
+// What a layer would be given: tile and split of kAuto, or a tile alone.
+struct Plan {
+  TileChoice tile;
+  Split split;
+};
+
+double SecondsOfGemm(const GemmCase& c, const Plan& plan, const Sets& sets) {
   const int64_t columns = c.activation == Activation::kGeglu ? c.shape.n / 2 : c.shape.n;
   return SecondsOf([&](cudaStream_t stream, int run) {
     const int i = run % Sets::kSets;
@@ -130,7 +136,8 @@ double SecondsOfGemm(const GemmCase& c, TileChoice tile, const Sets& sets) {
         .w = sets.w[i].get(),
         .y = sets.y[i].get(),
         .y_stride = columns,
-        .tile = tile,
+        .tile = plan.tile,
+        .split = plan.split,
         .epilogue = {.bias = c.bias ? sets.bias.get() : nullptr,
                      .residual = c.residual ? sets.residual[i].get() : nullptr,
                      .residual_stride = columns,
@@ -140,7 +147,7 @@ double SecondsOfGemm(const GemmCase& c, TileChoice tile, const Sets& sets) {
   });
 }
 
-double SecondsOfConv(const ConvCase& c, TileChoice tile, const Sets& sets) {
+double SecondsOfConv(const ConvCase& c, const Plan& plan, const Sets& sets) {
   const ConvShape& s = c.shape;
   return SecondsOf([&](cudaStream_t stream, int run) {
     const int i = run % Sets::kSets;
@@ -151,7 +158,8 @@ double SecondsOfConv(const ConvCase& c, TileChoice tile, const Sets& sets) {
         .w = sets.w[i].get(),
         .y = sets.y[i].get(),
         .y_stride = s.out_channels,
-        .tile = tile,
+        .tile = plan.tile,
+        .split = plan.split,
         .epilogue = {.bias = sets.bias.get(),
                      .sample_bias = c.sample_bias ? sets.bias.get() : nullptr,
                      .rows_per_sample = s.out_height * s.out_width,
@@ -162,24 +170,27 @@ double SecondsOfConv(const ConvCase& c, TileChoice tile, const Sets& sets) {
   });
 }
 
-// One line: the chosen tile's time and rate, cuBLAS's for the same product, and the rate of every
-// tile.
-template <class SecondsOfTile>
-void Report(const std::string& name, double flops, double library_seconds, const Limits& limits,
-            const SecondsOfTile& seconds_of) {
-  const double seconds = seconds_of(TileChoice::kAuto);
+// One line: the time and rate of what kAuto and `splits` give, cuBLAS's for the same product, and
+// the rate of every tile, unsplit.
+template <class SecondsOfPlan>
+void Report(const std::string& name, const GemmShape& shape, int splits, const Limits& limits,
+            const SecondsOfPlan& seconds_of) {
+  const double flops = 2.0 * shape.m * shape.n * shape.k;
+  const DeviceBuffer<float> partials(splits > 1 ? int64_t{splits} * shape.m * shape.n : 1);
+  const double seconds = seconds_of(Plan{TileChoice::kAuto, {splits, partials.get()}});
   std::printf("  %-20s %8.1f us %6.0f", name.c_str(), seconds * 1e6, flops / seconds * 1e-12);
   if (limits.gemm_flops_per_second > 0) {
     std::printf(" %4.0f%% | %6.0f", 100 * flops / seconds / limits.gemm_flops_per_second,
-                flops / library_seconds * 1e-12);
+                flops / LibraryGemmSeconds(shape.m, shape.n, shape.k) * 1e-12);
   }
-  std::printf(" |");
-  for (const TileChoice tile : kAllTiles) std::printf(" %6.0f", flops / seconds_of(tile) * 1e-12);
+  std::printf(" | %2d |", splits);
+  for (const TileChoice tile : kAllTiles)
+    std::printf(" %6.0f", flops / seconds_of(Plan{tile, {}}) * 1e-12);
   std::printf("\n");
 }
 
 void PrintHead(const char* what) {
-  std::printf("\n%s, bf16, TFLOP/s: time, rate, share of the GEMM limit | cuBLAS |", what);
+  std::printf("\n%s, bf16, TFLOP/s: time, rate, share of the GEMM limit | cuBLAS | splits |", what);
   for (const TileChoice tile : kAllTiles) std::printf(" %s", NameOf(tile));
   std::printf("\n");
 }
@@ -189,9 +200,13 @@ void PrintHead(const char* what) {
 void CheckProducts(Verdicts& verdicts) {
   constexpr int kRows = 9;
   for (GemmCase c : kGemms) {
+    c.splits = ChooseSplit(c.shape.m / 2, c.shape.n, c.shape.k, c.shape.k);
     verdicts.Compared("gemm " + c.name, testing::RunGemmCase<Bf16>(c, kRows).worst);
   }
-  for (const ConvCase& c : kConvs) {
+  for (ConvCase c : kConvs) {
+    const ConvShape& s = c.shape;
+    c.splits = ChooseSplit(int64_t{s.out_height} * s.out_width, s.out_channels, s.channels,
+                           9 * s.channels);
     verdicts.Compared("conv " + c.name, testing::RunConvCase<Bf16>(c, kRows).worst);
   }
   verdicts.Compared("gemm fp16", testing::RunGemmCase<Fp16>(kGemms[2], kRows).worst);
@@ -214,8 +229,9 @@ void BenchProducts(const Limits& limits) {
   for (const GemmCase& c : kGemms) {
     const GemmShape& s = c.shape;
     const Sets sets(int64_t{s.m} * s.k, int64_t{s.n} * s.k, int64_t{s.m} * s.n, s.n);
-    Report(c.name, 2.0 * s.m * s.n * s.k, LibraryGemmSeconds(s.m, s.n, s.k), limits,
-           [&](TileChoice tile) { return SecondsOfGemm(c, tile, sets); });
+    const int rows = s.m / 2;  // of a sample
+    Report(c.name, s, ChooseSplit(rows, s.n, s.k, s.k), limits,
+           [&](const Plan& plan) { return SecondsOfGemm(c, plan, sets); });
   }
   PrintHead("Convolution 3x3");
   for (const ConvCase& c : kConvs) {
@@ -223,8 +239,8 @@ void BenchProducts(const Limits& limits) {
     const int m = s.batch * s.out_height * s.out_width, k = 9 * s.channels;
     const Sets sets(int64_t{s.batch} * s.height * s.width * s.channels, int64_t{s.out_channels} * k,
                     int64_t{m} * s.out_channels, int64_t{s.batch} * s.out_channels);
-    Report(c.name, 2.0 * m * s.out_channels * k, LibraryGemmSeconds(m, s.out_channels, k), limits,
-           [&](TileChoice tile) { return SecondsOfConv(c, tile, sets); });
+    Report(c.name, {m, s.out_channels, k}, ChooseSplit(m / s.batch, s.out_channels, s.channels, k),
+           limits, [&](const Plan& plan) { return SecondsOfConv(c, plan, sets); });
   }
 }
 

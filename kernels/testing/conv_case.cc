@@ -40,6 +40,8 @@ template <class T, class Y>
 std::vector<Y> RunOnCard(const ConvCase& c, const Data<T>& data, int first, int batch) {
   const DeviceBuffer<T> x(data.x), w(data.w), residual(data.residual);
   const DeviceBuffer<float> bias(data.bias), sample_bias(data.sample_bias);
+  const DeviceBuffer<float> partials(
+      c.splits > 1 ? c.splits * int64_t{batch} * data.sample_rows * data.shape.out_channels : 1);
   const DeviceBuffer<Y> y(int64_t{batch} * data.sample_rows * data.y_stride);
   ConvArguments<T> arguments = {
       .shape = data.shape,
@@ -49,6 +51,7 @@ std::vector<Y> RunOnCard(const ConvCase& c, const Data<T>& data, int first, int 
       .y = y.get(),
       .y_stride = data.y_stride,
       .tile = c.tile,
+      .split = {c.splits, partials.get()},
       .epilogue = {.bias = c.bias ? bias.get() : nullptr,
                    .sample_bias = c.sample_bias
                                       ? sample_bias.get() + first * data.shape.out_channels

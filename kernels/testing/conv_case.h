@@ -18,6 +18,7 @@ struct ConvCase {
   bool residual = false;
   bool float_output = false;
   TileChoice tile = TileChoice::kAuto;
+  int splits = 1;
   int extra_stride = 0;  // numbers between positions of x, y and the residual
 };
 

@@ -61,6 +61,7 @@ template <class T, class Y>
 std::vector<Y> RunOnCard(const GemmCase& c, const Data<T>& data, int first, int m) {
   const DeviceBuffer<T> x(data.x), w(data.w), residual(data.residual);
   const DeviceBuffer<float> bias(data.bias), sample_bias(data.sample_bias);
+  const DeviceBuffer<float> partials(c.splits > 1 ? c.splits * int64_t{m} * data.shape.n : 1);
   const DeviceBuffer<Y> y(int64_t{m} * data.y_stride);
   GemmArguments<T> arguments = {
       .shape = {m, data.shape.n, data.shape.k},
@@ -70,6 +71,7 @@ std::vector<Y> RunOnCard(const GemmCase& c, const Data<T>& data, int first, int 
       .y = y.get(),
       .y_stride = data.y_stride,
       .tile = c.tile,
+      .split = {c.splits, partials.get()},
       .epilogue = {.bias = c.bias ? bias.get() : nullptr,
                    .sample_bias = c.samples > 0 ? sample_bias.get() : nullptr,
                    .rows_per_sample = data.rows_per_sample,

@@ -20,6 +20,7 @@ struct GemmCase {
   bool residual = false;
   bool float_output = false;
   TileChoice tile = TileChoice::kAuto;
+  int splits = 1;
   int extra_stride = 0;  // numbers between rows of x, y and the residual
 };
 
