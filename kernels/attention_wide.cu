@@ -357,6 +357,8 @@ cudaError_t WideAttention(cudaStream_t stream, const AttentionArguments<T>& argu
 }
 
 template cudaError_t WideAttention(cudaStream_t, const AttentionArguments<Bf16>&);
+#ifndef TILTSHIFT_BF16_ONLY
 template cudaError_t WideAttention(cudaStream_t, const AttentionArguments<Fp16>&);
+#endif
 
 }  // namespace tiltshift::kernels

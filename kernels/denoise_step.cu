@@ -102,6 +102,8 @@ cudaError_t DenoiseStep(cudaStream_t stream, const DenoiseArguments<T>& p) {
 }
 
 template cudaError_t DenoiseStep(cudaStream_t, const DenoiseArguments<Bf16>&);
+#ifndef TILTSHIFT_BF16_ONLY
 template cudaError_t DenoiseStep(cudaStream_t, const DenoiseArguments<Fp16>&);
+#endif
 
 }  // namespace tiltshift::kernels

@@ -121,7 +121,8 @@ TEST_P(MachineCode, HasWhatTheKernelsAreWrittenFor) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sources, MachineCode,
-                         ::testing::Values(Source{"attention", true}, Source{"conv", true},
+                         ::testing::Values(Source{"attention", true},
+                                           Source{"attention_wide", true}, Source{"conv", true},
                                            Source{"denoise_step", false},
                                            Source{"elementwise", false}, Source{"gemm", true},
                                            Source{"group_norm", false}, Source{"layer_norm", false},
