@@ -18,7 +18,7 @@ using testing::RandomNumbers;
 NormCase CaseOf(std::string name, int batch, int positions, int channels, int groups) {
   return {.name = std::move(name),
           .shape = {.batch = batch, .positions = positions, .channels = channels, .groups = groups},
-          .silu = true};
+          .silu = groups > 0};  // LayerNorm has none
 }
 
 const NormCase kCases[] = {
