@@ -133,11 +133,13 @@ absl::StatusOr<LoraLayer> Assemble(const std::string& layer, const Parts& parts,
   return factors;
 }
 
-absl::StatusOr<std::map<std::string, LoraLayer>> Read(std::string_view bytes,
-                                                      const std::string& path) {
-  TS_ASSIGN_OR_RETURN(const TensorMap tensors, ParseSafetensors(bytes, path));
+}  // namespace
+
+absl::StatusOr<std::map<std::string, LoraLayer>> ReadLoraLayers(std::string_view bytes,
+                                                                const std::string& file) {
+  TS_ASSIGN_OR_RETURN(const TensorMap tensors, ParseSafetensors(bytes, file));
   TS_ASSIGN_OR_RETURN(const auto sorted, Sort(tensors));
-  TS_ASSIGN_OR_RETURN(const PeftSettings settings, PeftSettings::OfSafetensors(bytes, path));
+  TS_ASSIGN_OR_RETURN(const PeftSettings settings, PeftSettings::OfSafetensors(bytes, file));
   std::map<std::string, LoraLayer> layers;
   for (const auto& [layer, parts] : sorted) {
     TS_ASSIGN_OR_RETURN(layers[layer], Assemble(layer, parts, settings));
@@ -145,11 +147,9 @@ absl::StatusOr<std::map<std::string, LoraLayer>> Read(std::string_view bytes,
   return layers;
 }
 
-}  // namespace
-
 absl::StatusOr<LoraFile> LoraFile::Open(const std::string& path) {
   TS_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
-  auto layers = Read(file.bytes(), path);
+  auto layers = ReadLoraLayers(file.bytes(), path);
   if (layers.ok()) return LoraFile(std::move(file), *std::move(layers));
   const bool named = Message(layers.status()).starts_with(path);
   return named ? layers.status() : Annotate(layers.status(), path);

@@ -24,6 +24,11 @@ struct LoraLayer {
   int64_t rank() const { return down.shape[0]; }
 };
 
+// The layers of a whole file's bytes, by their names as engine/lora_keys.h gives them; the views
+// point into `bytes`. LoraFile::Open's errors, some without the file's name.
+absl::StatusOr<std::map<std::string, LoraLayer>> ReadLoraLayers(std::string_view bytes,
+                                                                const std::string& file);
+
 class LoraFile {
  public:
   // NotFound: no such file. DataLoss: a damaged one, factors that do not fit each other, NaN.

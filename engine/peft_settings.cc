@@ -11,6 +11,7 @@ namespace {
 using nlohmann::json;
 
 constexpr char kKey[] = "lora_adapter_metadata";
+constexpr double kMostAlpha = 1e6;
 
 std::string_view Header(std::string_view bytes) {
   uint64_t length = 0;
@@ -23,6 +24,10 @@ bool Matches(std::string_view pattern, std::string_view layer) {
   if (pattern.starts_with('^')) return layer == pattern.substr(1);
   return layer == pattern ||
          (layer.ends_with(pattern) && layer[layer.size() - pattern.size() - 1] == '.');
+}
+
+bool IsAlpha(const json& value) {
+  return value.is_number() && std::abs(value.get<double>()) <= kMostAlpha;
 }
 
 }  // namespace
@@ -46,22 +51,21 @@ absl::StatusOr<PeftSettings> PeftSettings::OfSafetensors(std::string_view bytes,
   for (const auto& [key, value] : config.items()) {
     const size_t dot = key.rfind('.');
     const std::string field = key.substr(dot + 1);
-    const auto component = [&]() -> Component& {
-      return settings.components_[key.substr(0, dot + 1)];
-    };
+    const std::string prefix = key.substr(0, dot + 1);
+    const auto component = [&]() -> Component& { return settings.components_[prefix]; };
     if (field == "use_dora" && value == json(true)) {
       return absl::UnimplementedError(
           absl::StrCat(file, ": is a DoRA; this engine has LoRA alone"));
     }
     if (field == "use_rslora" && value == json(true)) component().rank_stabilized = true;
     if (field == "lora_alpha") {
-      if (!value.is_number()) return bad(key);
+      if (!IsAlpha(value)) return bad(key);
       component().alpha = value.get<double>();
     }
     if (field != "alpha_pattern" || value.is_null()) continue;
     if (!value.is_object()) return bad(key);
     for (const auto& [pattern, alpha] : value.items()) {
-      if (!alpha.is_number()) return bad(key);
+      if (!IsAlpha(alpha)) return bad(key);
       component().alphas[pattern] = alpha.get<double>();
     }
   }

@@ -109,6 +109,12 @@ TEST_F(HostileSessionsTest, SessionsThatBeginWrong) {
                 for (int i = 0; i < 1'001; ++i) h.add_models();
               }),
               Refused(invalid, "hello.models: more than 1000"));
+  EXPECT_THAT(changed([](auto& h) {
+                for (int i = 0; i < 1'001; ++i) h.add_loras();
+              }),
+              Refused(invalid, "hello.loras: more than 1000"));
+  EXPECT_THAT(changed([](auto& h) { h.add_loras()->set_name(std::string(257, 'l')); }),
+              Refused(invalid, "hello.loras[0]: longer than 256 bytes"));
 }
 
 TEST_F(HostileSessionsTest, AMessageBeyondWhatGrpcTakes) {
