@@ -67,10 +67,12 @@ local function call_in_parts(command, key, arguments, first)
 end
 
 -- KEYS: epoch, leases, last token, job. ARGV: epoch, now_ms, the greatest token, then token, record, in the order of
--- the grants.
+-- the grants. Redis keeps a small hash as a list, and walks through it for every field; one value over 64 bytes makes
+-- it a table for as long as the key is there: the first record ends in spaces.
 local function lease(keys, args)
   local stale = check_epoch(keys, args)
   if stale then return stale end
+  if redis.call('EXISTS', keys[2]) == 0 then args[5] = args[5] .. string.rep(' ', 65) end
   call_in_parts('HSET', keys[2], args, 4)
   if tonumber(args[3]) > tonumber(redis.call('GET', keys[3]) or '0') then redis.call('SET', keys[3], args[3]) end
   if redis.call('HGET', keys[4], 'started_ms') == '0' then

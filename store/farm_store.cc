@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 
@@ -67,7 +68,7 @@ StoredLease ParseLease(const std::string& token, const std::string& record) {
   lease.first = Number<uint64_t>(parts[1]);
   lease.count = Number<uint64_t>(parts[2]);
   lease.lost = Number<uint32_t>(parts[3]);
-  lease.worker_id = parts[4];
+  lease.worker_id = std::string(absl::StripTrailingAsciiWhitespace(parts[4]));
   return lease;
 }
 

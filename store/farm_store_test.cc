@@ -118,6 +118,19 @@ TEST_P(FarmStoreTest, AStaleEpochWritesNothing) {
   EXPECT_EQ(store_->Load()->leases.size(), 1u);
 }
 
+// A list would be walked through for each field of each turn.
+TEST_P(FarmStoreTest, LeasesAreATableHoweverFew) {
+  SubmitJob("j", 10);
+  Grant(1, "j", 0, 5);
+  Grant(2, "j", 5, 5);
+  store::RedisClient& client = store_->client();
+  EXPECT_EQ(client.Run({"OBJECT", "ENCODING", "ts:leases"})->text, "hashtable");
+  const auto stored = store_->Load();
+  ASSERT_TRUE(stored.ok());
+  ASSERT_EQ(stored->leases.size(), 2u);
+  for (const StoredLease& lease : stored->leases) EXPECT_EQ(lease.worker_id, "w");
+}
+
 // I1: bits count once, however ranges overlap, align or repeat.
 TEST_P(FarmStoreTest, ABitCountsOnce) {
   SubmitJob("j", 1000);
