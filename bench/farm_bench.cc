@@ -32,6 +32,7 @@ constexpr double kCores = 2;
 struct Options {
   double seconds = 4;
   int rounds = 3;
+  int workers = 64;
   std::vector<std::string> only;
   bool json = false;
   std::string csv, svg, echo;
@@ -105,6 +106,7 @@ void Throughput(const Options& options, const std::string& name, uint64_t varian
     stage.Submit(kEndless);
     LoadOptions load = On(stage);
     load.variants_a_turn = variants;
+    load.workers = options.workers;
     load.scattered = scattered;
     const Measured measured = Measure(stage, load, options.seconds);
     const double rate =
@@ -312,6 +314,8 @@ int main(int argc, char** argv) {
   app.add_option("--only", options.only,
                  "some of turns, range, scattered, latency, fleet, growth, large")
       ->delimiter(',');
+  app.add_option("--workers", options.workers, "of turns, range and scattered")
+      ->capture_default_str();
   app.add_flag("--json", options.json, "JSON in place of the table");
   app.add_option("--csv", options.csv, "file for what grows with workers and jobs");
   app.add_option("--svg", options.svg, "file for the same as a picture");

@@ -8,10 +8,10 @@
 namespace tiltshift::bench {
 namespace {
 
-std::chrono::system_clock::time_point ToSystem(SteadyClock::time_point when) {
-  const auto ahead = when - SteadyClock::now();
-  return std::chrono::system_clock::now() +
-         std::chrono::duration_cast<std::chrono::system_clock::duration>(ahead);
+// On gRPC's own clock, which need not be read for it.
+gpr_timespec ToGrpc(SteadyClock::time_point when) {
+  const auto since = std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch());
+  return gpr_time_from_nanos(since.count(), GPR_CLOCK_MONOTONIC);
 }
 
 SteadyClock::duration Seconds(double seconds) {
@@ -69,7 +69,7 @@ Load::~Load() {
 
 bool Load::Connect(double patience_seconds) {
   const auto end = SteadyClock::now() + Seconds(patience_seconds);
-  while (ready_ < options_.workers && SteadyClock::now() < end) Step(end);
+  while (ready_ < options_.workers && now_ < end) Step(end);
   return ready_ == options_.workers;
 }
 
@@ -92,14 +92,15 @@ LoadResult Load::Run(double seconds, const std::function<bool()>& until) {
       StartTurn(*worker, start);
     }
   }
-  for (auto ask = start; SteadyClock::now() < end;) {
+  now_ = start;
+  for (auto ask = start; now_ < end;) {
     Step(until == nullptr ? end : std::min(end, ask));
-    if (until == nullptr || SteadyClock::now() < ask) continue;
+    if (until == nullptr || now_ < ask) continue;
     if (until()) break;
     ask = SteadyClock::now() + std::chrono::milliseconds(10);
   }
   running_ = false;
-  result_.seconds = std::chrono::duration<double>(SteadyClock::now() - start).count();
+  result_.seconds = std::chrono::duration<double>(now_ - start).count();
   std::sort(latencies_ms_.begin(), latencies_ms_.end());
   if (!latencies_ms_.empty()) {
     result_.p50_ms = latencies_ms_[latencies_ms_.size() / 2];
@@ -109,8 +110,8 @@ LoadResult Load::Run(double seconds, const std::function<bool()>& until) {
   return result_;
 }
 
-bool Load::Step(SteadyClock::time_point until) {
-  while (!due_.empty() && due_.top().when <= SteadyClock::now()) {
+void Load::Step(SteadyClock::time_point until) {
+  while (!due_.empty() && due_.top().when <= now_) {
     const Due due = due_.top();
     due_.pop();
     Fire(due);
@@ -118,10 +119,9 @@ bool Load::Step(SteadyClock::time_point until) {
   if (!due_.empty()) until = std::min(until, due_.top().when);
   void* tag = nullptr;
   bool ok = false;
-  if (queue_.AsyncNext(&tag, &ok, ToSystem(until)) != grpc::CompletionQueue::GOT_EVENT)
-    return false;
-  Handle(*static_cast<Tag*>(tag), ok);
-  return true;
+  const auto next = queue_.AsyncNext(&tag, &ok, ToGrpc(until));
+  now_ = SteadyClock::now();
+  if (next == grpc::CompletionQueue::GOT_EVENT) Handle(*static_cast<Tag*>(tag), ok);
 }
 
 void Load::Fire(const Due& due) {
@@ -137,7 +137,7 @@ void Load::Fire(const Due& due) {
     worker.due = due.when;
   } else {  // the timer's own lateness does not
     worker.due = due.when;
-    StartTurn(worker, SteadyClock::now());
+    StartTurn(worker, now_);
   }
 }
 
@@ -172,9 +172,9 @@ void Load::Read(Worker& worker) {
     worker.welcome = true;
     const auto first =
         std::chrono::milliseconds(options_.heartbeat_ms * (worker.number + 1) / options_.workers);
-    due_.push({SteadyClock::now() + first, &worker, true});
+    due_.push({now_ + first, &worker, true});
     worker.waits_for_lease = true;
-    StartTurn(worker, SteadyClock::now());
+    StartTurn(worker, now_);
   } else if (worker.in.has_lease()) {
     Take(worker, worker.in.lease());
   } else if (worker.in.has_turn_ack()) {
@@ -204,7 +204,6 @@ void Load::StartTurn(Worker& worker, SteadyClock::time_point since) {
 }
 
 void Load::FinishTurn(Worker& worker) {
-  const auto now = SteadyClock::now();
   worker.busy = false;
   if (worker.turn == 1) {
     ++ready_;
@@ -213,9 +212,9 @@ void Load::FinishTurn(Worker& worker) {
   if (!running_) return;
   ++result_.turns;
   result_.variants += worker.in_turn;
-  latencies_ms_.push_back(std::chrono::duration<float, std::milli>(now - worker.since).count());
+  latencies_ms_.push_back(std::chrono::duration<float, std::milli>(now_ - worker.since).count());
   if (options_.turns_per_second == 0) {
-    StartTurn(worker, now);
+    StartTurn(worker, now_);
     return;
   }
   due_.push({worker.due + Seconds(options_.workers / options_.turns_per_second), &worker, false});

@@ -74,13 +74,14 @@ class Load {
   void FinishTurn(Worker& worker);
   void Write(Worker& worker);
   void FillOutcome(Worker& worker);
-  bool Step(SteadyClock::time_point until);  // one event, or the time is up: false
+  void Step(SteadyClock::time_point until);  // one event, or the time is up
 
   const LoadOptions options_;
   grpc::CompletionQueue queue_;
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
+  SteadyClock::time_point now_ = SteadyClock::now();  // when the last event came
   bool running_ = false;
   int ready_ = 0;
   LoadResult result_;
