@@ -275,7 +275,7 @@ void SimulatedWorker::Send(const v1::WorkerMessage& message) {
       if (stream_ != stream) return;  // lost with its stream
       scheduler::FarmLoop* loop = farm_.Reach(stream->scheduler());
       if (loop != nullptr && farm_.Incarnation(stream->scheduler()) == stream->incarnation())
-        loop->Receive(stream, id, message);
+        loop->Receive(stream, id, [message] { return message; });
     });
   }
 }
