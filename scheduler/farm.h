@@ -43,6 +43,8 @@ struct FarmOptions {
   std::map<std::string, TenantRule> tenants;  // those without a rule have the one of "*", if any
 };
 
+v1::VariantRange ToProto(const Range& range);
+
 // What one round of events decided and Redis must hear, in this order.
 struct Batch {
   std::map<std::string, std::vector<store::StoredOutcome>> commits;  // by job

@@ -96,8 +96,11 @@ class FarmLoop {
   // A stream that says hello again under the same id takes the older one's place. Ended with the
   // lead.
   void Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& hello);
+  // A message as it came: read on the loop's thread, which has the time that the stream's thread
+  // has not. One that can't be read, or may not be, ends the stream with the error.
+  using ReadMessage = std::function<absl::StatusOr<v1::WorkerMessage>()>;
   void Receive(std::shared_ptr<WorkerStream> stream, const std::string& worker_id,
-               v1::WorkerMessage message);
+               ReadMessage read);
   void Disconnect(const WorkerStream* stream, const std::string& worker_id);
 
   // What was durable at the last round; any thread. NotFound where there is no such job, NotLeading
@@ -123,6 +126,7 @@ class FarmLoop {
   absl::Status CheckNothingIsLost();
   void StepDown();
   void ShowStandby(const absl::Status& why);
+  std::deque<Event> TakeEvents(bool all);
   void RunRounds();
   bool RunRound(std::deque<Event> events);
   bool WriteRound(Round& round);

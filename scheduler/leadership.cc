@@ -1,4 +1,5 @@
-// How a FarmLoop comes to lead, and how it stops.
+// How a FarmLoop comes to lead, how it keeps the lead, also when Redis comes back as another run,
+// and how it stops.
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -6,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
-#include "scheduler/farm_loop.h"
+#include "scheduler/round.h"
 
 namespace tiltshift::scheduler {
 namespace {
@@ -187,6 +188,69 @@ void FarmLoop::StepDown() {
   for (monitoring::Gauge gauge : {metrics_.leader, metrics_.queue_variants, metrics_.leases_active,
                                   metrics_.workers_connected})
     gauge.Set(0);
+}
+
+// Contract: reads and extends the leader key in Redis. Returns false only where the lead is lost;
+// while Redis is away the lead stays ours until another takes it, because every write is fenced by
+// the epoch anyway.
+bool FarmLoop::KeepLead() {
+  const int64_t now_ms = clock_.UnixMs();
+  if (now_ms - lead_renewed_ms_ < options_.leader_ttl_ms / 3) return true;
+  const auto lead = store_->Lead(name_, options_.leader_ttl_ms, epoch_);
+  lead_renewed_ms_ = now_ms;
+  if (lead.ok()) {
+    TakeEpoch(*lead);
+    EndTrouble();
+  }
+  if (!absl::IsFailedPrecondition(lead.status())) {
+    if (!lead.ok()) ShowTrouble(lead.status());
+    return true;
+  }
+  lost_ = lead.status();
+  return false;
+}
+
+// Redis came back without this leadership: memory still has what was acknowledged, so it goes on
+// under a new epoch, and the next round takes up what is there.
+void FarmLoop::TakeEpoch(uint64_t epoch) {
+  if (epoch == epoch_) return;
+  spdlog::warn("Redis does not know of epoch {} any more; leading on in epoch {}", epoch_, epoch);
+  epoch_ = epoch;
+  redis_run_.clear();
+}
+
+// Contract: does nothing while Redis is the run it was. A new run may lack its last second: what
+// was acknowledged and only memory still has (jobs, cancellations) is written again, and the Farm
+// takes up the rest from Redis. Where Redis breaks off, the next round begins anew.
+void FarmLoop::Recover(Round& round) {
+  const auto run = store_->RunId();
+  if (!run.ok() || *run == redis_run_) return;
+  const auto keep_lead = [this] { return KeepLead() ? absl::OkStatus() : lost_; };
+  auto stored = store_->Load(keep_lead);
+  if (!stored.ok()) return;
+  std::map<std::string, bool> cancelled;  // as Redis has it
+  for (const store::StoredJob& job : stored->jobs) cancelled[job.id] = job.cancelled;
+  std::vector<store::Write> writes;
+  for (const std::string& id : farm_->JobIds()) {
+    const auto job = farm_->View(id, round.now_ms, /*with_spec=*/true);
+    const auto found = cancelled.find(id);
+    if (found == cancelled.end())
+      writes.push_back(store::FarmStore::Submit(epoch_, id, job->spec(), job->variants(),
+                                                job->submitted_unix_ms(), ""));
+    if (job->state() == v1::JOB_STATE_CANCELLED && (found == cancelled.end() || !found->second))
+      writes.push_back(store::FarmStore::Cancel(epoch_, id, job->ended_unix_ms()));
+  }
+  if (!writes.empty()) {
+    if (!store_->WriteAll(writes).ok()) return;
+    stored = store_->Load(keep_lead);
+    if (!stored.ok()) return;
+  }
+  farm_->Reconcile(*stored, round.now_ms, round.batch, round.messages);
+  redis_run_ = *run;
+  reordered_ = true;
+  spdlog::warn(
+      "Redis at {} was restarted: {} jobs and {} leases taken up from it, {} writes repeated",
+      store_->client().address(), stored->jobs.size(), stored->leases.size(), writes.size());
 }
 
 absl::Status FarmLoop::failure() const {

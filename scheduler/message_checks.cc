@@ -78,6 +78,13 @@ absl::Status CheckId(const std::string& field, const std::string& id, size_t lon
   return Bad(field, "holds white space");
 }
 
+absl::Status NoSuchJob(const std::string& id) {
+  if (id.empty()) return absl::InvalidArgumentError("job_id: is empty; name a job");
+  TS_RETURN_IF_ERROR(CheckId("job_id", id));
+  return absl::NotFoundError(
+      absl::StrCat("there is no job \"", id, "\"; `tiltshift list` shows the jobs"));
+}
+
 absl::Status CheckHello(const v1::Hello& hello) {
   if (hello.protocol() != kProtocol) {
     return Bad("hello", absl::StrCat("protocol ", hello.protocol(), " is not ", kProtocol,

@@ -24,6 +24,9 @@ inline constexpr size_t kLongestMessage = 2'000;  // of an error: as a header it
 // Printable, no white space, at most `longest` bytes. Empty is for others to judge.
 absl::Status CheckId(const std::string& field, const std::string& id, size_t longest = kLongestId);
 
+// Why there is no such job: InvalidArgument where no job can be called so, else NotFound.
+absl::Status NoSuchJob(const std::string& id);
+
 absl::Status CheckHello(const v1::Hello& hello);
 
 // What follows the hello: a turn, a heartbeat or a draining.

@@ -18,6 +18,12 @@ bool MayTake(const PendingRange& range, int64_t now_ms, const Pending::Skip& ski
 
 }  // namespace
 
+uint64_t Total(const std::vector<Range>& ranges) {
+  uint64_t total = 0;
+  for (const Range& range : ranges) total += range.count;
+  return total;
+}
+
 void Pending::Add(const PendingRange& range) {
   if (range.range.count == 0) return;
   count_ += range.range.count;

@@ -16,6 +16,8 @@ struct Range {
   uint64_t count = 0;
 };
 
+uint64_t Total(const std::vector<Range>& ranges);
+
 struct PendingRange {
   Range range;
   uint32_t lost = 0;     // workers lost over it

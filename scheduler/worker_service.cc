@@ -29,10 +29,14 @@ class Session : public CallHandler {
         stream_(std::make_shared<SessionStream>(call_)) {}
 
   absl::Status OnMessage(grpc::ByteBuffer& bytes) override {
-    TS_ASSIGN_OR_RETURN(auto message, Parse<v1::WorkerMessage>(bytes));
-    if (worker_id_.empty()) return Greet(message);
-    TS_RETURN_IF_ERROR(CheckMessage(message));
-    loop_.Receive(stream_, worker_id_, std::move(message));
+    if (worker_id_.empty()) return Greet(bytes);
+    auto message = std::make_shared<grpc::ByteBuffer>();
+    message->Swap(&bytes);
+    loop_.Receive(stream_, worker_id_, [message]() -> absl::StatusOr<v1::WorkerMessage> {
+      TS_ASSIGN_OR_RETURN(auto parsed, Parse<v1::WorkerMessage>(*message));
+      TS_RETURN_IF_ERROR(CheckMessage(parsed));
+      return parsed;
+    });
     return absl::OkStatus();
   }
   void OnLastMessage() override { call_->Finish(absl::OkStatus()); }
@@ -41,7 +45,8 @@ class Session : public CallHandler {
   }
 
  private:
-  absl::Status Greet(const v1::WorkerMessage& message) {
+  absl::Status Greet(grpc::ByteBuffer& bytes) {
+    TS_ASSIGN_OR_RETURN(const auto message, Parse<v1::WorkerMessage>(bytes));
     TS_RETURN_IF_ERROR(loop_.Leading());
     if (!message.has_hello()) return absl::InvalidArgumentError("the first message must be hello");
     TS_RETURN_IF_ERROR(CheckHello(message.hello()));
