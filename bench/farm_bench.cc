@@ -47,6 +47,7 @@ struct Report {
 struct Measured {
   LoadResult result;
   double scheduler_cpu = 0, redis_cpu = 0, own_cpu = 0;
+  double idle = 0;  // of the processors, in seconds
   double AllCpu() const { return scheduler_cpu + redis_cpu + own_cpu; }
   double MicrosATurn(double cpu) const {
     return 1e6 * cpu / static_cast<double>(std::max<uint64_t>(1, result.turns));
@@ -61,11 +62,12 @@ Measured Measure(FarmStage& stage, const LoadOptions& options, double seconds) {
   load.Run(std::min(1.0, seconds));
   Measured measured;
   const double scheduler = stage.SchedulerCpu(), redis = stage.RedisCpu(),
-               own = CpuSeconds(getpid());
+               own = CpuSeconds(getpid()), idle = IdleSeconds();
   measured.result = load.Run(seconds);
   measured.scheduler_cpu = stage.SchedulerCpu() - scheduler;
   measured.redis_cpu = stage.RedisCpu() - redis;
   measured.own_cpu = CpuSeconds(getpid()) - own;
+  measured.idle = IdleSeconds() - idle;
   TS_CHECK(measured.result.broken == 0 && measured.result.stale == 0);
   return measured;
 }
@@ -98,7 +100,7 @@ LoadResult MeasureEcho(double seconds) {
 // Turns as fast as they go: `variants` a turn, in one range or scattered.
 void Throughput(const Options& options, const std::string& name, uint64_t variants, bool scattered,
                 const std::string& goal, Report& report) {
-  std::vector<double> rates, ceilings, shares, code, scheduler, redis, client;
+  std::vector<double> rates, ceilings, code, scheduler, redis, client, idle, others;
   for (int round = 0; round < options.rounds; ++round) {
     Note(absl::StrCat(name, ", round ", round + 1));
     code.push_back(CodeTurnsPerSecond(variants, scattered, options.seconds / 4));
@@ -113,6 +115,9 @@ void Throughput(const Options& options, const std::string& name, uint64_t varian
         variants > 1 ? measured.result.VariantsPerSecond() : measured.result.TurnsPerSecond();
     rates.push_back(rate);
     ceilings.push_back(rate * kCores * measured.result.seconds / measured.AllCpu());
+    const double cores = kCores * measured.result.seconds / 100;
+    idle.push_back(measured.idle / cores);
+    others.push_back(100 - (measured.idle + measured.AllCpu()) / cores);
     scheduler.push_back(measured.MicrosATurn(measured.scheduler_cpu));
     redis.push_back(measured.MicrosATurn(measured.redis_cpu));
     client.push_back(measured.MicrosATurn(measured.own_cpu));
@@ -126,6 +131,8 @@ void Throughput(const Options& options, const std::string& name, uint64_t varian
   report.figures.push_back({name + ": scheduler", Median(scheduler), "us/turn", 0, "", ""});
   report.figures.push_back({name + ": Redis", Median(redis), "us/turn", 0, "", ""});
   report.figures.push_back({name + ": client", Median(client), "us/turn", 0, "", ""});
+  report.figures.push_back({name + ": cores idle", Median(idle), "%", 0, "", ""});
+  report.figures.push_back({name + ": cores with other processes", Median(others), "%", 0, "", ""});
 }
 
 void Limits(const Options& options, const Report& so_far, Report& report) {

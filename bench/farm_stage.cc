@@ -57,6 +57,14 @@ double CpuSeconds(pid_t pid) {
   return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
+double IdleSeconds() {
+  std::ifstream in("/proc/stat");  // cpu user nice system idle iowait ...
+  std::string cpu;
+  double user = 0, nice = 0, system = 0, idle = 0, waiting = 0;
+  in >> cpu >> user >> nice >> system >> idle >> waiting;
+  return (idle + waiting) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
 FarmStage::FarmStage()
     : folder_(MakeFolder()),
       metrics_port_(tests::FreePort()),

@@ -17,6 +17,10 @@ namespace tiltshift::bench {
 // Seconds of processor time that a process has used.
 double CpuSeconds(pid_t pid);
 
+// Seconds that the machine's processors have been idle since it started, all of them together; what
+// the hypervisor gave to others is not among them.
+double IdleSeconds();
+
 class FarmStage {
  public:
   // With leases of a second, so that simulated workers choose their size by the rate they report.
