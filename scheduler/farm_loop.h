@@ -1,7 +1,7 @@
-// The one thread that owns the Farm. Everything that happens is posted to it; it takes all that has
-// come, lets the Farm decide, writes the batch to Redis in one round trip, and only then tells
-// anyone (I2). While Redis is away it keeps the batch and tries again; what it holds is lost with
-// the process, and was promised to no one.
+// The one thread that owns the Farm. Everything that happens is posted to it; it takes what has
+// come, or a part of it, lets the Farm decide, writes the batch to Redis in one round trip, and
+// only then tells anyone (I2). While Redis is away it keeps the batch and tries again; what it
+// holds is lost with the process, and was promised to no one.
 //
 // The thread leads or stands by. Standing by, it tries to lead about every second, and everything
 // that is asked of it is refused with who leads. A lead that is lost (another epoch began) ends in
