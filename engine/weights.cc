@@ -116,6 +116,7 @@ void Weights::Replace(std::string_view name, std::vector<float> values) {
   TS_CHECK(at->second.elements() == static_cast<int64_t>(values.size()));
   const std::vector<float>& owned = replaced_.emplace_back(std::move(values));
   at->second.dtype = Dtype::kF32;
+  at->second.mapped = false;
   at->second.bytes = {reinterpret_cast<const char*>(owned.data()), owned.size() * sizeof(float)};
 }
 
