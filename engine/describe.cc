@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_join.h"
 #include "base/hash.h"
-#include "engine/finite.h"
 #include "engine/json_text.h"
 #include "engine/lora_merge.h"
 #include "engine/model_impl.h"
@@ -50,17 +49,6 @@ std::string Kind(const ModelConfig& config) {
   return absl::StrCat(task, ", ", config.vae.latent_channels, " latent channels of 1/",
                       config.vae.scale(), ", ", PredictionName(config.noise.prediction), ", text ",
                       config.unet.cross_attention_dim, " wide", more);
-}
-
-absl::Status CheckFinite(const std::string& folder, const Weights& weights) {
-  for (const auto& [name, view] : weights.tensors()) {
-    const auto bad = FirstNotFinite(view);
-    if (!bad) continue;
-    return absl::DataLossError(absl::StrCat(folder, ": tensor ", Quoted(name), ": element ", *bad,
-                                            " of [", absl::StrJoin(view.shape, ", "),
-                                            "] is NaN or infinite"));
-  }
-  return absl::OkStatus();
 }
 
 PartDescription DescribePart(const std::string& name, const Weights& weights) {
@@ -123,7 +111,6 @@ absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
   const Parts parts = PartsOf(impl);
   ModelDescription description;
   for (const auto& [name, weights] : parts) {
-    TS_RETURN_IF_ERROR(CheckFinite(absl::StrCat(directory, "/", name), *weights));
     description.parts.push_back(DescribePart(name, *weights));
   }
   description.kind = Kind(impl.config);

@@ -1,6 +1,11 @@
 #include "engine/finite.h"
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "engine/json_text.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -42,6 +47,25 @@ std::optional<int64_t> FirstNotFinite(const TensorView& view) {
     default:
       return std::nullopt;
   }
+}
+
+absl::Status CheckFinite(const std::string& folder, const Weights& weights) {
+  std::vector<const TensorMap::value_type*> tensors;
+  for (const auto& tensor : weights.tensors()) tensors.push_back(&tensor);
+  std::vector<std::optional<int64_t>> bad(tensors.size());
+#pragma omp parallel for schedule(dynamic)
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const TensorView& view = tensors[i]->second;
+    bad[i] = FirstNotFinite(view);
+    if (view.mapped) MappedFile::Release(view.bytes);
+  }
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (!bad[i]) continue;
+    return absl::DataLossError(absl::StrCat(folder, ": tensor ", Quoted(tensors[i]->first), ": element ", *bad[i],
+                                            " of [", absl::StrJoin(tensors[i]->second.shape, ", "),
+                                            "] is NaN or infinite"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace tiltshift::engine

@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "engine/lora_merge.h"
+#include "engine/finite.h"
 #include "engine/model_files.h"
 #include "engine/model_impl.h"
 
@@ -23,6 +24,7 @@ absl::StatusOr<Compute> ChooseCompute(Precision precision, const Backend& backen
 template <class Network, class Config>
 absl::StatusOr<std::unique_ptr<Network>> LoadNetwork(const std::string& folder,
                                                      const Config& config, Weights weights) {
+  TS_RETURN_IF_ERROR(CheckFinite(folder, weights));
   absl::StatusOr<std::unique_ptr<Network>> network = Network::Load(config, std::move(weights));
   if (!network.ok()) return Annotate(network.status(), folder);
   return network;

@@ -72,27 +72,36 @@ absl::Status CheckTogether(const std::string& directory, ModelConfig* model) {
 }  // namespace
 
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory) {
+  return LoadModelConfig(directory, [](const std::string&) { return std::nullopt; });
+}
+
+absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory, const MissingConfig& missing) {
+  const auto path = [&](const std::string& name) { return directory + "/" + name; };
+  const auto read = [&](const std::string& name) -> absl::StatusOr<std::string> {
+    absl::StatusOr<std::string> text = ReadFile(path(name), kMaxConfigBytes);
+    if (!absl::IsNotFound(text.status())) return text;
+    std::optional<std::string> other = missing(name);
+    return other ? absl::StatusOr<std::string>(*std::move(other)) : text;
+  };
   ModelConfig model;
-  TS_ASSIGN_OR_RETURN(model.index, ReadModelIndex(directory));
+  TS_ASSIGN_OR_RETURN(const std::string index, read("model_index.json"));
+  TS_ASSIGN_OR_RETURN(model.index, ParseModelIndex(index, path("model_index.json")));
 
   for (const std::string& suffix : model.index.text_suffixes) {
-    const std::string file = absl::StrCat(directory, "/text_encoder", suffix, "/config.json");
-    TS_ASSIGN_OR_RETURN(const std::string json, ReadFile(file, kMaxConfigBytes));
-    TS_ASSIGN_OR_RETURN(model.text_encoders.emplace_back(), ParseTextEncoderConfig(json, file));
+    const std::string file = absl::StrCat("text_encoder", suffix, "/config.json");
+    TS_ASSIGN_OR_RETURN(const std::string json, read(file));
+    TS_ASSIGN_OR_RETURN(model.text_encoders.emplace_back(), ParseTextEncoderConfig(json, path(file)));
   }
 
-  const std::string unet_file = directory + "/unet/config.json";
-  TS_ASSIGN_OR_RETURN(const std::string unet_json, ReadFile(unet_file, kMaxConfigBytes));
-  TS_ASSIGN_OR_RETURN(model.unet, ParseUNetConfig(unet_json, unet_file));
+  TS_ASSIGN_OR_RETURN(const std::string unet_json, read("unet/config.json"));
+  TS_ASSIGN_OR_RETURN(model.unet, ParseUNetConfig(unet_json, path("unet/config.json")));
 
-  const std::string vae_file = directory + "/vae/config.json";
-  TS_ASSIGN_OR_RETURN(const std::string vae_json, ReadFile(vae_file, kMaxConfigBytes));
-  TS_ASSIGN_OR_RETURN(model.vae, ParseVaeConfig(vae_json, vae_file));
+  TS_ASSIGN_OR_RETURN(const std::string vae_json, read("vae/config.json"));
+  TS_ASSIGN_OR_RETURN(model.vae, ParseVaeConfig(vae_json, path("vae/config.json")));
 
-  const std::string noise_file = directory + "/scheduler/scheduler_config.json";
-  TS_ASSIGN_OR_RETURN(const std::string noise_json, ReadFile(noise_file, kMaxConfigBytes));
-  TS_ASSIGN_OR_RETURN(model.noise,
-                      ParseNoiseConfig(noise_json, noise_file, model.index.scheduler_class));
+  const std::string noise_file = "scheduler/scheduler_config.json";
+  TS_ASSIGN_OR_RETURN(const std::string noise_json, read(noise_file));
+  TS_ASSIGN_OR_RETURN(model.noise, ParseNoiseConfig(noise_json, path(noise_file), model.index.scheduler_class));
 
   TS_RETURN_IF_ERROR(CheckTogether(directory, &model));
   return model;

@@ -8,6 +8,7 @@
 // checked.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -143,6 +144,9 @@ struct ModelConfig {
 // against the others (cross_attention_dim and hidden_size, the channels of latents, what stands
 // beside the time). NotFound names the missing file.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory);
+// The same where configs that do not lie there come from `missing`, which may have none either.
+using MissingConfig = std::function<std::optional<std::string>(const std::string& name)>;
+absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory, const MissingConfig& missing);
 
 // One config each, from its JSON text; `file` is what errors call it.
 absl::StatusOr<TextEncoderConfig> ParseTextEncoderConfig(std::string_view json,

@@ -1,10 +1,12 @@
 #include "engine/model_files.h"
 
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "engine/checkpoint.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -39,8 +41,15 @@ absl::StatusOr<std::string> HashOf(const std::string& directory, const ModelFile
     Update(hash, name, text);
   }
   const auto update = [&](const std::string& name, const Weights& weights) {
-    for (const MappedFile& file : weights.files()) Update(hash, name, file.bytes());
+    for (const MappedFile& file : weights.files()) {
+      Update(hash, name, file.bytes());
+      MappedFile::Release(file.bytes());
+    }
   };
+  if (Checkpoint::IsThere(directory)) {  // each part maps the one file
+    update("checkpoint", files.unet);
+    return hash.Hex();
+  }
   for (size_t i = 0; i < files.texts.size(); ++i) {
     update("text_encoder" + files.config.index.text_suffixes[i], files.texts[i].weights);
   }
@@ -49,8 +58,20 @@ absl::StatusOr<std::string> HashOf(const std::string& directory, const ModelFile
   return hash.Hex();
 }
 
-absl::StatusOr<ModelFiles::Text> OpenText(const std::string& directory, const std::string& suffix,
+// Where a model's weights lie: in the folders of its parts, or all in one checkpoint.
+struct Source {
+  const std::string& directory;
+  std::optional<Checkpoint> checkpoint;
+
+  absl::StatusOr<Weights> Open(CheckpointPart part, const std::string& folder, const char* stem) const {
+    if (checkpoint) return checkpoint->Part(part);
+    return Weights::Open(directory + "/" + folder, stem);
+  }
+};
+
+absl::StatusOr<ModelFiles::Text> OpenText(const Source& source, const std::string& suffix,
                                           const TextEncoderConfig& config) {
+  const std::string& directory = source.directory;
   const std::string encoder = "text_encoder" + suffix, folder = "tokenizer" + suffix;
   TS_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::Load(directory + "/" + folder));
   if (tokenizer.length() > config.max_positions) {
@@ -63,7 +84,8 @@ absl::StatusOr<ModelFiles::Text> OpenText(const std::string& directory, const st
         directory, ": ", folder, "/vocab.json has ids up to ", tokenizer.vocab_size() - 1, ", ",
         encoder, "/config.json: vocab_size is ", config.vocab_size));
   }
-  TS_ASSIGN_OR_RETURN(Weights weights, Weights::Open(directory + "/" + encoder, "model"));
+  TS_ASSIGN_OR_RETURN(Weights weights,
+                      source.Open(suffix.empty() ? CheckpointPart::kText : CheckpointPart::kText2, encoder, "model"));
   return ModelFiles::Text{std::move(tokenizer), std::move(weights)};
 }
 
@@ -83,17 +105,24 @@ absl::Status CheckLengths(const std::string& directory, const ModelFiles& files)
 absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory) {
   if (!std::filesystem::is_directory(directory)) {
     return absl::NotFoundError(absl::StrCat("no model directory ", directory,
-                                            "; a model is a folder with a model_index.json"));
+                                            "; a model is a folder with a model_index.json or a ", kCheckpointFile));
   }
-  TS_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(directory));
+  Source source{directory, std::nullopt};
+  if (Checkpoint::IsThere(directory)) {
+    TS_ASSIGN_OR_RETURN(source.checkpoint, Checkpoint::Open(directory));
+  }
+  TS_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(directory, [&](const std::string& name) {
+                        return source.checkpoint ? source.checkpoint->Config(name) : std::nullopt;
+                      }));
   std::vector<ModelFiles::Text> texts;
   for (size_t i = 0; i < config.text_encoders.size(); ++i) {
-    TS_ASSIGN_OR_RETURN(ModelFiles::Text text, OpenText(directory, config.index.text_suffixes[i],
+    TS_ASSIGN_OR_RETURN(ModelFiles::Text text, OpenText(source, config.index.text_suffixes[i],
                                                         config.text_encoders[i]));
     texts.push_back(std::move(text));
   }
-  TS_ASSIGN_OR_RETURN(Weights unet, Weights::Open(directory + "/unet", "diffusion_pytorch_model"));
-  TS_ASSIGN_OR_RETURN(Weights vae, Weights::Open(directory + "/vae", "diffusion_pytorch_model"));
+  const char* const stem = "diffusion_pytorch_model";
+  TS_ASSIGN_OR_RETURN(Weights unet, source.Open(CheckpointPart::kUnet, "unet", stem));
+  TS_ASSIGN_OR_RETURN(Weights vae, source.Open(CheckpointPart::kVae, "vae", stem));
   ModelFiles files{std::move(config), std::move(texts), std::move(unet), std::move(vae), ""};
   TS_RETURN_IF_ERROR(CheckLengths(directory, files));
   TS_ASSIGN_OR_RETURN(files.hash, HashOf(directory, files));

@@ -88,9 +88,8 @@ absl::Status ReadTextParts(const Parts& parts, const std::string& path, ModelInd
 
 }  // namespace
 
-absl::StatusOr<ModelIndex> ReadModelIndex(const std::string& directory) {
-  const std::string path = directory + "/model_index.json";
-  TS_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonObject(path));
+absl::StatusOr<ModelIndex> ParseModelIndex(std::string_view text, const std::string& path) {
+  TS_ASSIGN_OR_RETURN(const nlohmann::json json, ParseJsonObject(text, path));
   const Parts parts(json, path);
   std::vector<std::string> known;
   for (const Family& family : kFamilies) known.emplace_back(family.pipeline);

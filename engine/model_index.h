@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -27,9 +28,9 @@ struct ModelIndex {
       false;  // no negative prompt is an embedding of zeros, not that of ""
 };
 
-// Reads it under `directory`. Parts that are not needed to render (safety_checker,
+// Reads it; `file` is what errors call it. Parts that are not needed to render (safety_checker,
 // feature_extractor, ...) are passed over. Unimplemented: a class that is not in the table, or a
 // part of another class; both name it.
-absl::StatusOr<ModelIndex> ReadModelIndex(const std::string& directory);
+absl::StatusOr<ModelIndex> ParseModelIndex(std::string_view text, const std::string& file);
 
 }  // namespace tiltshift::engine

@@ -1,5 +1,6 @@
 #include "engine/weights.h"
 
+#include <cstring>
 #include <filesystem>
 #include <set>
 #include <utility>
@@ -93,6 +94,65 @@ absl::StatusOr<Weights> Weights::Open(const std::string& folder, const std::stri
                                             shard, " as the index says"));
   }
   return weights;
+}
+
+absl::StatusOr<Weights> Weights::OpenRenamed(const std::string& path, const Rename& rename) {
+  Weights weights;
+  weights.where_ = path;
+  TS_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));
+  TS_ASSIGN_OR_RETURN(const TensorMap tensors, ParseSafetensors(file.bytes(), path));
+  for (const auto& [original, found] : tensors) {
+    const std::optional<CheckpointName> name = rename(original);
+    if (!name) continue;
+    TensorView view = found;
+    view.mapped = true;
+    const absl::Status added = weights.AddRenamed(view, *name);
+    if (!added.ok()) {
+      return absl::DataLossError(absl::StrCat(path, ": tensor ", Quoted(original), " of [",
+                                              absl::StrJoin(view.shape, ", "), "]: ", std::string(added.message())));
+    }
+  }
+  weights.files_.push_back(std::move(file));
+  return weights;
+}
+
+absl::Status Weights::AddRenamed(const TensorView& view, const CheckpointName& name) {
+  const auto put = [&](const std::string& as, TensorView form) {
+    if (tensors_.emplace(as, std::move(form)).second) return absl::OkStatus();
+    return absl::DataLossError(absl::StrCat("another tensor is ", Quoted(as), " as well"));
+  };
+  TensorView form = view;
+  switch (name.form) {
+    case CheckpointForm::kSame: break;
+    case CheckpointForm::kMatrix:
+      if (form.shape.size() == 4 && form.shape[2] == 1 && form.shape[3] == 1) form.shape.resize(2);
+      break;
+    case CheckpointForm::kThirds: {
+      if (form.shape.empty() || form.shape[0] % 3 != 0) {
+        return absl::DataLossError("its rows are to be those of q, k and v, and are no three equal parts");
+      }
+      form.shape[0] /= 3;
+      const size_t bytes = view.bytes.size() / 3, at = name.name.find("%s");
+      for (int i = 0; i < 3; ++i) {
+        form.bytes = view.bytes.substr(i * bytes, bytes);
+        TS_RETURN_IF_ERROR(put(std::string(name.name).replace(at, 2, 1, "qkv"[i]), form));
+      }
+      return absl::OkStatus();
+    }
+    case CheckpointForm::kTransposed: {
+      if (form.shape.size() != 2) return absl::DataLossError("it is to be a matrix");
+      const int64_t rows = form.shape[0], columns = form.shape[1], bytes = DtypeBytes(form.dtype);
+      std::string& turned = transposed_.emplace_back(view.bytes.size(), '\0');
+      for (int64_t i = 0; i < rows * columns; ++i) {
+        std::memcpy(&turned[(i % columns * rows + i / columns) * bytes], &view.bytes[i * bytes], bytes);
+      }
+      form.shape = {columns, rows};
+      form.bytes = turned;
+      form.mapped = false;
+      break;
+    }
+  }
+  return put(name.name, std::move(form));
 }
 
 absl::StatusOr<TensorView> Weights::Get(std::string_view name,

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "engine/checkpoint_names.h"
 #include "engine/safetensors.h"
 
 namespace tiltshift::engine {
@@ -22,6 +26,11 @@ class Weights {
   // "diffusion_pytorch_model", transformers' "model". NotFound if neither is there: the message
   // lists what was looked for, and says so when only .bin or .fp16 files are there.
   static absl::StatusOr<Weights> Open(const std::string& folder, const std::string& stem);
+
+  // Some tensors of one file, by other names and in other forms (checkpoint_names.h); those without a name are left
+  // out. DataLoss: a tensor that cannot take its form.
+  using Rename = std::function<std::optional<CheckpointName>(std::string_view name)>;
+  static absl::StatusOr<Weights> OpenRenamed(const std::string& path, const Rename& rename);
 
   // The tensor, which must have that shape. NotFound names the folder and the tensor; DataLoss
   // gives both shapes. The view lives as long as this object.
@@ -42,10 +51,13 @@ class Weights {
   const std::vector<MappedFile>& files() const { return files_; }
 
  private:
+  absl::Status AddRenamed(const TensorView& view, const CheckpointName& name);
+
   std::string where_;
   std::vector<MappedFile> files_;
   TensorMap tensors_;
   std::vector<std::vector<float>> replaced_;
+  std::deque<std::string> transposed_;  // at addresses that stay
 };
 
 }  // namespace tiltshift::engine

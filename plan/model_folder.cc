@@ -14,7 +14,7 @@ std::vector<std::string> ModelNames(const std::string& folder) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const auto has = [&](const char* part) { return fs::exists(entry.path() / part, error); };
-    if (has("model_index.json") || has("unet") || has("vae") || has("text_encoder"))
+    if (has("model_index.json") || has("checkpoint.safetensors") || has("unet") || has("vae") || has("text_encoder"))
       names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());
