@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <random>
 
@@ -39,6 +40,8 @@ struct Network {
   Graph graph;
   std::vector<Value> inputs;
   Value output;
+  // Changes the random numbers of input i, which are planar.
+  std::function<void(size_t i, std::vector<float>* values)> change;
 
   Value Input(Shape shape) {
     inputs.push_back(graph.Input(shape, Element::kFloat));
@@ -55,9 +58,11 @@ std::vector<float> Run(const Network& network, Compute compute, int threads) {
   const std::unique_ptr<Backend> backend = MakeCpuBackend();
   const auto program = backend->Compile(network.graph, compute);
   EXPECT_TRUE(program.ok()) << program.status();
-  int seed = 100;
-  for (const Value& input : network.inputs)
-    (*program)->Write(input, Random(input.shape.size(), seed++));
+  for (size_t i = 0; i < network.inputs.size(); ++i) {
+    std::vector<float> values = Random(network.inputs[i].shape.size(), 100 + static_cast<int>(i));
+    if (network.change) network.change(i, &values);
+    (*program)->Write(network.inputs[i], values);
+  }
   std::vector<float> out(network.output.shape.size());
   for (int run = 0; run < 2; ++run) {  // the second in memory that the first has used
     (*program)->Run();
@@ -109,7 +114,10 @@ INSTANTIATE_TEST_SUITE_P(Sizes, LinearTest,
                                            LinearCase{64, 640, 160, true, true},
                                            LinearCase{300, 64, 40, true, true},
                                            LinearCase{31, 32, 33}, LinearCase{20, 36, 24},
-                                           LinearCase{528, 320, 96, false, true}));
+                                           LinearCase{528, 320, 96, false, true},
+                                           // a long sum in segments; more rows than a run has
+                                           LinearCase{40, 5120, 48, true, true},
+                                           LinearCase{4096, 320, 64}));
 
 struct ConvCase {
   int height, width, in, out;
@@ -136,6 +144,8 @@ INSTANTIATE_TEST_SUITE_P(Sizes, ConvTest,
                                            ConvCase{8, 8, 160, 160, 1, true},
                                            ConvCase{9, 13, 32, 40}, ConvCase{1, 1, 32, 16},
                                            ConvCase{3, 48, 64, 4}, ConvCase{16, 16, 4, 64},
+                                           ConvCase{72, 104, 32, 40, 1, true},
+                                           ConvCase{16, 16, 640, 40, 1, true},
                                            ConvCase{16, 16, 64, 64, 2},
                                            ConvCase{9, 13, 64, 64, 2}));
 
@@ -207,7 +217,29 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(AttentionCase{64, 64, 5, 32}, AttentionCase{256, 256, 4, 24},
                       AttentionCase{64, 77, 5, 32}, AttentionCase{33, 5, 2, 40},
                       AttentionCase{17, 300, 1, 80}, AttentionCase{100, 129, 1, 160},
-                      AttentionCase{16, 64, 1, 512}));
+                      AttentionCase{16, 64, 1, 512},
+                      // Stable Diffusion's: 64x64 places of 8 heads, and the like
+                      AttentionCase{160, 4096, 2, 40}, AttentionCase{64, 4096, 1, 64},
+                      AttentionCase{130, 1024, 1, 80}, AttentionCase{40, 2000, 1, 160}));
+
+// One key beyond what weights can be without a top: where it scores high it takes all, else nothing.
+TEST_P(AttentionTest, WithAKeyThatOutweighsAllBf16IsNearFp32) {
+  const AttentionCase& size = GetParam();
+  const int channels = size.heads * size.d;
+  Network network;
+  AttentionOp op = {.heads = size.heads};
+  op.q = network.Input({size.queries, 1, channels});
+  op.k = network.Input({size.keys, 1, channels});
+  op.v = network.Input({size.keys, 1, channels});
+  network.Output(network.graph.Attention("attention", op));
+  const int key = size.keys * 2 / 3;
+  network.change = [&](size_t i, std::vector<float>* values) {
+    if (i != 1) return;
+    for (int c = 0; c < channels; ++c) (*values)[c * size.keys + key] *= 1000;
+  };
+  // Rounding moves that key's score by about 1, which matters in the some 1.5% of rows where it is near the others'.
+  ExpectNearFp32(network, 0.06);
+}
 
 struct NormCase {
   int rows, channels, groups;

@@ -28,7 +28,7 @@ struct Planes {
   int64_t plane = 32;
 };
 
-// One head's keys and values as floats, packed for AttendRows: keys transposed [d, padded_keys], values
+// One head's keys and values as floats, packed for AttendRows: keys transposed block by block (attend.inc), values
 // [keys, padded_d]; what is padded is zero.
 struct PackedHead {
   int64_t keys = 0, padded_keys = 0;
