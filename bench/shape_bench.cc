@@ -76,14 +76,19 @@ class Subject {
     const DenoiseOptions options = {latent_size(), sampler.get(), prompt, prompt, 4.0f};
     TS_RETURN_IF_ERROR(pipeline_.Denoise(options, nullptr, latent));
     std::vector<float> picture(pipeline_.PictureFloats(latent_size()));
-    TS_RETURN_IF_ERROR(pipeline_.Decode(latent_size(), latent, picture));
+    TS_RETURN_IF_ERROR(pipeline_.coder().Decode(latent_size(), latent, picture));
     TS_ASSIGN_OR_RETURN(unet_, pipeline_.DenoiseProgramsFor(latent_size()));
-    TS_ASSIGN_OR_RETURN(vae_, pipeline_.DecodeProgram(latent_size()));
+    TS_ASSIGN_OR_RETURN(vae_, pipeline_.coder().DecodeProgram(latent_size()));
     return absl::OkStatus();
   }
   LatentSize latent_size() const { return {side_, side_}; }
   Program& unet() { return *unet_.guided; }
-  Program& unguided() { return *unet_.unguided; }
+  // What a guided step computes.
+  void RunGuided() {
+    if (unet_.unguided != nullptr) return unet_.guided->RunWith(*unet_.unguided);
+    unet_.guided->Run();
+    unet_.guided->Run();
+  }
   Program& vae() { return *vae_; }
 
  private:
@@ -128,7 +133,7 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
   const double warm = Now() - start;
 
   const Times forward = Measure(settings.runs, [&] { subject.unet().Run(); });
-  const Times guided = Measure(settings.runs, [&] { subject.unet().RunWith(subject.unguided()); });
+  const Times guided = Measure(settings.runs, [&] { subject.RunGuided(); });
   const Times decode = Measure(std::max(1, settings.runs / 2), [&] { subject.vae().Run(); });
   const double memory = PeakMib();
   const std::vector<OpProfile> ops = subject.unet().Profile(settings.runs);
@@ -149,6 +154,9 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
   PrintShare("a decode", decode.best, FlopsOf(decode_ops), peak);
   std::printf("files                        %9.0f MiB, read in %.2f s\n", weights, read);
   std::printf("loaded                       %9.2f s, and %.2f s to the end of the first step and decode\n", load, warm);
+  std::printf("activations                  %9.0f MiB of a forward, %.0f of a decode\n",
+              static_cast<double>(subject.unet().memory_bytes()) / (1 << 20),
+              static_cast<double>(subject.vae().memory_bytes()) / (1 << 20));
   std::printf("memory at most               %9.0f MiB, %.2f times the files\n", memory, memory / weights);
   if (settings.ops) {
     const std::vector<OpProfile> alone = subject.unet().ProfileAlone(settings.runs);

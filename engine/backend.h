@@ -43,6 +43,9 @@ class Program {
   virtual std::unique_ptr<Buffer> Keep(const Value& output) const = 0;
   virtual void Bind(const Value& input, const Buffer& buffer) = 0;
 
+  // Of the activations.
+  virtual size_t memory_bytes() const { return 0; }
+
   // Allocates nothing.
   virtual void Run() = 0;
   // Runs this program and another of the same graph, operation by operation, so that weights come from

@@ -11,6 +11,10 @@ namespace tiltshift::engine {
 namespace {
 
 constexpr size_t kSizesKept = 2;
+// Guidance runs two programs operation by operation, so that weights come from memory once for both, where two
+// programs' activations stay in the caches. Larger ones would drive each other out: they run one after the other,
+// in the same memory.
+constexpr size_t kSideBySideBytes = size_t{16} << 20;
 
 void BlendIn(const Blend& blend, const NoiseMix& mix, std::span<float> latent) {
   for (size_t i = 0; i < latent.size(); ++i) {
@@ -32,9 +36,10 @@ struct Pipeline::Denoiser {
   int tokens = 0;
   UNet::DenoiseGraph graph;
   std::unique_ptr<Program> program;
-  std::unique_ptr<Program> unguided_program;  // the same again: guidance runs the two side by side
+  std::unique_ptr<Program> unguided_program;  // the same again, to run beside it; or null
   std::vector<float> input, output, unguided, blank, history, noise;
 
+  Program& unguided_side() { return unguided_program != nullptr ? *unguided_program : *program; }
   void Prepare(Program& side, std::span<const float> row, const Prompt& prompt) const {
     side.Write(graph.latent, input);
     side.Write(graph.time, row);
@@ -56,10 +61,17 @@ void Pipeline::Denoiser::Predict(const DenoiseOptions& options, const Conditions
     return;
   }
   const auto row = conditions.negative_rows.subspan(at, conditions.row_floats);
-  Prepare(*unguided_program, row, *options.negative);
-  program->RunWith(*unguided_program);
-  program->Read(graph.output, output);
-  unguided_program->Read(graph.output, unguided);
+  if (unguided_program != nullptr) {
+    Prepare(*unguided_program, row, *options.negative);
+    program->RunWith(*unguided_program);
+    program->Read(graph.output, output);
+  } else {
+    program->Run();
+    program->Read(graph.output, output);
+    Prepare(*program, row, *options.negative);
+    program->Run();
+  }
+  unguided_side().Read(graph.output, unguided);
   const float scale = options.guidance_scale, photo_scale = options.image_guidance_scale;
   if (photo_scale == 0) {
     for (size_t i = 0; i < output.size(); ++i) {
@@ -77,11 +89,11 @@ void Pipeline::Denoiser::Predict(const DenoiseOptions& options, const Conditions
 void Pipeline::Denoiser::PredictBlank(const DenoiseOptions& options, std::span<const float> row) {
   const std::span<float> extra = std::span(input).last(options.extra.size());
   std::fill(extra.begin(), extra.end(), 0.0f);
-  Prepare(*unguided_program, row, *options.negative);
+  Prepare(unguided_side(), row, *options.negative);
   std::copy(options.extra.begin(), options.extra.end(), extra.begin());
-  unguided_program->Run();
+  unguided_side().Run();
   blank.resize(output.size());
-  unguided_program->Read(graph.output, blank);
+  unguided_side().Read(graph.output, blank);
 }
 
 Pipeline::Pipeline(std::shared_ptr<const Model> model)
@@ -120,8 +132,10 @@ absl::StatusOr<Pipeline::Denoiser*> Pipeline::DenoiserFor(LatentSize size, int t
   denoiser->size = size;
   denoiser->tokens = tokens;
   denoiser->graph = model().unet->BuildDenoise({size.height, size.width, 0}, tokens);
-  for (std::unique_ptr<Program>* program : {&denoiser->program, &denoiser->unguided_program}) {
-    TS_ASSIGN_OR_RETURN(*program, model().backend->Compile(denoiser->graph.graph, model().compute));
+  const auto compile = [&] { return model().backend->Compile(denoiser->graph.graph, model().compute); };
+  TS_ASSIGN_OR_RETURN(denoiser->program, compile());
+  if (denoiser->program->memory_bytes() <= kSideBySideBytes) {
+    TS_ASSIGN_OR_RETURN(denoiser->unguided_program, compile());
   }
   denoiser->input.resize(denoiser->graph.latent.shape.size());
   denoiser->output.resize(denoiser->graph.output.shape.size());

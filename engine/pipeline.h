@@ -92,7 +92,7 @@ class Pipeline {
   // bound them.
   struct DenoisePrograms {
     Program* guided;
-    Program* unguided;
+    Program* unguided;  // null where guidance runs the one program twice
   };
   absl::StatusOr<DenoisePrograms> DenoiseProgramsFor(LatentSize size);
 

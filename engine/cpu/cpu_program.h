@@ -34,6 +34,7 @@ class CpuProgram : public Program {
   void Read(const Value& output, std::span<float> values) const override;
   std::unique_ptr<Buffer> Keep(const Value& output) const override;
   void Bind(const Value& input, const Buffer& buffer) override;
+  size_t memory_bytes() const override { return plan_.bytes(); }
   void Run() override;
   void RunWith(Program& other) override;
   std::vector<OpProfile> Profile(int runs, Program* beside) override;
