@@ -20,9 +20,11 @@ struct PlanOptions {
 };
 
 nlohmann::json ToJson(const plan::Variant& variant) {
-  return {{"index", variant.index},   {"parameters", variant.parameters},
-          {"prompt", variant.prompt}, {"negative_prompt", variant.negative_prompt},
-          {"seed", variant.seed},     {"name", variant.output_name}};
+  nlohmann::json json = {{"index", variant.index},   {"parameters", variant.parameters},
+                         {"prompt", variant.prompt}, {"negative_prompt", nullptr},
+                         {"seed", variant.seed},     {"name", variant.output_name}};
+  if (variant.negative_prompt) json["negative_prompt"] = *variant.negative_prompt;
+  return json;
 }
 
 void Print(const plan::Variant& variant) {

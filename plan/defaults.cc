@@ -91,6 +91,9 @@ absl::Status FillRender(v1::RenderSettings& render) {
     return Bad("render.guidance_scale",
                absl::StrCat(guidance, " is not from 1 (no guidance) to ", kLargestGuidance));
   }
+  if (render.clip_skip() > kMostClipSkip)
+    return Bad("render.clip_skip",
+               absl::StrCat(render.clip_skip(), " is more than ", kMostClipSkip));
   if (!v1::Sampler_IsValid(render.sampler()))
     return Bad("render.sampler",
                "is none this farm knows: ddim, euler, euler_a, dpmpp_2m, dpmpp_2m_karras, lcm");

@@ -23,6 +23,7 @@ inline constexpr uint32_t kSmallestSide = 64;  // pixels
 inline constexpr uint32_t kLargestSide = 2'048;
 inline constexpr uint32_t kMostSteps = 1'000;
 inline constexpr double kLargestGuidance = 100;
+inline constexpr uint32_t kMostClipSkip = 30;
 inline constexpr uint64_t kMostMemoryMb = 10'000'000;
 inline constexpr int32_t kHighestPriority = 100;  // and its negative the lowest
 

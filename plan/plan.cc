@@ -97,7 +97,8 @@ Variant Plan::At(uint64_t index) const {
     return found != variant.parameters.end() ? found->second : std::to_string(variant.seed);
   };
   variant.prompt = impl_->prompt.Expand(value);
-  variant.negative_prompt = impl_->negative_prompt.Expand(value);
+  if (impl_->spec.has_negative_prompt())
+    variant.negative_prompt = impl_->negative_prompt.Expand(value);
   variant.output_name = impl_->output_name.Expand(value) + ".png";
   return variant;
 }

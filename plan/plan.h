@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ struct Variant {
   uint64_t index = 0;
   std::map<std::string, std::string> parameters;  // axis name -> value
   std::string prompt;
-  std::string negative_prompt;
+  std::optional<std::string> negative_prompt;  // none where the spec has none
   std::string output_name;  // with extension, "robot-red-1.png"; a relative path without ".."
   uint64_t seed = 0;
 };

@@ -59,6 +59,7 @@ class SpecReader {
         {"steps", Number<uint32_t>([&](uint32_t v) { render.set_steps(v); })},
         {"seed", Number<uint64_t>([&](uint64_t v) { render.set_seed(v); }, /*zero_is_fine=*/true)},
         {"guidance_scale", Guidance(render)},
+        {"clip_skip", Number<uint32_t>([&](uint32_t v) { render.set_clip_skip(v); }, true)},
         {"sampler", Word<v1::Sampler>({{"ddim", v1::SAMPLER_DDIM},
                                        {"euler", v1::SAMPLER_EULER},
                                        {"euler_a", v1::SAMPLER_EULER_A},
@@ -181,9 +182,12 @@ class SpecReader {
       TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
       double value;
       if (!absl::SimpleAtod(text, &value) || !(value >= 1 && value <= kLargestGuidance)) {
-        return Error(node, path,
-                     absl::StrCat("\"", text, "\" is not a number from 1 (no guidance) to ",
-                                  kLargestGuidance));
+        return Error(
+            node, path,
+            absl::StrCat(
+                "\"", text,
+                "\" is not a number from 1 (no guidance, which some model cards call 0) to ",
+                kLargestGuidance));
       }
       render.set_guidance_scale(value);
       return absl::OkStatus();

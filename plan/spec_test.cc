@@ -57,6 +57,23 @@ TEST(Spec, EverySamplerHasAName) {
   }
 }
 
+TEST(Spec, WhatIsSaidOfTheText) {
+  const std::string head = "name: x\nmodel: diorama\nprompt: x\n";
+  const auto plan = [&](const std::string& rest) {
+    return Plan::Create(*ParseSpec(head + rest, "s", "."));
+  };
+  EXPECT_EQ(plan("")->At(0).negative_prompt, std::nullopt);
+  EXPECT_EQ(plan("negative_prompt: ''")->At(0).negative_prompt, "");
+  EXPECT_EQ(plan("negative_prompt: 'no {index}'")->At(0).negative_prompt, "no 0");
+  EXPECT_EQ(plan("")->spec().render().clip_skip(), 0u);
+  EXPECT_EQ(plan("render: {clip_skip: 2}")->spec().render().clip_skip(), 2u);
+  EXPECT_EQ(plan("render: {clip_skip: 0}")->spec().render().clip_skip(), 0u);
+  EXPECT_EQ(plan("render: {clip_skip: 31}").status().message(),
+            "render.clip_skip: 31 is more than 30");
+  EXPECT_THAT(Error(head + "render: {guidance_scale: 0}"),
+              HasSubstr("which some model cards call 0"));
+}
+
 TEST(Spec, LorasAreASetWithWeights) {
   const std::string head = "name: x\nmodel: diorama\nprompt: x\n";
   const auto spec =

@@ -164,6 +164,8 @@ TEST_F(HostileCallsTest, SpecsThatAreTooLargeOrWrong) {
               Refused(invalid, HasSubstr("the limit is 3500000")));
   EXPECT_THAT(changed([](auto& s) { s.mutable_render()->set_width(100'000); }),
               Refused(invalid, StartsWith("render.width")));
+  EXPECT_THAT(changed([](auto& s) { s.mutable_render()->set_clip_skip(31); }),
+              Refused(invalid, StartsWith("render.clip_skip: 31 is more than 30")));
   EXPECT_THAT(changed([](auto& s) { s.mutable_render()->set_guidance_scale(std::nan("")); }),
               Refused(invalid, StartsWith("render.guidance_scale")));
   for (const int32_t priority : {101, -101, INT32_MAX, INT32_MIN}) {

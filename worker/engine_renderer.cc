@@ -42,6 +42,7 @@ engine::RenderRequest ToRequest(const v1::RenderSettings& settings, const plan::
   request.height = static_cast<int>(settings.height());
   request.steps = static_cast<int>(settings.steps());
   request.guidance_scale = settings.guidance_scale();
+  request.clip_skip = static_cast<int>(settings.clip_skip());
   request.sampler = ToEngine(settings.sampler());
   return request;
 }
