@@ -89,6 +89,27 @@ def scripts():
             yield unicodedata.normalize("NFC", " ".join(words))
 
 
+def mixtures():
+    """What people paste: pieces of scripts, emoji sequences, contractions, controls and marks without space between."""
+    rng = random.Random(11)
+    pieces = [
+        "'s", "'RE", "\u2019ll", "don't", "I'm", "3/4", "f/2.8", "100%", "(", "))", "[x]", "...", "\u2014", "\u2026",
+        "caf\u00e9", "cafe\u0301", "na\u00efve", "\u0130", "\u00df", "\u03a3\u03a3", "\ufb01", "\u2168", "\u00b2",
+        "\u4e2d\u6587", "\u304b\u3099", "\uff76\uff9e", "\ud55c\uae00", "\u1112\u1161\u11ab", "\u0e44\u0e17\u0e22",
+        "\u0627\u0644\u0639", "\u064b\u0651", "\u05e2\u05b4", "\u0939\u093f\u0928\u094d\u0926\u0940", "\u0ba4\u0bae\u0bbf\u0bb4\u0bcd",
+        "\u10e5\u10d0", "\u1c90", "\u13a0\uab70", "\u1200", "\U00010330", "\U0001e900", "\U0001d54f", "\U00020bb7",
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", "\U0001f3f3\ufe0f\u200d\U0001f308",
+        "\U0001f44d\U0001f3fd", "\U0001f1e9\U0001f1ea", "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "\u2764\ufe0f", "1\ufe0f\u20e3", "\u0300", "\u0327\u0301", "\u20dd", "\u200b", "\u200d", "\u202e", "\ufeff",
+        "\u0000", "\u0007", "\u001b[0m", "\u007f", "\u0085", "\u00ad", "\ufffd", "\ue000", "\t", "\n", "\u00a0", "\u3000", " ",
+    ]
+    for _ in range(160):
+        yield "".join(rng.choices(pieces, k=rng.randint(2, 14)))
+    yield "".join(chr(rng.choice((rng.randrange(0x20, 0x250), rng.randrange(0x370, 0x1000)))) for _ in range(40))
+    yield "Donaudampfschifffahrtselektrizit\u00e4tenhauptbetriebswerkbauunterbeamtengesellschaft " * 3
+    yield "".join(f"word{i}" for i in range(400))
+
+
 def byte_names():
     printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     moved = [b for b in range(256) if b not in printed]
@@ -183,6 +204,7 @@ CONFIGS = {
 def main():
     everything = ENGLISH + TRICKY + list(scripts())
     vocabulary, merges = train(ENGLISH * 8 + everything)
+    everything += list(mixtures())
     decoder = CONFIGS["decoder"]["added_tokens_decoder"]
     for name, token in (("START", START), ("END", END)):
         entry = decoder.pop(name)
