@@ -113,6 +113,23 @@ TEST_F(RenderE2e, PicturesManifestAndSheet) {
   EXPECT_THAT(output, HasSubstr("\"state\":\"done\""));
 }
 
+// What a spec says of the text reaches the picture; an empty negative prompt is what this model means by none.
+TEST_F(RenderE2e, TheTextsSettingsCount) {
+  const auto picture = [&](const std::string& name, const std::string& more) {
+    const std::string spec = WriteSpec("name: text\nmodel: diorama\n" + more), out = folder_ + "/" + name;
+    EXPECT_EQ(Run(Render(spec, out)), 0) << more;
+    return Hashes(out).at("0.png");
+  };
+  const std::string prompt = "prompt: a miniature red robot\n";
+  const std::string small = "render: {width: 64, height: 72, steps: 2, guidance_scale: 3}\n";
+  const std::string plain = picture("plain", prompt + small);
+  EXPECT_EQ(picture("empty", prompt + "negative_prompt: ''\n" + small), plain);
+  EXPECT_NE(picture("negative", prompt + "negative_prompt: blue\n" + small), plain);
+  EXPECT_NE(picture("weight", "prompt: a miniature (red:1.5) robot\n" + small), plain);
+  EXPECT_NE(picture("skip", prompt + "render: {width: 64, height: 72, steps: 2, guidance_scale: 3, clip_skip: 1}\n"),
+            plain);
+}
+
 // I1, I2, I4: every process of the farm killed once in the middle of a job.
 TEST_F(RenderE2e, KilledProcessesChangeNothing) {
   const std::string spec = WriteSpec(SmallCampaign(50)), calm = folder_ + "/calm",
