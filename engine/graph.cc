@@ -65,6 +65,16 @@ Value Graph::Linear(std::string name, LinearOp op, Element element) {
 
 Value Graph::GroupNorm(std::string name, GroupNormOp op) {
   TS_CHECK(op.x.shape.channels % op.groups == 0 && op.scale->elements() == op.x.shape.channels);
+  const Shape row = {1, 1, 2 * op.groups};
+  if (norms_ != Norms::kOwn) {
+    const MomentsOp moments{op.x, NewTensor(row, Element::kFloat), op.groups};
+    measured_moments_.push_back(Add(name + ".moments", moments, moments.y));
+    Output(moments.y);
+  }
+  if (norms_ == Norms::kGiven) {
+    op.moments = Input(row, Element::kFloat);
+    given_moments_.push_back(*op.moments);
+  }
   op.y = NewTensor(op.x.shape, Element::kActivation);
   return Add(std::move(name), op, op.y);
 }
@@ -140,6 +150,10 @@ std::vector<Value> InputsOf(const Op& op) {
                                  return o.residual ? std::vector<Value>{o.x, *o.residual}
                                                    : std::vector<Value>{o.x};
                                },
+                               [](const GroupNormOp& o) {
+                                 return o.moments ? std::vector<Value>{o.x, *o.moments}
+                                                  : std::vector<Value>{o.x};
+                               },
                                [](const AttentionOp& o) { return std::vector<Value>{o.q, o.k, o.v}; },
                                [](const ConcatOp& o) { return std::vector<Value>{o.a, o.b}; },
                                [](const auto& o) { return std::vector<Value>{o.x}; }},
@@ -158,6 +172,7 @@ std::string KindOf(const Op& op) {
                  },
                  [](const LinearOp&) { return std::string("linear"); },
                  [](const GroupNormOp&) { return std::string("group_norm"); },
+                 [](const MomentsOp&) { return std::string("moments"); },
                  [](const LayerNormOp&) { return std::string("layer_norm"); },
                  [](const AttentionOp&) { return std::string("attention"); },
                  [](const GegluOp&) { return std::string("geglu"); },

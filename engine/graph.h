@@ -66,7 +66,7 @@ struct LinearOp {
 };
 
 // y = f((x - mean) / sqrt(variance + eps) * scale + shift), moments over a group's channels at all positions
-// (Wu and He 2018).
+// (Wu and He 2018). `moments` replaces x's own where set: a row as MomentsOp makes it.
 struct GroupNormOp {
   Value x, y;
   const Parameter* scale = nullptr;
@@ -74,6 +74,13 @@ struct GroupNormOp {
   int groups = 1;
   float eps = 1e-5f;
   Nonlinearity nonlinearity = Nonlinearity::kNone;
+  std::optional<Value> moments;
+};
+
+// y [2 * groups] in fp32: of each group of x's channels the mean, then of each the mean of the squares.
+struct MomentsOp {
+  Value x, y;
+  int groups = 1;
 };
 
 // The same with moments over each row's channels (Ba et al. 2016).
@@ -126,7 +133,7 @@ struct ToPlanarOp {
   Value x, y;
 };
 
-using Op = std::variant<ConvOp, LinearOp, GroupNormOp, LayerNormOp, AttentionOp, GegluOp, MapOp, ConcatOp,
+using Op = std::variant<ConvOp, LinearOp, GroupNormOp, MomentsOp, LayerNormOp, AttentionOp, GegluOp, MapOp, ConcatOp,
                         UpsampleOp, FromPlanarOp, ToPlanarOp>;
 
 struct Node {
@@ -142,12 +149,24 @@ struct TensorInfo {
   bool read = false;     // an output that the caller reads
 };
 
+// Where group norms have their moments from. A part of a picture must not be normalised by its own where it is to fit
+// the parts beside it.
+enum class Norms : uint8_t {
+  kOwn,
+  kMeasured,  // their own, which are outputs as well
+  kGiven,     // they are inputs; their own are outputs
+};
+
 // Builds a graph in the order in which it will run. Shapes that do not fit are a programmer's error.
 class Graph {
  public:
   Value Input(Shape shape, Element element);
   Value Bound(Shape shape, Element element);
   void Output(const Value& value);
+  // Of the group norms from here on. A row for each of them that has its moments measured or given.
+  void SetNorms(Norms norms) { norms_ = norms; }
+  const std::vector<Value>& measured_moments() const { return measured_moments_; }
+  const std::vector<Value>& given_moments() const { return given_moments_; }
 
   // Each adds its operation, makes y, and returns it.
   Value Conv(std::string name, ConvOp op, Element element = Element::kActivation);
@@ -178,6 +197,8 @@ class Graph {
 
   std::vector<Node> nodes_;
   std::vector<TensorInfo> tensors_;
+  Norms norms_ = Norms::kOwn;
+  std::vector<Value> measured_moments_, given_moments_;
 };
 
 // The tensors an operation reads, and the one it writes.

@@ -12,6 +12,15 @@ namespace {
 
 constexpr size_t kSizesKept = 2;
 
+// A tile of the largest picture that is decoded whole: so no picture takes more memory than that
+// one.
+constexpr int kWholePixels = 1024;
+
+bool InTiles(Tiling tiling, LatentSize size, int scale) {
+  if (tiling != Tiling::kAuto) return tiling == Tiling::kTiles;
+  return int64_t{size.height} * size.width * scale * scale > int64_t{kWholePixels} * kWholePixels;
+}
+
 }  // namespace
 
 struct PictureCoder::Decoder {
@@ -67,8 +76,20 @@ absl::StatusOr<PictureCoder::Encoder*> PictureCoder::EncoderFor(LatentSize size)
   return encoders_.front().get();
 }
 
+absl::Status PictureCoder::DecodeInTiles(LatentSize size, std::span<const float> latent,
+                                         std::span<float> picture) const {
+  // Half a side where tiles are asked for a picture that needs none.
+  const int whole = kWholePixels / model_.config.vae.scale();
+  const int tile = std::min(whole, std::max(size.height, size.width) / 2);
+  return TiledDecoder(model_, size, tile).Decode(latent, picture);
+}
+
 absl::Status PictureCoder::Decode(LatentSize size, std::span<const float> latent,
-                                  std::span<float> picture) {
+                                  std::span<float> picture, Tiling tiling) {
+  if (InTiles(tiling, size, model_.config.vae.scale())) {
+    decoders_.clear();  // their memory is for the tiles
+    return DecodeInTiles(size, latent, picture);
+  }
   TS_ASSIGN_OR_RETURN(Decoder * decoder, DecoderFor(size));
   const Vae::DecodeGraph& graph = decoder->graph;
   decoder->program->Write(graph.latent, latent);

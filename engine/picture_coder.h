@@ -7,13 +7,9 @@
 #include <vector>
 
 #include "engine/model_impl.h"
+#include "engine/tiled_decoder.h"
 
 namespace tiltshift::engine {
-
-struct LatentSize {
-  int height = 0, width = 0;  // in latent cells
-  bool operator==(const LatentSize&) const = default;
-};
 
 // Owns the programs of the sizes it last worked at. Used by one thread.
 class PictureCoder {
@@ -23,7 +19,8 @@ class PictureCoder {
   ~PictureCoder();
 
   // `latent`, planar, as the UNet leaves it -> the picture [height, width, 3] in about -1..1.
-  absl::Status Decode(LatentSize size, std::span<const float> latent, std::span<float> picture);
+  absl::Status Decode(LatentSize size, std::span<const float> latent, std::span<float> picture,
+                      Tiling tiling = Tiling::kAuto);
 
   // `photo`, planar [3, height, width] in -1..1 -> what the encoder says of its latent: its means
   // and, where MomentFloats is twice a latent, the logarithms of its variances. FailedPrecondition:
@@ -45,6 +42,8 @@ class PictureCoder {
   std::vector<float> Scaled(std::span<const float> latent) const;
   absl::StatusOr<Decoder*> DecoderFor(LatentSize size);
   absl::StatusOr<Encoder*> EncoderFor(LatentSize size);
+  absl::Status DecodeInTiles(LatentSize size, std::span<const float> latent,
+                             std::span<float> picture) const;
 
   const Model::Impl& model_;
   std::list<std::unique_ptr<Decoder>> decoders_;  // most recently used first

@@ -136,7 +136,8 @@ absl::StatusOr<Picture> Renderer::RenderWatched(const RenderRequest& request,
   picture.seconds.denoise = stopwatch.Lap();
 
   impl_->picture.resize(pipeline.PictureFloats(options.size));
-  TS_RETURN_IF_ERROR(pipeline.coder().Decode(options.size, start.latent, impl_->picture));
+  TS_RETURN_IF_ERROR(
+      pipeline.coder().Decode(options.size, start.latent, impl_->picture, request.tiling));
   TS_RETURN_IF_ERROR(CheckNumbers(impl_->picture, "the decoded picture"));
   picture.rgb.resize(impl_->picture.size());
   for (size_t i = 0; i < picture.rgb.size(); ++i) picture.rgb[i] = ToByte(impl_->picture[i]);

@@ -62,7 +62,7 @@ class Model {
 
   // SHA-256 over the configs, tokenizer and weights, 64 hex characters.
   const std::string& hash() const;
-  // "cpu-avx512_core_amx/dnnl-2.6.3/engine-3/bf16/<first 12 of hash>": backend, instruction set,
+  // "cpu-avx512_core_amx/dnnl-2.6.3/engine-4/bf16/<first 12 of hash>": backend, instruction set,
   // library, engine version, precision, model.
   const std::string& render_class() const;
   // Width and height must be multiples of this (8 for the usual VAE times the UNet's own factor).
@@ -86,6 +86,10 @@ enum class Mode : uint8_t {
   kInpaint,       // a photo of which a mask is made anew
 };
 
+// How the picture is decoded: whole, or in tiles where the whole would take too much memory
+// (tiled_decoder.h). kAuto: in tiles from more pixels than 1024x1024 has.
+enum class Tiling : uint8_t { kAuto, kWhole, kTiles };
+
 struct RenderRequest {
   std::string prompt;
   // None: what the model means by that, an empty text or, for SDXL's kind, an embedding of zeros.
@@ -106,6 +110,7 @@ struct RenderRequest {
   double strength = 0.8;
   // kEdit: how much the photo counts. Below 1, or with a guidance_scale of 1, there is no guidance.
   double image_guidance_scale = 1.5;
+  Tiling tiling = Tiling::kAuto;
 };
 
 struct StageSeconds {

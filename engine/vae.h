@@ -26,6 +26,21 @@ class Vae {
   };
   virtual DecodeGraph BuildDecode(Shape latent) const = 0;
 
+  // The same in two parts, for pictures that are decoded in tiles. The head looks at all of the
+  // latent at once: its work and memory are small. The tail makes of its features, any rectangle of
+  // them, that part of the picture; what it makes within halo() cells of an edge that is not the
+  // picture's is not right, and the rest is, to the bit, as long as its group norms are given the
+  // whole picture's moments.
+  struct HeadGraph {
+    Graph graph;
+    Value latent;
+    Value features;  // fp32 [height, width, feature channels]
+  };
+  virtual HeadGraph BuildHead(Shape latent) const = 0;
+  // `latent` is then the features of the rectangle, fp32 [height, width, feature channels].
+  virtual DecodeGraph BuildTail(Shape features, Norms norms) const = 0;
+  virtual int halo() const = 0;
+
   struct EncodeGraph {
     Graph graph;
     Value photo;  // planar [3, height, width], -1..1; both sides multiples of the config's scale()

@@ -1,5 +1,6 @@
 #include "engine/vae_tiny.h"
 
+#include <cmath>
 #include <utility>
 
 namespace tiltshift::engine {
@@ -72,14 +73,14 @@ Value TinyVae::BuildBlock(Graph& graph, const Block& block, const Value& x) {
   return h;
 }
 
-Vae::DecodeGraph TinyVae::BuildDecode(Shape latent) const {
-  DecodeGraph decode;
-  Graph& graph = decode.graph;
-  latent.channels = config_.latent_channels;
-  decode.latent = graph.Input(latent, Element::kFloat);
-  Value x =
-      graph.FromPlanar("latent", decode.latent, 1 / config_.scaling_factor, config_.shift_factor);
-  x = graph.Map("clamp", x, Nonlinearity::kSoftClamp);
+Value TinyVae::Head(Graph& graph, const Value& latent) const {
+  const Value x =
+      graph.FromPlanar("latent", latent, 1 / config_.scaling_factor, config_.shift_factor);
+  return graph.Map("clamp", x, Nonlinearity::kSoftClamp);
+}
+
+void TinyVae::Tail(Value x, DecodeGraph* decode) const {
+  Graph& graph = decode->graph;
   x = graph.Map("relu", BuildConv(graph, "conv_in", decoder_.conv, x), Nonlinearity::kRelu);
   for (const Level& level : decoder_.levels) {
     const bool last = &level == &decoder_.levels.back();
@@ -88,12 +89,49 @@ Vae::DecodeGraph TinyVae::BuildDecode(Shape latent) const {
     x = BuildConv(graph, "upsample.conv", level.conv, graph.Upsample("upsample", x));
   }
   const Affine& out = decoder_.levels.back().conv;
-  decode.picture =
+  decode->picture =
       graph.Conv("conv_out", {.x = x, .filter = out.weight, .bias = out.bias}, Element::kFloat);
-  decode.range = 2;  // it works in 0..1
-  decode.shift = -1;
-  graph.Output(decode.picture);
+  decode->range = 2;  // it works in 0..1
+  decode->shift = -1;
+  graph.Output(decode->picture);
+}
+
+Vae::DecodeGraph TinyVae::BuildDecode(Shape latent) const {
+  DecodeGraph decode;
+  latent.channels = config_.latent_channels;
+  decode.latent = decode.graph.Input(latent, Element::kFloat);
+  Tail(Head(decode.graph, decode.latent), &decode);
   return decode;
+}
+
+Vae::HeadGraph TinyVae::BuildHead(Shape latent) const {
+  HeadGraph head;
+  latent.channels = config_.latent_channels;
+  head.latent = head.graph.Input(latent, Element::kFloat);
+  const Value features = Head(head.graph, head.latent);
+  head.features = head.graph.Map("features", features, Nonlinearity::kNone, Element::kFloat);
+  head.graph.Output(head.features);
+  return head;
+}
+
+Vae::DecodeGraph TinyVae::BuildTail(Shape features, Norms) const {  // it has no norms
+  DecodeGraph tail;
+  features.channels = config_.latent_channels;
+  tail.latent = tail.graph.Input(features, Element::kFloat);
+  Tail(tail.graph.Map("features", tail.latent, Nonlinearity::kNone), &tail);
+  return tail;
+}
+
+// As an AutoencoderKL's.
+int TinyVae::halo() const {
+  double cells = 1;  // conv_in
+  for (size_t i = 0; i < decoder_.levels.size(); ++i) {
+    const double convolutions =
+        3.0 * static_cast<double>(decoder_.levels[i].blocks.size()) + (i > 0 ? 2 : 0);
+    cells += convolutions / static_cast<double>(int64_t{1} << i);
+  }
+  cells += 1.0 / config_.scale();  // conv_out
+  return static_cast<int>(std::ceil(cells));
 }
 
 Vae::EncodeGraph TinyVae::BuildEncode(Shape photo) const {

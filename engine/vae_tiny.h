@@ -12,6 +12,9 @@ class TinyVae final : public Vae {
  public:
   TinyVae(const VaeConfig& config, Weights weights) : Vae(config, std::move(weights)) {}
   DecodeGraph BuildDecode(Shape latent) const override;
+  HeadGraph BuildHead(Shape latent) const override;
+  DecodeGraph BuildTail(Shape features, Norms norms) const override;
+  int halo() const override;
   EncodeGraph BuildEncode(Shape photo) const override;
 
  protected:
@@ -34,6 +37,8 @@ class TinyVae final : public Vae {
 
   Affine LoadConv(const std::string& name, int in, int out, bool bias);
   Block LoadBlock(const std::string& name, int channels);
+  Value Head(Graph& graph, const Value& latent) const;
+  void Tail(Value x, DecodeGraph* decode) const;
   static Value BuildBlock(Graph& graph, const Block& block, const Value& x);
 
   Network decoder_, encoder_;

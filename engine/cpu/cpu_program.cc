@@ -16,6 +16,7 @@ struct StepMaker {
   std::unique_ptr<Step> operator()(const ConvOp& op) const { return MakeConv(setting, op, node); }
   std::unique_ptr<Step> operator()(const LinearOp& op) const { return MakeLinear(setting, op, node); }
   std::unique_ptr<Step> operator()(const GroupNormOp& op) const { return MakeGroupNorm(setting, op); }
+  std::unique_ptr<Step> operator()(const MomentsOp& op) const { return MakeMoments(setting, op); }
   std::unique_ptr<Step> operator()(const LayerNormOp& op) const { return MakeLayerNorm(setting, op); }
   std::unique_ptr<Step> operator()(const AttentionOp& op) const { return MakeAttention(setting, op); }
   std::unique_ptr<Step> operator()(const GegluOp& op) const { return MakeGeglu(setting, op); }

@@ -67,6 +67,7 @@ std::unique_ptr<Step> MakeAmxConv(const Setting& setting, const ConvOp& op);
 bool WantsBorder(const Setting& setting, const Value& value);
 std::unique_ptr<Step> MakeLinear(const Setting& setting, const LinearOp& op, int node);
 std::unique_ptr<Step> MakeGroupNorm(const Setting& setting, const GroupNormOp& op);
+std::unique_ptr<Step> MakeMoments(const Setting& setting, const MomentsOp& op);
 std::unique_ptr<Step> MakeLayerNorm(const Setting& setting, const LayerNormOp& op);
 std::unique_ptr<Step> MakeAttention(const Setting& setting, const AttentionOp& op);
 std::unique_ptr<Step> MakeAmxAttention(const Setting& setting, const AttentionOp& op);
