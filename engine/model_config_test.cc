@@ -92,6 +92,71 @@ TEST(ModelConfig, ReadsStableDiffusion15) {
   EXPECT_FALSE(noise->set_alpha_to_one);
 }
 
+// Stable Diffusion XL's, as published: every field that diffusers had by then.
+constexpr char kSdxlUnet[] = R"({
+  "_class_name": "UNet2DConditionModel", "_diffusers_version": "0.19.0.dev0", "act_fn": "silu",
+  "addition_embed_type": "text_time", "addition_embed_type_num_heads": 64,
+  "addition_time_embed_dim": 256, "attention_head_dim": [5, 10, 20],
+  "block_out_channels": [320, 640, 1280], "center_input_sample": false, "class_embed_type": null,
+  "class_embeddings_concat": false, "conv_in_kernel": 3, "conv_out_kernel": 3,
+  "cross_attention_dim": 2048, "cross_attention_norm": null,
+  "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+  "downsample_padding": 1, "dual_cross_attention": false, "encoder_hid_dim": null,
+  "encoder_hid_dim_type": null, "flip_sin_to_cos": true, "freq_shift": 0, "in_channels": 4,
+  "layers_per_block": 2, "mid_block_only_cross_attention": null, "mid_block_scale_factor": 1,
+  "mid_block_type": "UNetMidBlock2DCrossAttn", "norm_eps": 1e-05, "norm_num_groups": 32,
+  "num_attention_heads": null, "num_class_embeds": null, "only_cross_attention": false,
+  "out_channels": 4, "projection_class_embeddings_input_dim": 2816, "resnet_out_scale_factor": 1.0,
+  "resnet_skip_time_act": false, "resnet_time_scale_shift": "default", "sample_size": 128,
+  "time_cond_proj_dim": null, "time_embedding_act_fn": null, "time_embedding_dim": null,
+  "time_embedding_type": "positional", "timestep_post_act": null,
+  "transformer_layers_per_block": [1, 2, 10],
+  "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+  "upcast_attention": null, "use_linear_projection": true})";
+constexpr char kSdxlText2[] = R"({
+  "architectures": ["CLIPTextModelWithProjection"], "attention_dropout": 0.0, "bos_token_id": 0,
+  "dropout": 0.0, "eos_token_id": 2, "hidden_act": "gelu", "hidden_size": 1280,
+  "initializer_factor": 1.0, "initializer_range": 0.02, "intermediate_size": 5120,
+  "layer_norm_eps": 1e-05, "max_position_embeddings": 77, "model_type": "clip_text_model",
+  "num_attention_heads": 20, "num_hidden_layers": 32, "pad_token_id": 1, "projection_dim": 1280,
+  "torch_dtype": "float16", "transformers_version": "4.32.0.dev0", "vocab_size": 49408})";
+
+TEST(ModelConfig, ReadsStableDiffusionXl) {
+  const auto unet = ParseUNetConfig(kSdxlUnet, "unet");
+  ASSERT_TRUE(unet.ok()) << unet.status();
+  EXPECT_THAT(unet->transformer_layers, ElementsAre(1, 2, 10));
+  EXPECT_THAT(unet->attention_heads, ElementsAre(5, 10, 20));
+  EXPECT_EQ(unet->added_dim, 2816);
+  EXPECT_EQ(unet->size_embed_dim, 256);
+  EXPECT_EQ(unet->guidance_embed_dim, 0);
+
+  const auto text = ParseTextEncoderConfig(kSdxlText2, "text");
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_EQ(text->projection_dim, 1280);
+  EXPECT_EQ(text->end_token, std::nullopt) << "2 stands for the largest id";
+  json other = json::parse(kSdxlText2);
+  other["eos_token_id"] = 49407;
+  EXPECT_EQ(ParseTextEncoderConfig(other.dump(), "text")->end_token, 49407);
+  EXPECT_EQ(ParseTextEncoderConfig(kSd15Text, "text")->projection_dim, 0);
+}
+
+// Stable Diffusion 2.1's, and a distillation's, by what their configs have beside 1.5's.
+TEST(ModelConfig, ReadsStableDiffusion21AndLcm) {
+  json unet = json::parse(kSd15Unet);
+  unet.update({{"attention_head_dim", {5, 10, 20, 20}},
+               {"cross_attention_dim", 1024},
+               {"dual_cross_attention", false},
+               {"num_class_embeds", nullptr},
+               {"only_cross_attention", false},
+               {"sample_size", 96},
+               {"upcast_attention", true},
+               {"use_linear_projection", true}});
+  EXPECT_TRUE(ParseUNetConfig(unet.dump(), "unet").ok())
+      << ParseUNetConfig(unet.dump(), "unet").status();
+  unet["time_cond_proj_dim"] = 256;
+  EXPECT_EQ(ParseUNetConfig(unet.dump(), "unet")->guidance_embed_dim, 256);
+}
+
 TEST(ModelConfig, HeadsMayBeListedAndSamplersNamed) {
   json unet = json::parse(kSd15Unet);
   unet["attention_head_dim"] = {5, 10, 20, 20};
