@@ -193,6 +193,17 @@ TEST_P(ConvTest, AfterAGroupNormBf16IsNearFp32) {
   ExpectNearFp32(network, 1e-2);
 }
 
+// As between two levels.
+TEST_P(ConvTest, AfterAnUpsamplingBf16IsNearFp32) {
+  const ConvCase& size = GetParam();
+  if (size.stride != 1) GTEST_SKIP() << "the same again";
+  const Weights filter({size.out, size.in, 3, 3}, 1), bias({size.out}, 2);
+  Network network;
+  const Value x = network.graph.Upsample("up", network.Input({size.height, size.width, size.in}), 2 * size.height, 2 * size.width - 1);
+  network.Output(network.graph.Conv("conv", {.x = x, .filter = &filter.parameter, .bias = &bias.parameter}));
+  ExpectNearFp32(network);
+}
+
 struct AttentionCase {
   int queries, keys, heads, d;
 };

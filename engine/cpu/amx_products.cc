@@ -215,7 +215,7 @@ bool WantsBorder(const Setting& setting, const Value& value) {
   int readers = 0, convolutions = 0;
   const TensorInfo& tensor = setting.graph.tensors()[value.tensor];
   if (tensor.bound || tensor.read || tensor.written || !(tensor.shape == value.shape)) return false;
-  bool normalised = false;
+  bool spreads = false;  // by a step that can write it so
   for (const Node& node : setting.graph.nodes()) {
     const auto* conv = std::get_if<ConvOp>(&node.op);
     for (const Value& input : InputsOf(node.op)) {
@@ -223,10 +223,10 @@ bool WantsBorder(const Setting& setting, const Value& value) {
       ++readers;
       convolutions += conv != nullptr && conv->x.tensor == value.tensor && FitsAmx(setting, *conv);
     }
-    normalised |=
-        std::holds_alternative<GroupNormOp>(node.op) && OutputOf(node.op).tensor == value.tensor;
+    const bool can = std::holds_alternative<GroupNormOp>(node.op) || std::holds_alternative<UpsampleOp>(node.op);
+    spreads |= can && OutputOf(node.op).tensor == value.tensor;
   }
-  return normalised && readers == 1 && convolutions == 1;
+  return spreads && readers == 1 && convolutions == 1;
 }
 
 }  // namespace tiltshift::engine::cpu

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "engine/cpu/bordered.h"
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/step.h"
 
@@ -126,19 +127,48 @@ class UpsampleStep : public RowsStep {
  public:
   UpsampleStep(const Setting& setting, const UpsampleOp& op)
       : RowsStep(setting, op.x.shape.height, op.x, op.y),
-        cell_(op.x.shape.channels * setting.bytes(op.x)) {}
+        cell_(op.x.shape.channels * setting.bytes(op.x)),
+        border_(op.y.shape),
+        has_border_(WantsBorder(setting, op.y)) {}
+
+  size_t output_bytes() const override { return has_border_ ? border_.elements() * sizeof(uint16_t) : 0; }
+  void Run(const dnnl::stream& stream) override {
+    if (has_border_) border_.ClearEnds(reinterpret_cast<uint16_t*>(y_.get()));
+    RowsStep::Run(stream);
+  }
   void Rows(int64_t first, int64_t count) override {
-    const int64_t width = y_value_.shape.width;
     for (int64_t h = first; h < first + count; ++h) {
       const char* x = x_.get() + h * x_value_.shape.width * cell_;
-      char* y = y_.get() + 2 * h * width * cell_;
-      for (int64_t w = 0; w < width; ++w) std::memcpy(y + w * cell_, x + w / 2 * cell_, cell_);
-      if (2 * h + 1 < y_value_.shape.height) std::memcpy(y + width * cell_, y, width * cell_);
+      has_border_ ? LinesWithBorder(x, 2 * h) : Lines(x, 2 * h);
     }
   }
 
  private:
+  // Line h of y, and the next where there is one.
+  void Lines(const char* x, int64_t h) const {
+    const int64_t width = y_value_.shape.width;
+    char* y = y_.get() + h * width * cell_;
+    for (int64_t w = 0; w < width; ++w) std::memcpy(y + w * cell_, x + w / 2 * cell_, cell_);
+    if (h + 1 < y_value_.shape.height) std::memcpy(y + width * cell_, y, width * cell_);
+  }
+  void LinesWithBorder(const char* x, int64_t h) const {
+    constexpr size_t kBytes = Bordered::kPixel * sizeof(uint16_t);
+    auto* all = reinterpret_cast<uint16_t*>(y_.get());
+    const int64_t lines = std::min<int64_t>(2, y_value_.shape.height - h);
+    for (int64_t line = h; line < h + lines; ++line) {
+      border_.ClearSides(all, line);
+      for (int64_t p = 0; p < border_.planes; ++p) {
+        uint16_t* y = border_.Line(all, line) + p * border_.plane;
+        for (int64_t w = 0; w < y_value_.shape.width; ++w, y += Bordered::kPixel) {
+          std::memcpy(y, x + w / 2 * cell_ + p * kBytes, kBytes);
+        }
+      }
+    }
+  }
+
   size_t cell_;
+  Bordered border_;
+  bool has_border_;
 };
 
 // [c, h, w] floats and [h, w, c] elements, a row of floats at a time. Latents are small: a few thousand elements.

@@ -63,7 +63,7 @@ std::unique_ptr<Step> MakeConv(const Setting& setting, const ConvOp& op, int nod
 // On AMX tiles; null where that cannot be.
 std::unique_ptr<Step> MakeAmxLinear(const Setting& setting, const LinearOp& op);
 std::unique_ptr<Step> MakeAmxConv(const Setting& setting, const ConvOp& op);
-// A tensor that a group norm makes for one such convolution: it lies there with its border (bordered.h).
+// A tensor that a group norm or an upsampling makes for one such convolution: it lies there with its border (bordered.h).
 bool WantsBorder(const Setting& setting, const Value& value);
 std::unique_ptr<Step> MakeLinear(const Setting& setting, const LinearOp& op, int node);
 std::unique_ptr<Step> MakeGroupNorm(const Setting& setting, const GroupNormOp& op);
