@@ -14,6 +14,9 @@
 namespace tiltshift::kernels {
 namespace {
 
+// Of a picture that x is padded or enlarged to: two coordinates share a register.
+constexpr int kMostSide = 4092;
+
 // The tile of k that is copied next: a tap and its first channel.
 struct TapPlace {
   int row, column, index, channel;
@@ -35,7 +38,8 @@ struct TapPlace {
   }
 };
 
-// Positions of x under the rows of a tile, tap by tap. Called once for each tile of k, in order.
+// Copies the positions of x under the rows of a tile, tile of k after tile of k. Where they lie is
+// worked out once a tap.
 template <class T, class Tile>
 class PatchCopier {
  public:
@@ -43,90 +47,109 @@ class PatchCopier {
                                          const TapPlace& first)
       : p_(p),
         place_(first),
-        chunk_(ThreadIndex().x % Tile::kRowChunks),
-        row_(ThreadIndex().x / Tile::kRowChunks) {
+        target_(Tile::At(ThreadIndex().x / Tile::kRowChunks, ThreadIndex().x % Tile::kRowChunks)) {
     const ConvShape& s = p.shape;
+    const int sample_rows = s.out_height * s.out_width, first_sample = first_row / sample_rows;
+    const int chunk = ThreadIndex().x % Tile::kRowChunks;
+    channels_ = s.channels - chunk * kChunk;
+    from_ =
+        GlobalPtr(p.x) + (int64_t{first_sample} * s.height * s.width * p.x_stride + chunk * kChunk);
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      const int row = first_row + row_ + i * Tile::kRowsAtOnce;
-      const int line = row / s.out_width;
-      const int sample = line / s.out_height;
-      const bool exists = sample < s.batch;
+    for (int i = 0; i < kCopies; ++i) {
+      const int row = first_row + ThreadIndex().x / Tile::kRowChunks + i * Tile::kRowsAtOnce;
+      const int line = row / s.out_width, sample = line / s.out_height;
       // A row that does not exist lies so far off that no tap reaches x.
-      top_[i] = exists ? (line - sample * s.out_height) * s.stride - s.pad : kFarOff;
-      left_[i] = (row - line * s.out_width) * s.stride - s.pad;
-      first_line_[i] = sample * s.height;
+      const int y = sample < s.batch ? (line - sample * s.out_height) * s.stride : kMostSide;
+      const int x = (row - line * s.out_width) * s.stride;
+      corner_[i] = static_cast<uint32_t>(sample - first_sample) << 24 | y << 12 | x;
     }
     FindPositions();
   }
 
-  __device__ __forceinline__ void operator()(SharedPtr<T> tile, int) {
-    const int channel = place_.channel + chunk_ * kChunk;
-    const GlobalPtr<const T> from = GlobalPtr<const T>(p_.x) + channel;
+  __device__ __forceinline__ void operator()(SharedPtr<T> tile) {
+    const GlobalPtr<const T> from = from_ + place_.channel;
+    const uint32_t inside = place_.channel < channels_ ? inside_ : 0;
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      const bool valid = position_[i] >= 0 && channel < p_.shape.channels;
-      CopyAsync16(tile + Tile::At(row_ + i * Tile::kRowsAtOnce, chunk_),
-                  from + (valid ? position_[i] * p_.x_stride : -channel), valid);
+    for (int i = 0; i < kCopies; ++i) {
+      CopyAsync16(tile + (target_ + i * Tile::kRowsAtOnce * Tile::kK), from + offset_[i],
+                  (inside >> i & 1) != 0);
     }
     if (place_.Advance(Tile::kK, p_.shape)) FindPositions();
   }
 
  private:
-  static constexpr int kRows = Tile::kM / Tile::kRowsAtOnce;
-  static constexpr int kFarOff = -(1 << 20);
+  static constexpr int kCopies = Tile::kM / Tile::kRowsAtOnce;
 
   __device__ __forceinline__ void FindPositions() {
     const ConvShape& s = p_.shape;
     const int shift = s.upsample ? 1 : 0;
+    inside_ = 0;
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      const int y = top_[i] + place_.row, x = left_[i] + place_.column;
+    for (int i = 0; i < kCopies; ++i) {
+      const int y = static_cast<int>(corner_[i] >> 12 & 0xfff) + place_.row - s.pad;
+      const int x = static_cast<int>(corner_[i] & 0xfff) + place_.column - s.pad;
       const bool inside = y >= 0 && y < s.height << shift && x >= 0 && x < s.width << shift;
-      position_[i] = inside ? (first_line_[i] + (y >> shift)) * s.width + (x >> shift) : -1;
+      const int first_line = static_cast<int>(corner_[i] >> 24) * s.height;
+      const int position = (first_line + (y >> shift)) * s.width + (x >> shift);
+      offset_[i] = inside ? position * static_cast<int>(p_.x_stride) : 0;
+      inside_ |= (inside ? 1u : 0u) << i;
     }
   }
 
   const ConvArguments<T>& p_;
   TapPlace place_;
-  int chunk_, row_;
-  int top_[kRows], left_[kRows];  // of the kernel's first tap, in the (enlarged) picture
-  int first_line_[kRows];         // of the sample, among all lines of x
-  int position_[kRows];           // of this tap, among all positions of x; -1 outside
+  int target_, channels_;
+  GlobalPtr<const T> from_;  // the tile's first sample
+  // Of the rows' first tap: samples from the tile's first on, then y and x in the (enlarged)
+  // picture without its border, in 8, 12 and 12 bits.
+  uint32_t corner_[kCopies];
+  int offset_[kCopies];  // of this tap's position, from `from_`
+  uint32_t inside_;      // a bit a copy: whether that position exists
 };
 
-// Rows of w into a stage, in the same order of tiles.
+// Copies rows of w, in the same order of tiles.
 template <class T, class Tile>
 class FilterCopier {
  public:
   __device__ __forceinline__ FilterCopier(const ConvArguments<T>& p, int first_row,
                                           const TapPlace& first)
-      : shape_(p.shape),
-        place_(first),
-        chunk_(ThreadIndex().x % Tile::kRowChunks),
-        row_(ThreadIndex().x / Tile::kRowChunks),
-        rows_left_(p.shape.out_channels - first_row - row_),
-        row_numbers_(p.shape.kernel * p.shape.kernel * p.shape.channels),
-        from_(GlobalPtr<const T>(p.w) + (int64_t{first_row} + row_) * row_numbers_) {}
-
-  __device__ __forceinline__ void operator()(SharedPtr<T> tile, int) {
-    const int channel = place_.channel + chunk_ * kChunk;
-    const int column = place_.index * shape_.channels + channel;
+      : p_(p), channel_(first.channel) {
+    const ConvShape& s = p.shape;
+    const int row = ThreadIndex().x / Tile::kRowChunks, chunk = ThreadIndex().x % Tile::kRowChunks;
+    const int row_numbers = s.kernel * s.kernel * s.channels;
+    target_ = Tile::At(row, chunk);
+    channels_ = s.channels - chunk * kChunk;
+    step_ = Tile::kRowsAtOnce * row_numbers;
+    const int rows_left = s.out_channels - first_row - row;
+    from_ = GlobalPtr(p.w) + (int64_t{first_row + (rows_left > 0 ? row : 0)} * row_numbers +
+                              first.index * s.channels + first.channel + chunk * kChunk);
+    exists_ = 0;
 #pragma unroll
-    for (int i = 0; i < Tile::kN / Tile::kRowsAtOnce; ++i) {
-      const int row = i * Tile::kRowsAtOnce;
-      const bool valid = row < rows_left_ && channel < shape_.channels;
-      CopyAsync16(tile + Tile::At(row_ + row, chunk_),
-                  from_ + (valid ? int64_t{row} * row_numbers_ + column : 0), valid);
+    for (int i = 0; i < kCopies; ++i) {
+      exists_ |= (i * Tile::kRowsAtOnce < rows_left ? 1u : 0u) << i;
     }
-    place_.Advance(Tile::kK, shape_);
+  }
+
+  __device__ __forceinline__ void operator()(SharedPtr<T> tile) {
+    const uint32_t exists = channel_ < channels_ ? exists_ : 0;
+#pragma unroll
+    for (int i = 0; i < kCopies; ++i) {
+      CopyAsync16(tile + (target_ + i * Tile::kRowsAtOnce * Tile::kK), from_ + i * step_,
+                  (exists >> i & 1) != 0);
+    }
+    const int left = p_.shape.channels - channel_;  // of the tap
+    from_ = from_ + (left < Tile::kK ? left : Tile::kK);
+    channel_ = left <= Tile::kK ? 0 : channel_ + Tile::kK;
   }
 
  private:
-  const ConvShape& shape_;
-  TapPlace place_;
-  int chunk_, row_, rows_left_, row_numbers_;
+  static constexpr int kCopies = Tile::kN / Tile::kRowsAtOnce;
+
+  const ConvArguments<T>& p_;
+  int channel_, target_, channels_;
   GlobalPtr<const T> from_;
+  int step_;         // from a copy to the next
+  uint32_t exists_;  // a bit a copy: whether its row is one of w's
 };
 
 __host__ __device__ __forceinline__ int64_t RowsOf(const ConvShape& s) {
@@ -149,7 +172,7 @@ __global__ void __launch_bounds__(Tile::kThreads) ConvKernel(ConvArguments<T> p)
   PatchCopier<T, Tile> patches(p, row, first);
   FilterCopier<T, Tile> filters(p, column, first);
   Products<T, Tile> products;
-  products.Run(range, patches, filters);
+  products.Run(range.end - range.begin, patches, filters);
   FinishTile<T, Tile>(products, p.split, p.epilogue, {p.y, p.y_stride, rows, p.shape.out_channels},
                       row, column);
 }
@@ -166,6 +189,9 @@ cudaError_t LaunchTile(cudaStream_t stream, const ConvArguments<T>& p) {
       p);
 }
 
+// What 32 bits can say from a tile's first sample on.
+constexpr int64_t kMostPictureNumbers = int64_t{1} << 30;
+
 template <class T>
 bool Fits(const ConvArguments<T>& p) {
   const auto aligned = [](const void* at) {
@@ -175,7 +201,11 @@ bool Fits(const ConvArguments<T>& p) {
   return s.batch > 0 && s.height > 0 && s.width > 0 && s.channels > 0 && s.out_height > 0 &&
          s.out_width > 0 && s.out_channels > 0 && (s.kernel == 1 || s.kernel == 3) &&
          (s.stride == 1 || s.stride == 2) && s.channels % kChunk == 0 && p.x_stride % kChunk == 0 &&
-         aligned(p.x) && aligned(p.w) && RowsOf(s) < int64_t{1} << 31;
+         aligned(p.x) && aligned(p.w) && RowsOf(s) < int64_t{1} << 31 &&
+         s.out_height * s.stride <= kMostSide && s.out_width * s.stride <= kMostSide &&
+         s.height << (s.upsample ? 1 : 0) <= kMostSide &&
+         int64_t{s.height} * s.width * p.x_stride < kMostPictureNumbers &&
+         int64_t{s.out_channels} * s.kernel * s.kernel * s.channels < kMostPictureNumbers;
 }
 
 }  // namespace

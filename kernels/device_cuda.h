@@ -13,27 +13,37 @@ template <class T>
 struct GlobalPtr {
   T* address;
 
+  GlobalPtr() = default;
   __host__ __device__ __forceinline__ explicit GlobalPtr(T* at) : address(at) {}
   __device__ __forceinline__ GlobalPtr operator+(int64_t n) const { return GlobalPtr(address + n); }
   __device__ __forceinline__ GlobalPtr operator-(int64_t n) const { return GlobalPtr(address - n); }
   __device__ __forceinline__ bool null() const { return address == nullptr; }
 };
 
+extern __shared__ __align__(1024) unsigned char tiltshift_shared_memory[];
+
+// Kept as bytes from the beginning: 32 bits, and constant distances become part of the instruction.
 template <class T>
 struct SharedPtr {
-  T* address;
+  int offset;
 
   SharedPtr() = default;
-  __device__ __forceinline__ explicit SharedPtr(T* at) : address(at) {}
-  __device__ __forceinline__ SharedPtr operator+(int n) const { return SharedPtr(address + n); }
-  __device__ __forceinline__ SharedPtr operator-(int n) const { return SharedPtr(address - n); }
+  __device__ __forceinline__ explicit SharedPtr(int at) : offset(at) {}
+  __device__ __forceinline__ SharedPtr operator+(int n) const {
+    return SharedPtr(offset + n * static_cast<int>(sizeof(T)));
+  }
+  __device__ __forceinline__ SharedPtr operator-(int n) const {
+    return SharedPtr(offset - n * static_cast<int>(sizeof(T)));
+  }
+  __device__ __forceinline__ bool operator==(const SharedPtr&) const = default;
+  __device__ __forceinline__ T* address() const {
+    return reinterpret_cast<T*>(tiltshift_shared_memory + offset);
+  }
 };
-
-extern __shared__ __align__(1024) unsigned char tiltshift_shared_memory[];
 
 template <class T>
 __device__ __forceinline__ SharedPtr<T> Shared(int byte_offset) {
-  return SharedPtr<T>(reinterpret_cast<T*>(tiltshift_shared_memory + byte_offset));
+  return SharedPtr<T>(byte_offset);
 }
 
 __device__ __forceinline__ dim3 ThreadIndex() { return {threadIdx.x, threadIdx.y, threadIdx.z}; }
@@ -98,7 +108,7 @@ __device__ __forceinline__ V Load(GlobalPtr<T> from) {
 }
 template <class V, class T>
 __device__ __forceinline__ V Load(SharedPtr<T> from) {
-  return LoadAt<V>(from.address);
+  return LoadAt<V>(from.address());
 }
 template <class T>
 __device__ __forceinline__ typename Plain<T>::Type Load(GlobalPtr<T> from) {
@@ -106,7 +116,7 @@ __device__ __forceinline__ typename Plain<T>::Type Load(GlobalPtr<T> from) {
 }
 template <class T>
 __device__ __forceinline__ typename Plain<T>::Type Load(SharedPtr<T> from) {
-  return LoadAt<typename Plain<T>::Type>(from.address);
+  return LoadAt<typename Plain<T>::Type>(from.address());
 }
 template <class T, class V>
 __device__ __forceinline__ void Store(GlobalPtr<T> to, const V& value) {
@@ -114,16 +124,18 @@ __device__ __forceinline__ void Store(GlobalPtr<T> to, const V& value) {
 }
 template <class T, class V>
 __device__ __forceinline__ void Store(SharedPtr<T> to, const V& value) {
-  StoreAt(to.address, value);
+  StoreAt(to.address(), value);
 }
 
-__device__ __forceinline__ uint32_t SharedAddress(const void* address) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(address));
+template <class T>
+__device__ __forceinline__ uint32_t SharedAddress(SharedPtr<T> at) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(tiltshift_shared_memory)) +
+         static_cast<uint32_t>(at.offset);
 }
 
 template <class T, class U>
 __device__ __forceinline__ void CopyAsync16(SharedPtr<T> to, GlobalPtr<U> from, bool valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(SharedAddress(to.address)),
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\n" ::"r"(SharedAddress(to)),
                "l"(from.address), "r"(valid ? 16 : 0)
                : "memory");
 }
@@ -160,7 +172,7 @@ __device__ __forceinline__ void LoadMatrices(const SharedPtr<T> (&rows)[kCount],
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
     uint32_t(&r)[4] = registers[i];
-    const uint32_t address = SharedAddress(rows[i].address);
+    const uint32_t address = SharedAddress(rows[i]);
     if constexpr (kTransposed) {
       asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];\n"
                    : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])

@@ -13,134 +13,203 @@ struct Output {
   int m, n;          // of the whole product; rows and columns beyond are dropped
 };
 
+// Eight columns of some rows. Sums that lie whole and aligned, all in one sample, go in
+// 16-byte accesses, the residual of all rows asked for first; any others number by number, with the
+// same bits.
 template <class T>
 class RowFinisher {
  public:
   static constexpr int kColumns = 8;
 
-  __device__ __forceinline__ RowFinisher(const Epilogue& epilogue, const Output& output)
-      : e_(epilogue), out_(output) {}
+  // `column`: the first; it exists.
+  __device__ __forceinline__ RowFinisher(const Epilogue& epilogue, const Output& output, int column)
+      : e_(epilogue),
+        out_(output),
+        column_(column),
+        whole_(column + kColumns <= output.n && output.n % 4 == 0 &&
+               output.y_stride % kColumns == 0 && epilogue.residual_stride % kColumns == 0) {}
 
-  // The bias of columns [column, column + 8).
-  __device__ __forceinline__ void LoadBias(int column, float (&bias)[kColumns]) const {
-#pragma unroll
-    for (float& b : bias) b = 0;
-    if (e_.bias != nullptr) AddFloats(e_.bias, column, bias);
-  }
-
-  // `value`: the sums of those columns of `row`, which exists; so does the first column.
-  __device__ __forceinline__ void Finish(int row, int column, const float (&bias)[kColumns],
-                                         float (&value)[kColumns]) const {
-#pragma unroll
-    for (int i = 0; i < kColumns; ++i) value[i] += bias[i];
-    if (e_.sample_bias != nullptr) {
-      AddFloats(e_.sample_bias + int64_t{row / e_.rows_per_sample} * out_.n, column, value);
-    }
-    if (e_.activation == Activation::kGeglu) {
-      float gated[kColumns / 2];
-#pragma unroll
-      for (int i = 0; i < kColumns / 2; ++i) gated[i] = value[2 * i] * Gelu(value[2 * i + 1]);
-      Write<kColumns / 2>(row, column / 2, out_.n / 2, gated);
+  // Rows row, row + step, .. kCount of them; those beyond the last are dropped. Calls ask for rows
+  // upwards. take(i, value) fetches the sums of the i-th.
+  template <int kCount, class Take>
+  __device__ __forceinline__ void Finish(int row, int step, const Take& take) {
+    if (row >= out_.m) return;
+    if (row >= bias_end_) LoadBias(row);
+    if (!whole_ || row + (kCount - 1) * step >= bias_end_) {
+#pragma unroll 1
+      for (int i = 0; i < kCount && row + i * step < out_.m; ++i) {
+        float value[kColumns];
+        take(i, value);
+        FinishByNumbers(row + i * step, value);
+      }
       return;
     }
-    if (e_.activation == Activation::kSilu) {
-#pragma unroll
-      for (float& v : value) v = Silu(v);
-    } else if (e_.activation == Activation::kGelu) {
-#pragma unroll
-      for (float& v : value) v = Gelu(v);
-    } else if (e_.activation == Activation::kQuickGelu) {
-#pragma unroll
-      for (float& v : value) v = QuickGelu(v);
+    switch (e_.activation) {
+      case Activation::kNone:
+        return FinishWhole<Activation::kNone, kCount>(row, step, take);
+      case Activation::kSilu:
+        return FinishWhole<Activation::kSilu, kCount>(row, step, take);
+      case Activation::kGelu:
+        return FinishWhole<Activation::kGelu, kCount>(row, step, take);
+      case Activation::kQuickGelu:
+        return FinishWhole<Activation::kQuickGelu, kCount>(row, step, take);
+      case Activation::kGeglu:
+        return FinishWhole<Activation::kGeglu, kCount>(row, step, take);
     }
-    Write<kColumns>(row, column, out_.n, value);
   }
 
  private:
-  // value[i] += from[column + i] where that column exists.
-  __device__ __forceinline__ void AddFloats(const float* from, int column,
-                                            float (&value)[kColumns]) const {
-    const GlobalPtr<const float> at = GlobalPtr<const float>(from) + column;
-    if (column + kColumns <= out_.n && out_.n % 4 == 0) {
+  static constexpr int kNoEnd = 0x7fffffff;
+
+  template <int kNumbers>
+  struct alignas(2 * kNumbers) Pack {
+    uint32_t word[kNumbers / 2];
+  };
+
+  // The bias of a row's sample, and the row with which the next sample begins.
+  __device__ __forceinline__ void LoadBias(int row) {
+    const int sample = e_.sample_bias == nullptr ? 0 : row / e_.rows_per_sample;
+    bias_end_ = e_.sample_bias == nullptr ? kNoEnd : (sample + 1) * e_.rows_per_sample;
+    if (!whole_) return;
 #pragma unroll
-      for (int half = 0; half < kColumns; half += 4) {
-        const Floats4 floats = Load<Floats4>(at + half);
+    for (float& b : bias_) b = 0;
+    if (e_.bias != nullptr) AddFloats(e_.bias + column_);
+    if (e_.sample_bias != nullptr) AddFloats(e_.sample_bias + int64_t{sample} * out_.n + column_);
+  }
+  __device__ __forceinline__ void AddFloats(const float* from) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) value[half + i] += floats.value[i];
-      }
-      return;
-    }
+    for (int half = 0; half < kColumns; half += 4) {
+      const Floats4 floats = Load<Floats4>(GlobalPtr(from) + half);
 #pragma unroll
-    for (int i = 0; i < kColumns; ++i) {
-      if (column + i < out_.n) value[i] += Load(at + i);
+      for (int i = 0; i < 4; ++i) bias_[half + i] += floats.value[i];
     }
   }
 
-  // kCount numbers of y's row, of which only those before `columns` exist; whole ones go in one
-  // access.
-  template <int kCount>
-  __device__ __forceinline__ void Write(int row, int column, int columns,
-                                        float (&value)[kCount]) const {
-    const bool whole = column + kCount <= columns;
-    if (e_.residual != nullptr) {
-      const GlobalPtr<const T> from = GlobalPtr(static_cast<const T*>(e_.residual)) +
-                                      (int64_t{row} * e_.residual_stride + column);
-      if (whole && e_.residual_stride % kCount == 0) {
-        const Pack<kCount> pack = Load<Pack<kCount>>(from);
+  // Columns behind kGeglu are half as many; the others stay.
+  template <Activation kActivation, int kNumbers>
+  static __device__ __forceinline__ void Activate(const float (&value)[kColumns],
+                                                  float (&result)[kNumbers]) {
 #pragma unroll
-        for (int i = 0; i < kCount / 2; ++i) {
-          value[2 * i] += LowOf<T>(pack.word[i]);
-          value[2 * i + 1] += HighOf<T>(pack.word[i]);
-        }
+    for (int i = 0; i < kNumbers; ++i) {
+      if constexpr (kActivation == Activation::kGeglu) {
+        result[i] = value[2 * i] * Gelu(value[2 * i + 1]);
       } else {
-#pragma unroll
-        for (int i = 0; i < kCount; ++i) {
-          if (column + i < columns) value[i] += ToFloat(Load(from + i));
-        }
+        result[i] = ActivateOne<kActivation>(value[i]);
       }
     }
-    const int64_t at = int64_t{row} * out_.y_stride + column;
-    if (e_.float_output) {
-      WriteFloats<kCount>(GlobalPtr(static_cast<float*>(out_.y)) + at, columns - column, value);
-    } else if (whole && out_.y_stride % kCount == 0) {
-      Pack<kCount> pack;
-#pragma unroll
-      for (int i = 0; i < kCount / 2; ++i)
-        pack.word[i] = PackPair<T>(value[2 * i], value[2 * i + 1]);
-      Store(GlobalPtr(static_cast<T*>(out_.y)) + at, pack);
-    } else {
+  }
+  template <Activation kActivation>
+  static __device__ __forceinline__ float ActivateOne(float x) {
+    if constexpr (kActivation == Activation::kSilu) return Silu(x);
+    if constexpr (kActivation == Activation::kGelu) return Gelu(x);
+    if constexpr (kActivation == Activation::kQuickGelu) return QuickGelu(x);
+    return x;
+  }
+
+  template <Activation kActivation, int kCount, class Take>
+  __device__ __forceinline__ void FinishWhole(int row, int step, const Take& take) const {
+    constexpr int kNumbers = kActivation == Activation::kGeglu ? kColumns / 2 : kColumns;
+    const int column = column_ * kNumbers / kColumns;
+    Pack<kNumbers> residual[kCount] = {};
+    if (e_.residual != nullptr) {
+      const GlobalPtr<const T> from = GlobalPtr(static_cast<const T*>(e_.residual)) + column;
 #pragma unroll
       for (int i = 0; i < kCount; ++i) {
-        if (column + i < columns)
-          Store(GlobalPtr(static_cast<T*>(out_.y)) + at + i, FromFloat<T>(value[i]));
+        if (row + i * step < out_.m) {
+          residual[i] = Load<Pack<kNumbers>>(from + (row + i * step) * e_.residual_stride);
+        }
       }
-    }
-  }
-
-  template <int kCount>
-  __device__ __forceinline__ void WriteFloats(GlobalPtr<float> to, int columns,
-                                              const float (&value)[kCount]) const {
-    if (columns >= kCount && out_.y_stride % 4 == 0) {
-#pragma unroll
-      for (int i = 0; i < kCount / 4; ++i) {
-        Store(to + 4 * i,
-              Floats4{{value[4 * i], value[4 * i + 1], value[4 * i + 2], value[4 * i + 3]}});
-      }
-      return;
     }
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      if (i < columns) Store(to + i, value[i]);
+      if (row + i * step >= out_.m) break;
+      float value[kColumns], result[kNumbers];
+      take(i, value);
+#pragma unroll
+      for (int c = 0; c < kColumns; ++c) value[c] += bias_[c];
+      Activate<kActivation>(value, result);
+#pragma unroll
+      for (int c = 0; c < kNumbers / 2; ++c) {
+        result[2 * c] += LowOf<T>(residual[i].word[c]);
+        result[2 * c + 1] += HighOf<T>(residual[i].word[c]);
+      }
+      Write(int64_t{row + i * step} * out_.y_stride + column, result);
     }
   }
 
-  template <int kCount>
-  struct alignas(2 * kCount) Pack {
-    uint32_t word[kCount / 2];
-  };
+  template <int kNumbers>
+  __device__ __forceinline__ void Write(int64_t at, const float (&result)[kNumbers]) const {
+    if (e_.float_output) {
+      const GlobalPtr<float> to = GlobalPtr(static_cast<float*>(out_.y)) + at;
+#pragma unroll
+      for (int c = 0; c < kNumbers; c += 4) {
+        Store(to + c, Floats4{{result[c], result[c + 1], result[c + 2], result[c + 3]}});
+      }
+      return;
+    }
+    Pack<kNumbers> pack;
+#pragma unroll
+    for (int c = 0; c < kNumbers / 2; ++c)
+      pack.word[c] = PackPair<T>(result[2 * c], result[2 * c + 1]);
+    Store(GlobalPtr(static_cast<T*>(out_.y)) + at, pack);
+  }
+
+  __device__ __forceinline__ void FinishByNumbers(int row, float (&value)[kColumns]) const {
+    const int sample = e_.sample_bias == nullptr ? 0 : row / e_.rows_per_sample;
+    const int columns = out_.n - column_;
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) {
+      if (c >= columns) break;
+      float bias = 0;
+      if (e_.bias != nullptr) bias += Load(GlobalPtr(e_.bias) + (column_ + c));
+      if (e_.sample_bias != nullptr) {
+        bias += Load(GlobalPtr(e_.sample_bias) + (int64_t{sample} * out_.n + column_ + c));
+      }
+      value[c] += bias;
+    }
+    if (e_.activation == Activation::kGeglu) {
+#pragma unroll
+      for (int c = 0; c < kColumns; c += 2) {
+        if (c < columns) WriteNumber(row, (column_ + c) / 2, value[c] * Gelu(value[c + 1]));
+      }
+      return;
+    }
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) {
+      if (c < columns) WriteNumber(row, column_ + c, ActivateAny(value[c]));
+    }
+  }
+  __device__ __forceinline__ float ActivateAny(float x) const {
+    switch (e_.activation) {
+      case Activation::kSilu:
+        return Silu(x);
+      case Activation::kGelu:
+        return Gelu(x);
+      case Activation::kQuickGelu:
+        return QuickGelu(x);
+      default:
+        return x;
+    }
+  }
+  __device__ __forceinline__ void WriteNumber(int row, int column, float result) const {
+    if (e_.residual != nullptr) {
+      result += ToFloat(Load(GlobalPtr(static_cast<const T*>(e_.residual)) +
+                             (row * e_.residual_stride + column)));
+    }
+    const int64_t at = row * out_.y_stride + column;
+    if (e_.float_output) {
+      Store(GlobalPtr(static_cast<float*>(out_.y)) + at, result);
+    } else {
+      Store(GlobalPtr(static_cast<T*>(out_.y)) + at, FromFloat<T>(result));
+    }
+  }
 
   Epilogue e_;
   Output out_;
+  int column_;
+  bool whole_;
+  int bias_end_ = 0;  // the first row that bias_ is not for
+  float bias_[kColumns];
 };
 
 }  // namespace tiltshift::kernels

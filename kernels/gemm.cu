@@ -14,47 +14,21 @@
 namespace tiltshift::kernels {
 namespace {
 
-// Rows of x into a stage; rows beyond m and columns beyond k are zeros.
-template <class T, class Tile>
-class RowCopier {
- public:
-  __device__ __forceinline__ RowCopier(const GemmArguments<T>& p, int first_row)
-      : chunk_(ThreadIndex().x % Tile::kRowChunks),
-        row_(ThreadIndex().x / Tile::kRowChunks),
-        rows_left_(p.shape.m - first_row - row_),
-        k_(p.shape.k),
-        stride_(p.x_stride),
-        from_(GlobalPtr<const T>(p.x) + (int64_t{first_row} + row_) * p.x_stride) {}
-
-  __device__ __forceinline__ void operator()(SharedPtr<T> tile, int k_tile) const {
-    const int column = k_tile * Tile::kK + chunk_ * kChunk;
-#pragma unroll
-    for (int i = 0; i < Tile::kM / Tile::kRowsAtOnce; ++i) {
-      const int row = i * Tile::kRowsAtOnce;
-      const bool valid = row < rows_left_ && column < k_;
-      CopyAsync16(tile + Tile::At(row_ + row, chunk_), from_ + (valid ? row * stride_ + column : 0),
-                  valid);
-    }
-  }
-
- private:
-  int chunk_, row_, rows_left_, k_;
-  int64_t stride_;
-  GlobalPtr<const T> from_;
-};
-
 template <class T, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads) GemmKernel(GemmArguments<T> p) {
+  const int k = p.shape.k;
   const int tiles_m = (p.shape.m + Tile::kM - 1) / Tile::kM;
   const int tiles_n = (p.shape.n + Tile::kN - 1) / Tile::kN;
   const TilePlace place = PlaceOfBlock(BlockIndex().x, tiles_m, tiles_n);
   const int row = place.m * Tile::kM, column = place.n * Tile::kN;
 
-  const RowCopier<T, Tile> x(p, row);
-  const WeightCopier<T, Tile> w(p.w, column, p.shape.n, p.shape.k);
+  const TileRange range =
+      RangeOfShare<Tile>((k + Tile::kK - 1) / Tile::kK, BlockIndex().y, p.split.count);
+  const int first_k = range.begin * Tile::kK;
+  RowCopier<T, Tile, Tile::kM> x(p.x, p.x_stride, p.shape.m, k, row, first_k);
+  RowCopier<T, Tile, Tile::kN> w(p.w, k, p.shape.n, k, column, first_k);
   Products<T, Tile> products;
-  const int k_tiles = (p.shape.k + Tile::kK - 1) / Tile::kK;
-  products.Run(RangeOfShare<Tile>(k_tiles, BlockIndex().y, p.split.count), x, w);
+  products.Run(range.end - range.begin, x, w);
   FinishTile<T, Tile>(products, p.split, p.epilogue, {p.y, p.y_stride, p.shape.m, p.shape.n}, row,
                       column);
 }

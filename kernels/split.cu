@@ -43,10 +43,11 @@ __global__ void __launch_bounds__(kThreads) SumSharesKernel(SumSharesArguments p
       }
     }
   }
-  const RowFinisher<T> finisher(p.epilogue, {p.y, p.y_stride, p.m, p.n});
-  float bias[kColumns];
-  finisher.LoadBias(column, bias);
-  finisher.Finish(row, column, bias, sum);
+  RowFinisher<T>(p.epilogue, {p.y, p.y_stride, p.m, p.n}, column)
+      .template Finish<1>(row, 1, [&](int, float(&value)[kColumns]) {
+#pragma unroll
+        for (int i = 0; i < kColumns; ++i) value[i] = sum[i];
+      });
 }
 
 }  // namespace

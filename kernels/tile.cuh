@@ -28,12 +28,19 @@ struct TileShape {
   static constexpr int kRowChunks = kK / kChunk;
   static constexpr int kRowsAtOnce =
       kThreads / kRowChunks;  // rows that one copy of each thread fills
-  static constexpr int kStageBytes = (kM + kN) * kK * 2;
-  static constexpr int kSharedBytes = kStages * kStageBytes;
+  static constexpr int kStageNumbers = (kM + kN) * kK;
+  static constexpr int kStageBytes = kStageNumbers * 2;
+  // The epilogue lays the products over the stages, in fp32 (tile_output.cuh).
+  static constexpr int kPitch = kWarpN + 8;  // floats; 8 mod 32, so that 4 rows fill the banks
+  static constexpr int kOutputBytes = kWarpsM * kWarpsN * kWarpM * kPitch * 4;
+  static constexpr int kSharedBytes =
+      kStages * kStageBytes > kOutputBytes ? kStages* kStageBytes : kOutputBytes;
   static_assert(kK == 32 || kK == 64);
-  static_assert(kM % kRowsAtOnce == 0 && kN % kRowsAtOnce == 0 && kTilesN % 2 == 0);
+  static_assert(kM % kRowsAtOnce == 0 && kN % kRowsAtOnce == 0 && kRowsAtOnce % 8 == 0 &&
+                kTilesN % 2 == 0);
 
-  // Where chunk `chunk` of row `row` lies in a tile, in numbers.
+  // Where chunk `chunk` of row `row` lies in a tile, in numbers. Eight rows further it is eight
+  // rows further: what is a multiple of that apart needs no second look.
   static __device__ __forceinline__ int At(int row, int chunk) {
     const int swizzle = kK == 64 ? row % 8 : row / 2 % 4;
     return row * kK + (chunk ^ swizzle) * kChunk;
@@ -46,14 +53,12 @@ auto WithTile(TileChoice choice, const Visit& visit) {
   switch (choice) {
     case TileChoice::k64x64:
       return visit.template operator()<TileShape<64, 64, 32, 2, 2, 4>>();
+    case TileChoice::k64x64Deep:
+      return visit.template operator()<TileShape<64, 64, 64, 2, 2, 3>>();
     case TileChoice::k128x64:
       return visit.template operator()<TileShape<128, 64, 32, 2, 2, 4>>();
     case TileChoice::k128x128Deep:
       return visit.template operator()<TileShape<128, 128, 64, 2, 2, 3>>();
-    case TileChoice::k128x256:
-      return visit.template operator()<TileShape<128, 256, 32, 2, 4, 4>>();
-    case TileChoice::k256x128:
-      return visit.template operator()<TileShape<256, 128, 32, 4, 2, 4>>();
     default:
       return visit.template operator()<TileShape<128, 128, 32, 2, 2, 4>>();
   }
@@ -87,31 +92,42 @@ __device__ __forceinline__ TileRange RangeOfShare(int k_tiles, int share, int co
   return {begin < k_tiles ? begin : k_tiles, end < k_tiles ? end : k_tiles};
 }
 
-// Rows of B (weights [n, k], row major) into a stage; rows beyond n and columns beyond k are zeros.
-template <class T, class Tile>
-class WeightCopier {
+// Copies kRows rows of a matrix [rows, k] into stages, tile of k after tile of k. Beyond the last
+// row that one is copied again: its products are dropped. Columns beyond k are zeros.
+template <class T, class Tile, int kRows>
+class RowCopier {
  public:
-  __device__ __forceinline__ WeightCopier(const T* weights, int first_row, int n, int k)
-      : chunk_(ThreadIndex().x % Tile::kRowChunks),
-        row_(ThreadIndex().x / Tile::kRowChunks),
-        rows_left_(n - first_row - row_),
-        k_(k),
-        from_(GlobalPtr<const T>(weights) + (int64_t{first_row} + row_) * k) {}
-
-  __device__ __forceinline__ void operator()(SharedPtr<T> tile, int k_tile) const {
-    const int column = k_tile * Tile::kK + chunk_ * kChunk;
+  __device__ __forceinline__ RowCopier(const T* matrix, int64_t stride, int rows, int k,
+                                       int first_row, int first_column) {
+    const int row = ThreadIndex().x / Tile::kRowChunks, chunk = ThreadIndex().x % Tile::kRowChunks;
+    const int column = first_column + chunk * kChunk;
+    target_ = Tile::At(row, chunk);
+    columns_left_ = k - column;
+    from_ = GlobalPtr(matrix) + (first_row * stride + column);
+    const int rows_left = rows - first_row;
 #pragma unroll
-    for (int i = 0; i < Tile::kN / Tile::kRowsAtOnce; ++i) {
-      const int row = i * Tile::kRowsAtOnce;
-      const bool valid = row < rows_left_ && column < k_;
-      CopyAsync16(tile + Tile::At(row_ + row, chunk_),
-                  from_ + (valid ? int64_t{row} * k_ + column : 0), valid);
+    for (int i = 0; i < kCopies; ++i) {
+      const int at = row + i * Tile::kRowsAtOnce;
+      offset_[i] = (at < rows_left ? at : rows_left - 1) * static_cast<int>(stride);
     }
   }
 
+  __device__ __forceinline__ void operator()(SharedPtr<T> tile) {
+#pragma unroll
+    for (int i = 0; i < kCopies; ++i) {
+      CopyAsync16(tile + (target_ + i * Tile::kRowsAtOnce * Tile::kK), from_ + offset_[i],
+                  columns_left_ > 0);
+    }
+    from_ = from_ + Tile::kK;
+    columns_left_ -= Tile::kK;
+  }
+
  private:
-  int chunk_, row_, rows_left_, k_;
+  static constexpr int kCopies = kRows / Tile::kRowsAtOnce;
+
+  int target_, columns_left_;
   GlobalPtr<const T> from_;
+  int offset_[kCopies];
 };
 
 // One warp's products.
@@ -131,26 +147,45 @@ class Products {
     }
   }
 
-  // Adds the tiles of a range of k: copy_a(tile, k_tile) and copy_b(tile, k_tile) issue the copies
-  // of one stage.
+  // Adds `k_tiles` tiles of k. copy_a(stage), copy_b(stage) issue the copies of the next tile.
+  //
+  // Operands are loaded a step of 16 k ahead, across stages too: the barrier that a stage begins
+  // with lies before the last products of the stage before. The stage read last is filled anew.
   template <class CopyA, class CopyB>
-  __device__ __forceinline__ void Run(const TileRange& range, CopyA& copy_a, CopyB& copy_b) {
-    const int k_tiles = range.end - range.begin;
-    const auto copy = [&](int k_tile) {
-      if (k_tile < k_tiles) {
-        const SharedPtr<T> stage = Stage(k_tile % Tile::kStages);
-        copy_a(stage, range.begin + k_tile);
-        copy_b(stage + Tile::kM * Tile::kK, range.begin + k_tile);
+  __device__ __forceinline__ void Run(int k_tiles, CopyA& copy_a, CopyB& copy_b) {
+    if (k_tiles == 0) return;  // a share without any
+    SharedPtr<T> fill = Shared<T>(0), read = Shared<T>(0);
+    int to_copy = k_tiles;
+    const auto copy = [&] {
+      if (to_copy > 0) {
+        copy_a(fill);
+        copy_b(fill + Tile::kM * Tile::kK);
       }
+      --to_copy;
+      fill = After(fill);
       CommitCopies();
     };
 #pragma unroll
-    for (int i = 0; i < Tile::kStages - 1; ++i) copy(i);
-    for (int k_tile = 0; k_tile < k_tiles; ++k_tile) {
-      WaitCopies<Tile::kStages - 2>();
-      SyncThreads();  // the stage is full, and the one before it is read to the end
-      copy(k_tile + Tile::kStages - 1);
-      AddStage(Stage(k_tile % Tile::kStages));
+    for (int i = 0; i < Tile::kStages - 1; ++i) copy();
+    WaitCopies<Tile::kStages - 2>();
+    SyncThreads();
+
+    constexpr int kSteps = Tile::kK / 16;
+    uint32_t a[2][Tile::kTilesM][4];
+    uint32_t b[2][Tile::kTilesN / 2][4];
+    LoadOperands(read, 0, a[0], b[0]);
+    for (int left = k_tiles; left > 0; --left) {
+#pragma unroll
+      for (int step = 0; step < kSteps; ++step) {
+        if (step == kSteps - 1) {
+          WaitCopies<Tile::kStages - 2>();
+          SyncThreads();
+          if (left > 1) read = After(read);  // the very last load is for nothing
+        }
+        LoadOperands(read, (step + 1) % kSteps, a[(step + 1) % 2], b[(step + 1) % 2]);
+        MultiplyAccumulate<T>(c, a[step % 2], b[step % 2]);
+        if (step == 0) copy();  // here, where the fewest registers are taken
+      }
     }
     WaitCopies<0>();
     SyncThreads();
@@ -162,8 +197,9 @@ class Products {
   float c[Tile::kTilesM][Tile::kTilesN][4];
 
  private:
-  static __device__ __forceinline__ SharedPtr<T> Stage(int stage) {
-    return Shared<T>(stage * Tile::kStageBytes);
+  static __device__ __forceinline__ SharedPtr<T> After(SharedPtr<T> stage) {
+    const SharedPtr<T> next = stage + Tile::kStageNumbers;
+    return next == Shared<T>(Tile::kStages * Tile::kStageBytes) ? Shared<T>(0) : next;
   }
 
   // Both operands for 16 numbers of k. A: lane 16 j + i names chunk j of row i of a 16 x 16 tile.
@@ -172,32 +208,17 @@ class Products {
                                                uint32_t (&a)[Tile::kTilesM][4],
                                                uint32_t (&b)[Tile::kTilesN / 2][4]) const {
     const int lane = Lane();
-    SharedPtr<T> a_rows[Tile::kTilesM];
+    const SharedPtr<T> a_row =
+        stage + (warp_m_ * Tile::kK + Tile::At(lane % 16, 2 * k16 + lane / 16));
+    const SharedPtr<T> b_row = stage + ((Tile::kM + warp_n_) * Tile::kK +
+                                        Tile::At(lane / 16 * 8 + lane % 8, 2 * k16 + lane / 8 % 2));
+    SharedPtr<T> a_rows[Tile::kTilesM], b_rows[Tile::kTilesN / 2];
 #pragma unroll
-    for (int m = 0; m < Tile::kTilesM; ++m) {
-      a_rows[m] = stage + Tile::At(warp_m_ + 16 * m + lane % 16, 2 * k16 + lane / 16);
-    }
+    for (int m = 0; m < Tile::kTilesM; ++m) a_rows[m] = a_row + 16 * m * Tile::kK;
+#pragma unroll
+    for (int n = 0; n < Tile::kTilesN / 2; ++n) b_rows[n] = b_row + 16 * n * Tile::kK;
     LoadMatrices<false>(a_rows, a);
-    SharedPtr<T> b_rows[Tile::kTilesN / 2];
-#pragma unroll
-    for (int n = 0; n < Tile::kTilesN / 2; ++n) {
-      const int row = warp_n_ + 16 * n + lane / 16 * 8 + lane % 8;
-      b_rows[n] = stage + Tile::kM * Tile::kK + Tile::At(row, 2 * k16 + lane / 8 % 2);
-    }
     LoadMatrices<false>(b_rows, b);
-  }
-
-  // The next operands are loaded before the products of these, so that one hides the other.
-  __device__ __forceinline__ void AddStage(SharedPtr<T> stage) {
-    constexpr int kSteps = Tile::kK / 16;
-    uint32_t a[2][Tile::kTilesM][4];
-    uint32_t b[2][Tile::kTilesN / 2][4];
-    LoadOperands(stage, 0, a[0], b[0]);
-#pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      if (step + 1 < kSteps) LoadOperands(stage, step + 1, a[(step + 1) % 2], b[(step + 1) % 2]);
-      MultiplyAccumulate<T>(c, a[step % 2], b[step % 2]);
-    }
   }
 
   int warp_m_, warp_n_;

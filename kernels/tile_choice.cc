@@ -12,16 +12,14 @@ const char* NameOf(TileChoice choice) {
       return "auto";
     case TileChoice::k64x64:
       return "64x64";
+    case TileChoice::k64x64Deep:
+      return "64x64x64";
     case TileChoice::k128x64:
       return "128x64";
     case TileChoice::k128x128:
       return "128x128";
     case TileChoice::k128x128Deep:
       return "128x128x64";
-    case TileChoice::k128x256:
-      return "128x256";
-    case TileChoice::k256x128:
-      return "256x128";
   }
   return "unknown";
 }

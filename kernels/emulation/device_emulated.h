@@ -27,6 +27,7 @@ template <class T>
 struct GlobalPtr {
   T* address;
 
+  GlobalPtr() = default;
   explicit GlobalPtr(T* at) : address(at) {}
   GlobalPtr operator+(int64_t n) const { return GlobalPtr(address + n); }
   GlobalPtr operator-(int64_t n) const { return GlobalPtr(address - n); }
@@ -40,6 +41,7 @@ struct SharedPtr {
   explicit SharedPtr(T* at) : address(at) {}
   SharedPtr operator+(int n) const { return SharedPtr(address + n); }
   SharedPtr operator-(int n) const { return SharedPtr(address - n); }
+  bool operator==(const SharedPtr&) const = default;
 };
 
 template <class T>
