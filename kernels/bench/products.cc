@@ -1,5 +1,6 @@
 // GEMM and convolution at the shapes of SD 1.5 at 512 x 512 and SDXL at 1024 x 1024, two samples
 // (guidance), and of their autoencoder.
+#include <algorithm>
 #include <vector>
 
 #include "base/check.h"
@@ -171,12 +172,13 @@ double SecondsOfConv(const ConvCase& c, const Plan& plan, const Sets& sets) {
 }
 
 // One line: the time and rate of what kAuto and `splits` give, cuBLAS's for the same product, and
-// the rate of every tile, unsplit.
+// the rate of every tile, unsplit; then of three tiles with k in shares.
 template <class SecondsOfPlan>
 void Report(const std::string& name, const GemmShape& shape, int splits, const Limits& limits,
             const SecondsOfPlan& seconds_of) {
   const double flops = 2.0 * shape.m * shape.n * shape.k;
-  const DeviceBuffer<float> partials(splits > 1 ? int64_t{splits} * shape.m * shape.n : 1);
+  constexpr int kMostSplits = 6;
+  const DeviceBuffer<float> partials(int64_t{std::max(splits, kMostSplits)} * shape.m * shape.n);
   const double seconds = seconds_of(Plan{TileChoice::kAuto, {splits, partials.get()}});
   std::printf("  %-20s %8.1f us %6.0f", name.c_str(), seconds * 1e6, flops / seconds * 1e-12);
   if (limits.gemm_flops_per_second > 0) {
@@ -186,6 +188,16 @@ void Report(const std::string& name, const GemmShape& shape, int splits, const L
   std::printf(" | %2d |", splits);
   for (const TileChoice tile : kAllTiles)
     std::printf(" %6.0f", flops / seconds_of(Plan{tile, {}}) * 1e-12);
+  // What more shares would give, where tiles are few.
+  const bool few_tiles = int64_t{shape.m} * shape.n <= 2048 * 1280;
+  for (const int count : {2, 3, 4, 6}) {
+    if (!few_tiles || shape.k / count < 4 * kSplitUnit) break;
+    std::printf(" | %d shares", count);
+    for (const TileChoice tile :
+         {TileChoice::k64x64Deep, TileChoice::k128x64, TileChoice::k128x128Deep}) {
+      std::printf(" %4.0f", flops / seconds_of(Plan{tile, {count, partials.get()}}) * 1e-12);
+    }
+  }
   std::printf("\n");
 }
 
