@@ -13,6 +13,8 @@ namespace tiltshift::kernels::bench {
 double LibraryGemmSeconds(int m, int n, int k) {
   using testing::DeviceBuffer;
   using testing::RandomNumbers;
+  constexpr size_t kWorkspaceBytes = 64 << 20;
+  static const DeviceBuffer<char> workspace(kWorkspaceBytes);
   static cublasHandle_t handle = [] {
     cublasHandle_t made;
     TS_CHECK(cublasCreate(&made) == CUBLAS_STATUS_SUCCESS);
@@ -24,6 +26,7 @@ double LibraryGemmSeconds(int m, int n, int k) {
   const float one = 1, zero = 0;
   return SecondsOf([&](cudaStream_t stream, int) {
     cublasSetStream(handle, stream);
+    cublasSetWorkspace(handle, workspace.get(), kWorkspaceBytes);
     // Column major: y^T [n, m] = w [n, k] x^T [k, m].
     TS_CHECK(cublasGemmEx(handle, CUBLAS_OP_T, CUBLAS_OP_N, n, m, k, &one, w.get(), CUDA_R_16BF, k,
                           x.get(), CUDA_R_16BF, k, &zero, y.get(), CUDA_R_16BF, n,
