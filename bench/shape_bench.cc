@@ -125,7 +125,7 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
   ReadSeconds(settings.folder);
   const double read = ReadSeconds(settings.folder);
   double start = Now();
-  TS_ASSIGN_OR_RETURN(const auto model, Model::Load(settings.folder, {.precision = settings.precision}));
+  TS_ASSIGN_OR_RETURN(const auto model, Model::Load(settings.folder, {.precision = settings.precision, .device = settings.device}));
   const double load = Now() - start;
   start = Now();
   Subject subject(model, settings.size);
@@ -141,13 +141,14 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
 
   const bool bf16 = model->impl().compute == Compute::kBf16;
   const double fp32_peak = PeakFp32(settings.threads), tile_peak = PeakTiles(settings.threads);
-  const double peak = bf16 ? tile_peak : fp32_peak;
+  const bool on_cpu = settings.device == Device::kCpu;
+  const double peak = !on_cpu ? 0 : bf16 ? tile_peak : fp32_peak;
   TS_ASSIGN_OR_RETURN(const ModelSummary summary,
                       Model::Examine(settings.folder, {.precision = settings.precision}));
   const double weights = static_cast<double>(summary.weight_bytes) / (1 << 20);
   std::printf("%s\n%d threads, %dx%d, %.1f GFLOP a forward, %.1f a decode\n", model->render_class().c_str(),
               settings.threads, settings.size, settings.size, FlopsOf(ops) / 1e9, FlopsOf(decode_ops) / 1e9);
-  std::printf("peak                         %9.0f GFLOP/s fp32, %.0f bf16 on tiles\n", fp32_peak / 1e9, tile_peak / 1e9);
+  if (on_cpu) std::printf("peak                         %9.0f GFLOP/s fp32, %.0f bf16 on tiles\n", fp32_peak / 1e9, tile_peak / 1e9);
   PrintShare("a forward", forward.best, FlopsOf(ops), peak);
   PrintShare("  median", forward.median, FlopsOf(ops), peak);
   PrintShare("a guided step, half of it", guided.best / 2, FlopsOf(ops), peak);

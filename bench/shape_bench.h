@@ -13,6 +13,7 @@ struct ShapeSettings {
   std::string folder;      // the model; made there where it is missing
   std::string source_dir;  // the repository
   Precision precision = Precision::kAuto;
+  Device device = Device::kCpu;
   int threads = 2, size = 512, runs = 4;
   bool ops = false, each = false;
   bool limits = false;  // also oneDNN alone at the same operations: packs all weights again

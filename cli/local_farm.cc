@@ -112,6 +112,7 @@ absl::Status LocalFarm::Prepare() {
       {ProgramBeside("tiltshift-worker"), "--scheduler", scheduler_address(), "--blobs",
        blob_folder, "--models", options_.models, "--slots", std::to_string(options_.slots),
        "--keep-free", std::to_string(options_.keep_free_mb), "--render", options_.render,
+       "--device", options_.device,
        "--metrics", options_.metrics},
       kWorkerPatienceMs);
   return absl::OkStatus();

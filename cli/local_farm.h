@@ -25,6 +25,7 @@ struct LocalFarmOptions {
   int slots = 2;
   uint64_t keep_free_mb = 64;     // of the disk, by the worker
   std::string render = "engine";  // or noop
+  std::string device = "auto";
   std::string metrics;            // the worker's /metrics address; empty: none
 };
 

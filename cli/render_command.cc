@@ -36,6 +36,7 @@ struct RenderOptions {
   std::string spec, out, models;
   int slots = 2;
   std::string render = "engine";
+  std::string device = "auto";
   std::string metrics;
   uint64_t keep_free_mb = 64;
   bool no_sheet = false;
@@ -141,6 +142,7 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
                                       .slots = options.slots,
                                       .keep_free_mb = options.keep_free_mb,
                                       .render = options.render,
+                                      .device = options.device,
                                       .metrics = options.metrics};
   TS_ASSIGN_OR_RETURN(auto farm, LocalFarm::Start(farm_options));
   FarmClient client(farm->scheduler_address());
@@ -198,6 +200,11 @@ void AddRenderCommand(CLI::App& app, Chosen& chosen) {
                    "engine, or noop: 1x1 pictures, to try the farm without rendering")
       ->capture_default_str()
       ->check(CLI::IsMember({"engine", "noop"}));
+  command
+      ->add_option("--device", options->device,
+                   "cpu, cuda, or auto: the card where one is, else the processor")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   command->add_option("--metrics", options->metrics,
                       "host:port for the worker's /metrics while it renders");
   command

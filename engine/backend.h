@@ -8,11 +8,14 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/device.h"
 #include "engine/graph.h"
 
 namespace tiltshift::engine {
 
-enum class Compute { kBf16, kFp32 };  // bf16: products of bf16, sums in fp32
+// kBf16: products of bf16, sums in fp32. kFp32: the same of fp32; where HasFp32 is false, of fp16, which
+// keeps 11 bits where bf16 keeps 8, for the small networks of text and time.
+enum class Compute { kBf16, kFp32 };
 
 // A tensor that outlives a run, in the backend's memory: a prompt's keys and values.
 class Buffer {
@@ -39,8 +42,8 @@ class Program {
   virtual void Write(const Value& input, std::span<const float> values) = 0;
   virtual void Read(const Value& output, std::span<float> values) const = 0;
   // A copy of an output as the backend holds it, and such a copy as another program's input. The buffer
-  // stays the caller's and must live until the next Bind.
-  virtual std::unique_ptr<Buffer> Keep(const Value& output) const = 0;
+  // stays the caller's and must live until the next Bind. ResourceExhausted: too little memory.
+  virtual absl::StatusOr<std::unique_ptr<Buffer>> Keep(const Value& output) const = 0;
   virtual void Bind(const Value& input, const Buffer& buffer) = 0;
 
   // Of the activations.
@@ -69,9 +72,13 @@ class Backend {
   // the bits.
   virtual std::string name() const = 0;
   virtual bool HasBf16() const = 0;
+  virtual bool HasFp32() const { return true; }
+  // Aborted once the device has failed: what programs have given since is worthless, and only another
+  // process can use the device again.
+  virtual absl::Status health() const { return absl::OkStatus(); }
   // A program is for this many threads: they must be what the thread that runs it uses. Weights are packed
   // at first use. The graph's parameters must outlive the backend. Unimplemented: a shape that the library
-  // has no code for.
+  // has no code for. ResourceExhausted: too little memory; what was compiled before still works.
   virtual absl::StatusOr<std::unique_ptr<Program>> Compile(const Graph& graph, Compute compute) = 0;
   // Threads that Compile's programs would use on the calling thread.
   virtual int threads() const = 0;
@@ -80,5 +87,13 @@ class Backend {
 // What multiplies on the CPU: our kernels where they are the faster, or oneDNN alone, benches' yardstick.
 enum class Products : uint8_t { kFastest, kLibrary };
 std::unique_ptr<Backend> MakeCpuBackend(Products products = Products::kFastest);
+
+// The process's first card, or the emulated one, which is called "emulated". FailedPrecondition: none is
+// there, or none that serves.
+absl::StatusOr<DeviceInfo> FindCudaCard();
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend();
+
+// The one place where a device is chosen.
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(Device device, Products products = Products::kFastest);
 
 }  // namespace tiltshift::engine

@@ -12,6 +12,11 @@ namespace {
 constexpr int kEngineVersion = 4;
 
 absl::StatusOr<Compute> ChooseCompute(Precision precision, const Backend& backend) {
+  if (precision == Precision::kFp32 && !backend.HasFp32()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("precision fp32: ", backend.name(),
+                     " computes in bf16; use precision auto or bf16, or device cpu"));
+  }
   if (precision == Precision::kFp32) return Compute::kFp32;
   if (backend.HasBf16()) return Compute::kBf16;
   if (precision == Precision::kAuto) return Compute::kFp32;
@@ -40,7 +45,7 @@ std::string RenderClass(const Backend& backend, Compute compute, const std::stri
 absl::StatusOr<ModelSummary> Model::Examine(const std::string& directory,
                                             const LoadOptions& options) {
   TS_ASSIGN_OR_RETURN(const ModelFiles files, OpenModelFiles(directory));
-  const std::unique_ptr<Backend> backend = MakeCpuBackend(Products::kFastest);
+  TS_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(options.device));
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
   ModelSummary summary{files.hash, RenderClass(*backend, compute, files.hash)};
   const auto add = [&](const Weights& weights) {
@@ -61,8 +66,9 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
     return absl::UnimplementedError(absl::StrCat(directory, "/vae/config.json: out_channels is ",
                                                  config.vae.out_channels, "; pictures have 3"));
   }
-  std::unique_ptr<Backend> backend =
-      MakeCpuBackend(options.library_products ? Products::kLibrary : Products::kFastest);
+  TS_ASSIGN_OR_RETURN(
+      std::unique_ptr<Backend> backend,
+      MakeBackend(options.device, options.library_products ? Products::kLibrary : Products::kFastest));
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
   std::vector<Impl::Text> texts;
   for (size_t i = 0; i < files.texts.size(); ++i) {

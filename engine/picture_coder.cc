@@ -98,7 +98,7 @@ absl::Status PictureCoder::Decode(LatentSize size, std::span<const float> latent
   if (graph.range != 1 || graph.shift != 0) {
     for (float& value : picture) value = value * graph.range + graph.shift;
   }
-  return absl::OkStatus();
+  return model_.backend->health();
 }
 
 absl::Status PictureCoder::Encode(LatentSize size, std::span<const float> photo,
@@ -108,7 +108,7 @@ absl::Status PictureCoder::Encode(LatentSize size, std::span<const float> photo,
   encoder->program->Run();
   moments->resize(encoder->graph.moments.shape.size());
   encoder->program->Read(encoder->graph.moments, *moments);
-  return absl::OkStatus();
+  return model_.backend->health();
 }
 
 std::vector<float> PictureCoder::Scaled(std::span<const float> latent) const {

@@ -196,6 +196,7 @@ absl::Status Pipeline::Denoise(const DenoiseOptions& options,
     }
     sampler.ScaleInput(step, latent, std::span(unet->input).first(latent.size()));
     unet->Predict(options, conditions, step);
+    TS_RETURN_IF_ERROR(model().backend->health());
     if (sampler.NeedsNoise(step)) FillNormal(options.seed, step + 1, unet->noise);
     sampler.Step(step, {unet->output, unet->noise}, {latent, unet->history});
     if (!options.blend.mask.empty()) {
@@ -219,7 +220,7 @@ absl::Status Pipeline::Forward(const ForwardOptions& options, std::span<const fl
   unet->program->Bind(unet->graph.context, *options.prompt->context);
   unet->program->Run();
   unet->program->Read(unet->graph.output, output);
-  return absl::OkStatus();
+  return model().backend->health();
 }
 
 absl::StatusOr<Pipeline::DenoisePrograms> Pipeline::DenoiseProgramsFor(LatentSize size) {

@@ -193,7 +193,8 @@ absl::StatusOr<const Prompt*> PromptEncoder::Find(Key key) {
   TS_ASSIGN_OR_RETURN(Context * context, ContextFor(prompt.tokens));
   context->program->Write(context->graph.input, prompt.embedding);
   context->program->Run();
-  prompt.context = context->program->Keep(context->graph.output);
+  TS_ASSIGN_OR_RETURN(prompt.context, context->program->Keep(context->graph.output));
+  TS_RETURN_IF_ERROR(model_.backend->health());
   prompts_.push_front({std::move(key), std::move(prompt)});
   if (prompts_.size() > kPromptsKept) prompts_.pop_back();
   return &prompts_.front().prompt;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/device.h"
 #include "engine/photo.h"
 #include "engine/sampler_kind.h"
 
@@ -34,6 +35,7 @@ struct LoraUse {
 
 struct LoadOptions {
   Precision precision = Precision::kAuto;
+  Device device = Device::kCpu;
   bool library_products =
       false;  // convolutions and matrices by oneDNN alone: for measuring against
   // A set: order does not matter. The model with it has a hash and a render class of its own.
@@ -49,8 +51,8 @@ struct ModelSummary {
 class Model {
  public:
   // Errors name the file, the tensor or the config field. NotFound: no such directory; DataLoss: a
-  // damaged file; Unimplemented: a config this engine does not know; FailedPrecondition: bf16 asked
-  // for where the processor lacks it.
+  // damaged file; Unimplemented: a config this engine does not know; FailedPrecondition: a precision
+  // that the device lacks, or a device that is not there.
   static absl::StatusOr<std::shared_ptr<const Model>> Load(const std::string& directory,
                                                            const LoadOptions& options);
   ~Model();
@@ -136,7 +138,8 @@ class Renderer {
   // `keep_going` is asked before every step; false ends the render with Cancelled.
   // InvalidArgument: a size, count, scale or strength out of bounds, a photo or mask that does not
   // fit, or a mode that the model was not made for, named. Internal: what the model computed is not
-  // numbers.
+  // numbers. ResourceExhausted: the device's memory is too small for another renderer of this size.
+  // Aborted: the device has failed; this process can't use it any more.
   absl::StatusOr<Picture> Render(const RenderRequest& request,
                                  const std::function<bool()>& keep_going = nullptr);
   // The same, and `after_step` sees the latent, planar, after every step.

@@ -66,6 +66,10 @@ class RowFinisher {
     uint32_t word[kNumbers / 2];
   };
 
+  __device__ __forceinline__ const float* SampleBias(int sample) const {
+    const int64_t stride = e_.sample_bias_stride == 0 ? out_.n : e_.sample_bias_stride;
+    return e_.sample_bias + sample * stride;
+  }
   // The bias of a row's sample, and the row with which the next sample begins.
   __device__ __forceinline__ void LoadBias(int row) {
     const int sample = e_.sample_bias == nullptr ? 0 : row / e_.rows_per_sample;
@@ -74,7 +78,7 @@ class RowFinisher {
 #pragma unroll
     for (float& b : bias_) b = 0;
     if (e_.bias != nullptr) AddFloats(e_.bias + column_);
-    if (e_.sample_bias != nullptr) AddFloats(e_.sample_bias + int64_t{sample} * out_.n + column_);
+    if (e_.sample_bias != nullptr) AddFloats(SampleBias(sample) + column_);
   }
   __device__ __forceinline__ void AddFloats(const float* from) {
 #pragma unroll
@@ -163,7 +167,7 @@ class RowFinisher {
       float bias = 0;
       if (e_.bias != nullptr) bias += Load(GlobalPtr(e_.bias) + (column_ + c));
       if (e_.sample_bias != nullptr) {
-        bias += Load(GlobalPtr(e_.sample_bias) + (int64_t{sample} * out_.n + column_ + c));
+        bias += Load(GlobalPtr(SampleBias(sample)) + (column_ + c));
       }
       value[c] += bias;
     }

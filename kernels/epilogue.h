@@ -14,8 +14,9 @@ enum class Activation : uint8_t { kNone, kSilu, kGelu, kQuickGelu, kGeglu };
 // / 2 columns, value * gelu(gate), and bias is interleaved too.
 struct Epilogue {
   const float* bias = nullptr;  // [n]
-  // [samples, n]: one row for all of a sample's rows, as the time embedding is.
+  // [samples] rows of n: one for all of a sample's rows, as the time embedding is.
   const float* sample_bias = nullptr;
+  int64_t sample_bias_stride = 0;  // floats from a sample's to the next's, a multiple of 4; 0: n
   int rows_per_sample = 1;
   const void* residual = nullptr;  // [m, columns of y], of the inputs' type
   int64_t residual_stride = 0;

@@ -98,7 +98,8 @@ class EngineRenderers : public Renderers {
     std::vector<v1::ModelInfo> infos;
     for (const std::string& name : plan::ModelNames(options.models_folder)) {
       const auto summary =
-          engine::Model::Examine(absl::StrCat(options.models_folder, "/", name), {precision});
+          engine::Model::Examine(absl::StrCat(options.models_folder, "/", name),
+                                 {.precision = precision, .device = options.device});
       if (!summary.ok()) {
         spdlog::warn("model left out: {}", Message(summary.status()));
         continue;

@@ -115,7 +115,11 @@ void LeaseQueue::Fail(const Work& work, const std::string& reason) {
 void LeaseQueue::Return(const Work& work) {
   std::lock_guard lock(mutex_);
   const auto lease = leases_.find(work.token);
-  if (lease != leases_.end()) --lease->second.rendering;
+  if (lease == leases_.end()) return;
+  LeaseState& state = lease->second;
+  --state.rendering;
+  state.end = state.next;
+  state.trimmed = true;
   news_ready_.notify_all();
 }
 

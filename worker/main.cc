@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "base/disk.h"
 #include "base/hash.h"
+#include "engine/device.h"
 #include "monitoring/metrics.h"
 #include "proto/leader.h"
 #include "store/blob_flags.h"
@@ -29,6 +30,7 @@ struct Options {
   std::string metrics, name;
   std::string render = "engine";
   std::string precision = "auto";
+  std::string device = "auto";
   std::string log_level = "info";
   std::string models = "models";
   bool describe = false;
@@ -72,6 +74,10 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--precision", options.precision, "auto (what the job says) or fp32 (always)")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "fp32"}));
+  app.add_option("--device", options.device,
+                 "cpu, cuda, or auto: the card where one is, else the processor")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_option("--metrics", options.metrics, "host:port for Prometheus' /metrics; empty: none");
   app.add_option("--name", options.name, "what this worker is called; default: the host's name");
   app.add_option("--render", options.render,
@@ -86,6 +92,11 @@ std::string WorkerName(const Options& options) {
   char host[64] = "worker";
   gethostname(host, sizeof(host) - 1);
   return absl::StrCat(options.name.empty() ? host : options.name, "-", getpid(), "-", RandomHex(3));
+}
+
+engine::Device ToDevice(const std::string& name) {
+  if (name == "cuda") return engine::Device::kCuda;
+  return name == "cpu" ? engine::Device::kCpu : engine::Device::kAuto;
 }
 
 uint64_t MachineMemoryMb() {
@@ -110,15 +121,20 @@ absl::Status Serve(const Options& options) {
   session_options.want_leases = static_cast<uint32_t>(options.slots) + 1;
   v1::Hello& hello = session_options.hello;
   hello.set_worker_id(WorkerName(options));
-  hello.set_device(absl::StrCat("cpu, ", options.slots, " slots",
-                                options.render == "noop" ? ", renders nothing" : ""));
+  const bool engine = options.render == "engine";
+  TS_ASSIGN_OR_RETURN(const engine::DeviceInfo device,
+                      engine::ChooseDevice(engine ? ToDevice(options.device) : engine::Device::kCpu));
+  const bool on_card = device.device == engine::Device::kCuda;
+  hello.set_device(absl::StrCat(device.name, ", ", options.slots, " slots",
+                                engine ? "" : ", renders nothing"));
   hello.set_slots(static_cast<uint32_t>(options.slots));
   hello.set_protocol(1);
-  hello.set_device_kind("cpu");
-  hello.set_memory_mb(options.memory_mb != 0 ? options.memory_mb : MachineMemoryMb());
-  const auto renderers = options.render == "noop"
-                             ? MakeNoopRenderers()
-                             : MakeEngineRenderers({options.models, options.precision == "fp32"});
+  hello.set_device_kind(on_card ? "cuda" : "cpu");
+  const uint64_t there_mb = on_card ? device.memory_bytes / 1'000'000 : MachineMemoryMb();
+  hello.set_memory_mb(options.memory_mb != 0 ? options.memory_mb : there_mb);
+  const auto renderers =
+      engine ? MakeEngineRenderers({options.models, options.precision == "fp32", device.device})
+             : MakeNoopRenderers();
   TS_ASSIGN_OR_RETURN(const auto models, renderers->Models());
   for (const v1::ModelInfo& model : models) {
     *hello.add_models() = model;

@@ -28,7 +28,7 @@ Slots::Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStor
       rendering_(count) {
   for (int i = 0; i < count; ++i) renderers_.push_back(renderers.MakeOne());
   for (auto& renderer : renderers_) {
-    threads_.emplace_back([this, &renderer] { RunRenderer(*renderer); });
+    threads_.emplace_back([this, &renderer] { RunRenderer(renderer); });
     threads_.emplace_back([this] { RunStorer(); });
   }
 }
@@ -42,14 +42,23 @@ absl::Status Slots::trouble() const {
   return trouble_;
 }
 
-void Slots::RunRenderer(VariantRenderer& renderer) {
-  while (const auto work = queue_.Take()) {
+void Slots::RunRenderer(std::unique_ptr<VariantRenderer>& renderer) {
+  bool stays = true;
+  while (stays) {
+    const auto work = queue_.Take();
+    if (!work) break;
     metrics_.slots_busy.Add(1);
-    Guarded(*work, [&] { RenderOne(renderer, *work); });
+    Guarded(*work, [&] { stays = RenderOne(*renderer, *work); });
     metrics_.slots_busy.Add(-1);
   }
+  renderer.reset();  // and what it holds of the device's memory
   std::lock_guard lock(mutex_);
-  --rendering_;
+  if (stays) {
+    --rendering_;
+  } else {
+    ++gone_;
+    others_gone_.notify_all();
+  }
   rendered_ready_.notify_all();
 }
 
@@ -68,12 +77,48 @@ void Slots::Guarded(const Work& work, What what) {
   }
 }
 
-void Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
+bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
   const auto start = std::chrono::steady_clock::now();
   plan::Variant variant = work.plan->At(work.index);
   auto output = renderer.Render(*work.plan, variant, nullptr);
-  if (!output.ok()) return Fail(work, output.status());
-  HandOver({work, std::move(variant), *std::move(output), SecondsSince(start)});
+  // The last one that stays has the memory of those that have left.
+  while (absl::IsResourceExhausted(output.status()) && OthersHaveLeft()) {
+    output = renderer.Render(*work.plan, variant, nullptr);
+  }
+  if (output.ok()) {
+    HandOver({work, std::move(variant), *std::move(output), SecondsSince(start)});
+    return true;
+  }
+  if (absl::IsResourceExhausted(output.status()) && LeaveForOthers()) {
+    spdlog::warn("one slot less: {}", Message(output.status()));
+    queue_.Return(work);
+    return false;
+  }
+  Fail(work, output.status());
+  if (absl::IsAborted(output.status())) Stop(output.status());
+  return true;
+}
+
+bool Slots::LeaveForOthers() {
+  std::lock_guard lock(mutex_);
+  if (rendering_ == 1) return false;
+  --rendering_;
+  ++leaving_;
+  return true;
+}
+
+bool Slots::OthersHaveLeft() {
+  std::unique_lock lock(mutex_);
+  if (rendering_ > 1 || leaving_ == noticed_) return false;
+  others_gone_.wait(lock, [&] { return gone_ == leaving_; });
+  noticed_ = leaving_;
+  return true;
+}
+
+void Slots::Stop(const absl::Status& trouble) {
+  queue_.Close();
+  std::lock_guard lock(mutex_);
+  trouble_ = trouble;
 }
 
 void Slots::HandOver(Rendered rendered) {
@@ -101,10 +146,7 @@ void Slots::StoreOne(const Rendered& rendered) {
   if (absl::IsDataLoss(stored) || absl::IsInvalidArgument(stored)) return Fail(work, stored);
   if (!stored.ok()) {
     queue_.Return(work);
-    queue_.Close();
-    std::lock_guard lock(mutex_);
-    trouble_ = stored;
-    return;
+    return Stop(stored);
   }
   metrics_.encode_seconds.Observe(output.encode_seconds);
   metrics_.denoise_seconds.Observe(output.denoise_seconds);

@@ -27,8 +27,8 @@ class Slots {
   // Joins: the queue must have been closed.
   ~Slots();
 
-  // Not OK once the blob store could not be written: the worker's trouble, not a variant's. It
-  // should leave.
+  // Not OK once the blob store could not be written, or the device has failed: the worker's
+  // trouble, not a variant's. It should leave.
   absl::Status trouble() const;
   // Sets the gauge of images a second over the last minute; to be called often.
   void MeasureRate();
@@ -40,9 +40,16 @@ class Slots {
     RenderedVariant output;
     double seconds = 0;  // of rendering
   };
-  void RunRenderer(VariantRenderer& renderer);
+  void RunRenderer(std::unique_ptr<VariantRenderer>& renderer);
   void RunStorer();
-  void RenderOne(VariantRenderer& renderer, const Work& work);
+  // False: the device's memory is too small for this renderer beside the others, and it ends; the
+  // variant goes back to the farm.
+  bool RenderOne(VariantRenderer& renderer, const Work& work);
+  // Counts the calling renderer out; false where it is the last.
+  bool LeaveForOthers();
+  // Of the last renderer: true once after others have left, when what they held is free.
+  bool OthersHaveLeft();
+  void Stop(const absl::Status& trouble);
   void StoreOne(const Rendered& rendered);
   // Blocks while as many wait as there are slots.
   void HandOver(Rendered rendered);
@@ -61,8 +68,12 @@ class Slots {
   mutable std::mutex mutex_;
   absl::Status trouble_;
   std::condition_variable rendered_ready_, rendered_room_;
-  std::deque<Rendered> rendered_;                             // not stored yet
-  int rendering_ = 0;                                         // renderers' threads left
+  std::deque<Rendered> rendered_;  // not stored yet
+  int rendering_ = 0;              // renderers' threads left
+  // Renderers that found no room, those of them that are gone, and how many of them the last
+  // noticed.
+  int leaving_ = 0, gone_ = 0, noticed_ = 0;
+  std::condition_variable others_gone_;
   std::deque<std::chrono::steady_clock::time_point> stored_;  // images of the last minute
   std::vector<std::unique_ptr<VariantRenderer>> renderers_;
   std::vector<std::thread> threads_;

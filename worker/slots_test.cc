@@ -20,7 +20,8 @@ using ::testing::HasSubstr;
 constexpr int kVariants = 4;
 constexpr int kPatienceMs = 20'000;
 
-// Counts what was begun; variant `throws_at` throws.
+// Counts what was begun; variant `throws_at` throws; `fails`, where set, says what a renderer makes
+// of a variant.
 class CountingRenderers : public Renderers {
  public:
   std::unique_ptr<VariantRenderer> MakeOne() override { return std::make_unique<One>(*this); }
@@ -28,16 +29,20 @@ class CountingRenderers : public Renderers {
     return std::vector<v1::ModelInfo>{};
   }
   std::atomic<int> begun{0};
+  std::atomic<int> alive{0};
   int throws_at = -1;
+  std::function<absl::Status(int alive)> fails;
 
  private:
   class One : public VariantRenderer {
    public:
-    explicit One(CountingRenderers& all) : all_(all) {}
+    explicit One(CountingRenderers& all) : all_(all) { ++all_.alive; }
+    ~One() override { --all_.alive; }
     absl::StatusOr<RenderedVariant> Render(const plan::Plan&, const plan::Variant& variant,
                                            const std::function<bool()>&) override {
       ++all_.begun;
       if (static_cast<int>(variant.index) == all_.throws_at) throw std::runtime_error("no memory");
+      if (all_.fails) TS_RETURN_IF_ERROR(all_.fails(all_.alive));
       return RenderedVariant{.png = absl::StrCat("picture ", variant.index),
                              .render_class = "test"};
     }
@@ -74,9 +79,9 @@ class SlotsTest : public ::testing::Test {
   void SetUp() override { ASSERT_TRUE(queue_.Add(TestLease(1, 0, kVariants)).ok()); }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  // One slot, over `blobs`, until all variants have an outcome or the lease is given back.
-  v1::Outcome RenderInto(store::BlobStore& blobs) {
-    Slots slots(1, renderers_, queue_, blobs, metrics_, "w");
+  // Over `blobs`, until all variants have an outcome or the lease is given back.
+  v1::Outcome RenderInto(store::BlobStore& blobs, int count = 1) {
+    Slots slots(count, renderers_, queue_, blobs, metrics_, "w");
     v1::Outcome all;
     const auto take = [&] {
       bool something = false;
@@ -148,6 +153,53 @@ TEST_F(SlotsTest, AStoreThatCannotBeWrittenIsTheWorkersTrouble) {
   EXPECT_EQ(outcome.failed_size(), 0);
   EXPECT_EQ(outcome.committed_size(), 0);
   EXPECT_TRUE(absl::IsUnavailable(trouble_)) << trouble_;
+}
+
+TEST_F(SlotsTest, ADeviceTooSmallForAllSlotsMeansFewer) {
+  const auto one_fits = [](int alive) {
+    return alive > 1 ? absl::ResourceExhaustedError("the card's memory is full") : absl::OkStatus();
+  };
+  renderers_.fails = one_fits;
+  WatchedStore blobs(folder_, [] { return absl::OkStatus(); });
+  Slots slots(3, renderers_, queue_, blobs, metrics_, "w");
+  v1::Outcome all;
+  uint64_t token = 1;
+  const auto take = [&] {
+    bool something = false;
+    const v1::Turn turn = queue_.NextTurn(++turn_, 10, something);
+    uint64_t count = 0;
+    for (const v1::Outcome& outcome : turn.outcomes()) {
+      all.MergeFrom(outcome);
+      // What is given back is leased again, as a scheduler would.
+      if (!outcome.released()) continue;
+      EXPECT_TRUE(queue_.Add(TestLease(++token, 0, kVariants)).ok());
+    }
+    for (const v1::VariantRange& range : all.committed()) count += range.count();
+    return count >= kVariants && renderers_.alive == 1;
+  };
+  EXPECT_TRUE(tests::WaitFor(take, kPatienceMs));
+  EXPECT_EQ(all.failed_size(), 0);
+  EXPECT_TRUE(slots.trouble().ok()) << slots.trouble();
+  queue_.Close();
+}
+
+TEST_F(SlotsTest, TheLastSlotThatFindsTheDeviceTooSmallFailsTheVariant) {
+  renderers_.fails = [](int) { return absl::ResourceExhaustedError("the card's memory is full"); };
+  WatchedStore blobs(folder_, [] { return absl::OkStatus(); });
+  const v1::Outcome outcome = RenderInto(blobs);
+  EXPECT_EQ(outcome.failed_size(), kVariants);
+  EXPECT_THAT(outcome.failed(0).reason(), HasSubstr("memory is full"));
+  EXPECT_TRUE(trouble_.ok()) << trouble_;
+}
+
+TEST_F(SlotsTest, ADeviceThatFailedIsTheWorkersTrouble) {
+  renderers_.fails = [](int) { return absl::AbortedError("the card failed"); };
+  WatchedStore blobs(folder_, [] { return absl::OkStatus(); });
+  const v1::Outcome outcome = RenderInto(blobs);
+  EXPECT_EQ(outcome.failed_size(), 1);
+  EXPECT_THAT(outcome.failed(0).reason(), HasSubstr("the card failed"));
+  EXPECT_TRUE(outcome.released());
+  EXPECT_TRUE(absl::IsAborted(trouble_)) << trouble_;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/device.h"
 #include "plan/plan.h"
 #include "proto/worker.pb.h"
 
@@ -22,7 +23,9 @@ struct RenderedVariant {
 class VariantRenderer {
  public:
   virtual ~VariantRenderer() = default;
-  // `keep_going` is asked between steps; false ends the render with Cancelled.
+  // `keep_going` is asked between steps; false ends the render with Cancelled. ResourceExhausted: the
+  // device's memory is too small for as many renderers as there are. Aborted: the device has failed,
+  // and this process can't use it any more.
   virtual absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan,
                                                  const plan::Variant& variant,
                                                  const std::function<bool()>& keep_going) = 0;
@@ -42,6 +45,7 @@ class Renderers {
 struct EngineOptions {
   std::string models_folder;
   bool force_fp32 = false;
+  engine::Device device = engine::Device::kCpu;
 };
 
 // Models are loaded at first use and shared by all slots; each slot's oneDNN work stays on the

@@ -90,9 +90,10 @@ void CpuProgram::Read(const Value& output, std::span<float> values) const {
   std::memcpy(values.data(), At(output), values.size_bytes());
 }
 
-std::unique_ptr<Buffer> CpuProgram::Keep(const Value& output) const {
+absl::StatusOr<std::unique_ptr<Buffer>> CpuProgram::Keep(const Value& output) const {
   TS_CHECK(graph_.tensors()[output.tensor].read);
   auto buffer = std::make_unique<CpuBuffer>(Bytes(output));
+  if (buffer->data == nullptr) return absl::ResourceExhaustedError("not enough memory for a prompt");
   std::memcpy(buffer->data.get(), At(output), buffer->bytes);
   return buffer;
 }

@@ -32,7 +32,7 @@ class CpuProgram : public Program {
 
   void Write(const Value& input, std::span<const float> values) override;
   void Read(const Value& output, std::span<float> values) const override;
-  std::unique_ptr<Buffer> Keep(const Value& output) const override;
+  absl::StatusOr<std::unique_ptr<Buffer>> Keep(const Value& output) const override;
   void Bind(const Value& input, const Buffer& buffer) override;
   size_t memory_bytes() const override { return plan_.bytes(); }
   void Run() override;

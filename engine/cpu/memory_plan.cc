@@ -1,7 +1,6 @@
 #include "engine/cpu/memory_plan.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "engine/cpu/aligned.h"
 
@@ -27,7 +26,7 @@ MemoryPlan::MemoryPlan(const Graph& graph, size_t activation_bytes)
 void MemoryPlan::FindLives(const Graph& graph) {
   const int end = static_cast<int>(graph.nodes().size());
   for (const TensorInfo& tensor : graph.tensors()) {
-    Block block;
+    MemoryBlock block;
     block.size = tensor.bound ? 0 : tensor.shape.size() * ElementBytes(tensor.element);
     block.first = end;
     block.last = -1;
@@ -42,7 +41,7 @@ void MemoryPlan::FindLives(const Graph& graph) {
   for (int node = 0; node < end; ++node) {
     const Op& op = graph.nodes()[node].op;
     const auto use = [&](const Value& value) {
-      Block& block = blocks_[value.tensor];
+      MemoryBlock& block = blocks_[value.tensor];
       block.first = std::min(block.first, node);
       block.last = std::max(block.last, node);
     };
@@ -61,7 +60,7 @@ void MemoryPlan::ShareResiduals(const Graph& graph) {
     const TensorInfo& info = graph.tensors()[from.tensor];
     int uses = 0;
     for (const Value& value : InputsOf(op)) uses += value.tensor == from.tensor;
-    Block& block = blocks_[block_of_[from.tensor]];
+    MemoryBlock& block = blocks_[block_of_[from.tensor]];
     if (uses > 1 || info.bound || block.last != node || from.shape != info.shape ||
         info.element != graph.element(to)) {
       continue;
@@ -83,27 +82,6 @@ void MemoryPlan::Enlarge(int tensor, size_t bytes) {
   size = std::max(size, bytes);
 }
 
-void MemoryPlan::Place() {
-  std::vector<int> order(blocks_.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int a, int b) { return blocks_[a].size > blocks_[b].size; });
-  std::vector<int> placed;  // by offset
-  for (const int index : order) {
-    Block& block = blocks_[index];
-    if (block.size == 0) continue;
-    size_t at = 0;
-    for (const int other : placed) {
-      const Block& there = blocks_[other];
-      if (there.last < block.first || block.last < there.first) continue;
-      if (there.offset >= at + Align(block.size)) break;
-      at = std::max(at, there.offset + Align(there.size));
-    }
-    block.offset = at;
-    bytes_ = std::max(bytes_, at + Align(block.size));
-    const auto by_offset = [&](int a, int b) { return blocks_[a].offset < blocks_[b].offset; };
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), index, by_offset), index);
-  }
-}
+void MemoryPlan::Place() { bytes_ = PlaceBlocks(blocks_, kAlignment); }
 
 }  // namespace tiltshift::engine::cpu

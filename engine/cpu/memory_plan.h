@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/graph.h"
+#include "engine/memory_blocks.h"
 
 namespace tiltshift::engine::cpu {
 
@@ -19,9 +20,7 @@ class MemoryPlan {
   void AddScratch(int node, size_t bytes);
   // A tensor takes this many bytes at least. Before Place.
   void Enlarge(int tensor, size_t bytes);
-  // Decides every offset. Large first, each at the lowest place where nothing that lives at the
-  // same time lies
-  // ("greedy by size", Pisarchyk and Lee 2020).
+  // Decides every offset.
   void Place();
 
   size_t bytes() const { return bytes_; }
@@ -35,16 +34,11 @@ class MemoryPlan {
   bool InPlace(int node) const { return in_place_[node]; }
 
  private:
-  struct Block {
-    size_t size = 0;
-    int first = 0, last = 0;  // nodes, both included
-    size_t offset = 0;
-  };
   void FindLives(const Graph& graph);
   void ShareResiduals(const Graph& graph);
 
   size_t activation_bytes_;
-  std::vector<Block> blocks_;
+  std::vector<MemoryBlock> blocks_;
   std::vector<int> block_of_;    // [tensors]
   std::vector<int> scratch_of_;  // [nodes]
   std::vector<char> in_place_;   // [nodes]

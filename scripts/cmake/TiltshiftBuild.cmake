@@ -34,7 +34,8 @@ set_property(CACHE TILTSHIFT_CUDA PROPERTY STRINGS ON emulated OFF)
 set(TILTSHIFT_CUDA_ARCHITECTURES "80;90;120" CACHE STRING "With TILTSHIFT_CUDA=ON: the cards to compile for")
 set(TILTSHIFT_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize takes them: address,undefined or thread")
 
-add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-restrict)
+# nvcc has options of its own.
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-unused-parameter;-Wno-missing-field-initializers;-Wno-restrict>")
 if(TILTSHIFT_SANITIZE)
   add_compile_options(-fsanitize=${TILTSHIFT_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${TILTSHIFT_SANITIZE})

@@ -1,0 +1,258 @@
+// Norms, attention, and the small operations between.
+#include <cmath>
+
+#include "engine/cuda/card_steps.h"
+#include "kernels/attention.h"
+#include "kernels/elementwise.h"
+#include "kernels/norm.h"
+#include "kernels/upsample.h"
+
+namespace tiltshift::engine::cuda {
+namespace {
+
+kernels::Mapping ToMapping(Nonlinearity nonlinearity) {
+  switch (nonlinearity) {
+    case Nonlinearity::kNone:
+      return kernels::Mapping::kNone;
+    case Nonlinearity::kSilu:
+      return kernels::Mapping::kSilu;
+    case Nonlinearity::kGelu:
+      return kernels::Mapping::kGelu;
+    case Nonlinearity::kQuickGelu:
+      return kernels::Mapping::kQuickGelu;
+    case Nonlinearity::kRelu:
+      return kernels::Mapping::kRelu;
+    case Nonlinearity::kSoftClamp:
+      return kernels::Mapping::kSoftClamp;
+  }
+  return kernels::Mapping::kNone;
+}
+
+size_t MomentBytes(const kernels::GroupNormShape& shape) {
+  const size_t floats = kernels::GroupNormMomentFloats(shape);
+  return (floats * sizeof(float) + 255) / 256 * 256;
+}
+
+kernels::GroupNormShape ShapeOf(const GroupNormOp& op, int batch) {
+  return {.batch = batch,
+          .positions = static_cast<int>(op.x.shape.rows()),
+          .channels = op.x.shape.channels,
+          .groups = op.groups};
+}
+
+template <class T>
+class OtherMaker {
+ public:
+  OtherMaker(const Setting& setting, int node, std::vector<Step>& steps)
+      : setting_(setting), node_(node), steps_(steps) {}
+
+  absl::Status operator()(const GroupNormOp& op) const {
+    if (op.moments) return NoTiles();
+    kernels::GroupNormArguments<T> p;
+    p.shape = ShapeOf(op, setting_.layout.batch());
+    p.x = setting_.At<const T>(op.x);
+    p.x_stride = setting_.layout.Stride(op.x);
+    TS_ASSIGN_OR_RETURN(p.scale, setting_.weights.Floats(*op.scale));
+    TS_ASSIGN_OR_RETURN(p.shift, setting_.weights.Floats(*op.shift));
+    p.eps = op.eps;
+    p.silu = op.nonlinearity == Nonlinearity::kSilu;
+    p.moments = reinterpret_cast<float*>(setting_.scratch);
+    p.affine = reinterpret_cast<float*>(setting_.scratch + MomentBytes(p.shape));
+    p.y = setting_.At<T>(op.y);
+    p.y_stride = setting_.layout.Stride(op.y);
+    Add([p](cudaStream_t stream) { return kernels::GroupNorm<T>(stream, p); });
+    if (op.nonlinearity != Nonlinearity::kNone && !p.silu) {
+      AddMap(op.y, op.y, op.nonlinearity);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const MomentsOp&) const { return NoTiles(); }
+
+  absl::Status operator()(const LayerNormOp& op) const {
+    kernels::LayerNormArguments<T> p;
+    p.rows = setting_.rows(op.x);
+    p.channels = op.x.shape.channels;
+    p.x = setting_.At<const T>(op.x);
+    p.x_stride = setting_.layout.Stride(op.x);
+    TS_ASSIGN_OR_RETURN(p.scale, setting_.weights.Floats(*op.scale));
+    TS_ASSIGN_OR_RETURN(p.shift, setting_.weights.Floats(*op.shift));
+    p.eps = op.eps;
+    p.y = setting_.At<T>(op.y);
+    p.y_stride = setting_.layout.Stride(op.y);
+    Add([p](cudaStream_t stream) { return kernels::LayerNorm<T>(stream, p); });
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const AttentionOp& op) const {
+    kernels::AttentionArguments<T> p;
+    const int head_dim = op.q.shape.channels / op.heads;
+    p.shape = {.batch = setting_.layout.batch(),
+               .heads = op.heads,
+               .head_dim = head_dim,
+               .queries = static_cast<int>(op.q.shape.rows()),
+               .keys = static_cast<int>(op.k.shape.rows()),
+               .causal = op.causal};
+    p.q = setting_.At<const T>(op.q);
+    p.q_stride = setting_.layout.Stride(op.q);
+    p.k = setting_.At<const T>(op.k);
+    p.k_stride = setting_.layout.Stride(op.k);
+    p.v = setting_.At<const T>(op.v);
+    p.v_stride = setting_.layout.Stride(op.v);
+    p.y = setting_.At<T>(op.y);
+    p.y_stride = setting_.layout.Stride(op.y);
+    p.scale = 1 / std::sqrt(static_cast<float>(head_dim));
+    Add([p](cudaStream_t stream) { return kernels::Attention<T>(stream, p); });
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const GegluOp& op) const {
+    const kernels::GegluArguments<T> p = {.rows = setting_.rows(op.y),
+                                          .channels = op.y.shape.channels,
+                                          .x = setting_.At<const T>(op.x),
+                                          .x_stride = setting_.layout.Stride(op.x),
+                                          .y = setting_.At<T>(op.y),
+                                          .y_stride = setting_.layout.Stride(op.y)};
+    ClearPadding(op.y);
+    Add([p](cudaStream_t stream) { return kernels::Geglu<T>(stream, p); });
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const MapOp& op) const {
+    ClearPadding(op.y);
+    AddMap(op.x, op.y, op.nonlinearity);
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const ConcatOp& op) const {
+    if (op.y.shape.channels % kChannelPiece != 0) {
+      return absl::UnimplementedError("a concatenation to channels that are no multiple of 8");
+    }
+    int channel = 0;
+    for (const Value* part : {&op.a, &op.b}) {
+      const Value to = Graph::Channels(op.y, channel, part->shape.channels);
+      if (!setting_.layout.SamePlace(*part, to)) {
+        AddMap(*part, to, Nonlinearity::kNone);
+      }
+      channel += part->shape.channels;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const UpsampleOp& op) const {
+    const kernels::UpsampleArguments<T> p = {.batch = setting_.layout.batch(),
+                                             .height = op.x.shape.height,
+                                             .width = op.x.shape.width,
+                                             .out_height = op.y.shape.height,
+                                             .out_width = op.y.shape.width,
+                                             .channels = PaddedChannels(op.x.shape.channels),
+                                             .x = setting_.At<const T>(op.x),
+                                             .x_stride = setting_.layout.Stride(op.x),
+                                             .y = setting_.At<T>(op.y),
+                                             .y_stride = setting_.layout.Stride(op.y)};
+    Add([p](cudaStream_t stream) { return kernels::Upsample<T>(stream, p); });
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const FromPlanarOp& op) const {
+    const kernels::FromPlanarArguments<T> p = {.batch = setting_.layout.batch(),
+                                               .channels = op.x.shape.channels,
+                                               .positions = static_cast<int>(op.x.shape.rows()),
+                                               .x = setting_.At<const float>(op.x),
+                                               .factor = op.scale,
+                                               .summand = op.shift,
+                                               .y = setting_.At<T>(op.y),
+                                               .y_stride = setting_.layout.Stride(op.y),
+                                               .y_channels = PaddedChannels(op.y.shape.channels)};
+    Add([p](cudaStream_t stream) { return kernels::FromPlanar<T>(stream, p); });
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const ToPlanarOp& op) const {
+    if (IsFloat(op.x)) {
+      AddToPlanar<float>(op);
+    } else {
+      AddToPlanar<T>(op);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const ConvOp&) const { return absl::InternalError("a product"); }
+  absl::Status operator()(const LinearOp&) const { return absl::InternalError("a product"); }
+
+ private:
+  static absl::Status NoTiles() {
+    return absl::UnimplementedError(
+        "a picture of this size is decoded in tiles, which the card's backend cannot do yet; ask "
+        "for a "
+        "smaller one, or render with device cpu");
+  }
+
+  template <class Launch>
+  void Add(Launch launch) const {
+    steps_.push_back({node_, launch});
+  }
+  bool IsFloat(const Value& value) const {
+    return setting_.graph.element(value) == Element::kFloat;
+  }
+
+  template <class X>
+  void AddToPlanar(const ToPlanarOp& op) const {
+    const kernels::ToPlanarArguments<X> p = {.batch = setting_.layout.batch(),
+                                             .channels = op.x.shape.channels,
+                                             .positions = static_cast<int>(op.x.shape.rows()),
+                                             .x = setting_.At<const X>(op.x),
+                                             .x_stride = setting_.layout.Stride(op.x),
+                                             .y = setting_.At<float>(op.y)};
+    Add([p](cudaStream_t stream) { return kernels::ToPlanar<X>(stream, p); });
+  }
+
+  // What lies behind a tensor's channels, which products take for zeros.
+  void ClearPadding(const Value& y) const {
+    if (IsFloat(y) || y.shape.channels % kChannelPiece == 0) return;
+    const size_t bytes = setting_.rows(y) * setting_.layout.Stride(y) * sizeof(T);
+    Add([at = setting_.At<void>(y), bytes](cudaStream_t stream) {
+      return cudaMemsetAsync(at, 0, bytes, stream);
+    });
+  }
+
+  void AddMap(const Value& x, const Value& y, Nonlinearity nonlinearity) const {
+    if (IsFloat(x)) {
+      IsFloat(y) ? AddMapOf<float, float>(x, y, nonlinearity)
+                 : AddMapOf<float, T>(x, y, nonlinearity);
+    } else {
+      IsFloat(y) ? AddMapOf<T, float>(x, y, nonlinearity) : AddMapOf<T, T>(x, y, nonlinearity);
+    }
+  }
+  template <class X, class Y>
+  void AddMapOf(const Value& x, const Value& y, Nonlinearity nonlinearity) const {
+    const kernels::MapArguments<X, Y> p = {.rows = setting_.rows(y),
+                                           .channels = y.shape.channels,
+                                           .x = setting_.At<const X>(x),
+                                           .x_stride = setting_.layout.Stride(x),
+                                           .y = setting_.At<Y>(y),
+                                           .y_stride = setting_.layout.Stride(y),
+                                           .mapping = ToMapping(nonlinearity)};
+    Add([p](cudaStream_t stream) { return kernels::Map<X, Y>(stream, p); });
+  }
+
+  const Setting& setting_;
+  int node_;
+  std::vector<Step>& steps_;
+};
+
+}  // namespace
+
+template <class T>
+absl::Status AddOther(const Setting& setting, int node, std::vector<Step>& steps) {
+  return std::visit(OtherMaker<T>(setting, node, steps), setting.graph.nodes()[node].op);
+}
+template absl::Status AddOther<kernels::Bf16>(const Setting&, int, std::vector<Step>&);
+template absl::Status AddOther<kernels::Fp16>(const Setting&, int, std::vector<Step>&);
+
+size_t OtherScratch(const Op& op, int batch) {
+  const auto* norm = std::get_if<GroupNormOp>(&op);
+  if (norm == nullptr) return 0;
+  const kernels::GroupNormShape shape = ShapeOf(*norm, batch);
+  return MomentBytes(shape) + sizeof(float) * 2 * batch * shape.channels;
+}
+
+}  // namespace tiltshift::engine::cuda
