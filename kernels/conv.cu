@@ -1,7 +1,7 @@
 // y = epilogue(x * w): see conv.h.
 //
 // GEMM's tiles, stages and main loop (tile.cuh) with m = positions of y, n = channels of y, k =
-// taps x channels. A tile of k lies within one tap: where the channels are no multiple of 32, a
+// taps x channels. A tile of k lies within one tap: where the channels are no multiple of it, a
 // tap's last tile is filled with zeros. A thread copies the same few rows all along, so it works
 // out where they lie in x once a tap. A block reads a position of x nine times, from L2
 // (neighbouring taps of one row of positions) all but once. Errors: as GEMM's with k = kernel^2
@@ -217,7 +217,10 @@ cudaError_t Conv(cudaStream_t stream, const ConvArguments<T>& p) {
   }
   if (!Fits(p)) return cudaErrorInvalidValue;
   const TileChoice choice =
-      p.tile == TileChoice::kAuto ? ChooseTile(RowsOf(p.shape), p.shape.out_channels) : p.tile;
+      p.tile == TileChoice::kAuto
+          ? ChooseTile(RowsOf(p.shape), p.shape.out_channels,
+                       int64_t{p.shape.kernel} * p.shape.kernel * p.shape.channels, p.split.count)
+          : p.tile;
   const cudaError_t error =
       WithTile(choice, [&]<class Tile>() { return LaunchTile<T, Tile>(stream, p); });
   if (error != cudaSuccess || p.split.count == 1) return error;

@@ -1,11 +1,11 @@
 // y = epilogue(x w^T): see gemm.h.
 //
-// Tile 128 x 128 x 32, four warps of 64 x 64 each, four stages of 16 KB; where that leaves most of
-// a card idle, 64 x 64 x 32 with four warps of 32 x 32. A block reads (kM + kN) k numbers and does
-// 2 kM kN k operations: 64 a byte for the large tile, more than the 200 to 300 of a card's balance
-// only because neighbours find their rows in L2 (PlaceOfBlock). Errors: fp32 sums of exact
-// products, |error| <= k 2^-24 sum |x w| before the one rounding to T. Reference:
-// testing/gemm_case.cc.
+// Tile 128 x 128 x 64, four warps of 64 x 64 each, three stages of 32 KB, two blocks a
+// multiprocessor; where that leaves too much of a card idle, 64 x 64 with four warps of 32 x 32. A
+// block reads (kM + kN) k numbers and does 2 kM kN k operations: 64 a byte for the large tile, more
+// than the 200 to 300 of a card's balance only because neighbours find their rows in L2
+// (PlaceOfBlock). Errors: fp32 sums of exact products, |error| <= k 2^-24 sum |x w| before the one
+// rounding to T. Reference: testing/gemm_case.cc. Times: docs/performance.md.
 #include "kernels/gemm.h"
 #include "kernels/launch.h"
 #include "kernels/tile.cuh"
@@ -60,7 +60,9 @@ cudaError_t Gemm(cudaStream_t stream, const GemmArguments<T>& p) {
     return cudaErrorInvalidValue;
   }
   if (!Fits(p.shape, p.x_stride, p.x, p.w)) return cudaErrorInvalidValue;
-  const TileChoice choice = p.tile == TileChoice::kAuto ? ChooseTile(p.shape.m, p.shape.n) : p.tile;
+  const TileChoice choice = p.tile == TileChoice::kAuto
+                                ? ChooseTile(p.shape.m, p.shape.n, p.shape.k, p.split.count)
+                                : p.tile;
   const cudaError_t error =
       WithTile(choice, [&]<class Tile>() { return LaunchTile<T, Tile>(stream, p); });
   if (error != cudaSuccess || p.split.count == 1) return error;

@@ -10,7 +10,7 @@ namespace {
 using testing::GemmCase;
 using testing::KernelTest;
 
-// Tails in every direction, every epilogue, both tiles (the large one from 96 tiles on).
+// Tails in every direction, every epilogue, small tiles and large.
 const GemmCase kCases[] = {
     {.name = "plain", .shape = {128, 64, 64}},
     {.name = "one_row", .shape = {1, 1280, 320}, .activation = Activation::kSilu, .bias = true},
@@ -70,12 +70,21 @@ TEST_F(GemmBits, I4_ARowHasTheSameBitsInAnySplitProduct) {
       testing::SameBitsAlone<Bf16>({.shape = {150, 136, 640}, .bias = true, .splits = 3}, 77, 64));
 }
 
-TEST(Split, FillsACardWhereTheTilesAreFewAndNeverCutsTooShort) {
+TEST(Split, CutsWhereTilesAreFewAndSumsLong) {
   EXPECT_EQ(ChooseSplit(4096, 320, 320, 320), 1);
+  EXPECT_EQ(ChooseSplit(4096, 640, 640, 2560), 1);
+  EXPECT_EQ(ChooseSplit(1024, 640, 640, 9 * 640), 3);
   EXPECT_EQ(ChooseSplit(64, 1280, 1280, 9 * 1280), 6);
-  EXPECT_EQ(ChooseSplit(64, 1280, 1280, 512), 2);
-  EXPECT_EQ(ChooseSplit(1, 1280, 320, 320), 1);
+  EXPECT_EQ(ChooseSplit(64, 1280, 1280, 512), 1);
   EXPECT_EQ(ChooseSplit(16, 160, 160, 9 * 160), 1) << "no multiple of 64";
+}
+
+TEST(Tile, IsTheOneThatKeepsAllMultiprocessorsBusy) {
+  EXPECT_EQ(ChooseTile(8192, 2560, 320, 1), TileChoice::k128x128);
+  EXPECT_EQ(ChooseTile(2048, 640, 640, 1), TileChoice::k64x64Deep);
+  EXPECT_EQ(ChooseTile(8192, 320, 320, 1), TileChoice::k64x64);
+  EXPECT_EQ(ChooseTile(512, 1280, 9 * 1280, 1), TileChoice::k64x64Deep);
+  EXPECT_EQ(ChooseTile(512, 1280, 9 * 1280, 6), TileChoice::k128x128);
 }
 
 TEST_F(GemmBits, I4_EveryTileGivesTheSameBits) {
@@ -108,15 +117,15 @@ TEST_F(GemmBits, RefusesWhatItsLoadsCannotDo) {
 #ifdef TILTSHIFT_EMULATED
 // One block of the large tile over 8 tiles of k: its budget.
 TEST_F(GemmBits, CostsWhatItsTilesSay) {
-  const GemmCase c = {.shape = {1536, 1024, 256}, .bias = true};
+  const GemmCase c = {.shape = {1536, 1024, 256}, .bias = true, .tile = TileChoice::k128x128};
   emulation::TheCard().TakeCounters();
   testing::RunGemmCase<Bf16>(c, 1);
   const emulation::Counters counters = emulation::TheCard().TakeCounters();
-  const int64_t blocks = 12 * 8, k_tiles = 256 / 32;
-  EXPECT_EQ(counters.mma, blocks * k_tiles * (128 / 16) * (128 / 8) * (32 / 16));
+  const int64_t blocks = 12 * 8, k_tiles = 256 / 64;
+  EXPECT_EQ(counters.mma, blocks * k_tiles * (128 / 16) * (128 / 8) * (64 / 16));
   // A block loads its last operands once more, for nothing.
-  EXPECT_EQ(counters.load_matrix, blocks * (k_tiles * 2 + 1) * 4 * (4 + 4));
-  EXPECT_EQ(counters.copy_async, blocks * k_tiles * (128 + 128) * 64 / 16 / 32);
+  EXPECT_EQ(counters.load_matrix, blocks * (k_tiles * 4 + 1) * 4 * (4 + 4));
+  EXPECT_EQ(counters.copy_async, blocks * k_tiles * (128 + 128) * 128 / 16 / 32);
   EXPECT_EQ(counters.barriers, blocks * (k_tiles + 2));
   EXPECT_EQ(counters.matrix_bank_conflicts, 0);
   EXPECT_EQ(counters.bank_conflicts, 0);

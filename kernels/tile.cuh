@@ -55,12 +55,8 @@ auto WithTile(TileChoice choice, const Visit& visit) {
       return visit.template operator()<TileShape<64, 64, 32, 2, 2, 4>>();
     case TileChoice::k64x64Deep:
       return visit.template operator()<TileShape<64, 64, 64, 2, 2, 3>>();
-    case TileChoice::k128x64:
-      return visit.template operator()<TileShape<128, 64, 32, 2, 2, 4>>();
-    case TileChoice::k128x128Deep:
-      return visit.template operator()<TileShape<128, 128, 64, 2, 2, 3>>();
     default:
-      return visit.template operator()<TileShape<128, 128, 32, 2, 2, 4>>();
+      return visit.template operator()<TileShape<128, 128, 64, 2, 2, 3>>();
   }
 }
 

@@ -5,6 +5,39 @@
 #include "kernels/split.h"
 
 namespace tiltshift::kernels {
+namespace {
+
+// Fitted to the table of docs/performance.md (H200): a multiprocessor makes its tiles one after the
+// other, small ones at four fifths of the rate, and the slower the fewer there are to overlap;
+// shares of k cost a launch, and four bytes a sum written and read.
+constexpr int64_t kMultiprocessors = 132;
+constexpr double kLargeTileRate = 2.65e12, kSmallTileRate = 2.12e12;  // operations a second
+constexpr double kSharesSeconds = 3e-6, kSharesBytesPerSecond = 4e12;
+
+int64_t RoundsOf(int64_t side, int64_t m, int64_t n, int splits) {
+  const int64_t tiles = (m + side - 1) / side * ((n + side - 1) / side) * splits;
+  return (tiles + kMultiprocessors - 1) / kMultiprocessors;
+}
+
+double LargeTileSeconds(int64_t m, int64_t n, int64_t k, int splits) {
+  const auto rounds = static_cast<double>(RoundsOf(128, m, n, splits));
+  return rounds * 2 * 128 * 128 * static_cast<double>(k) / splits / kLargeTileRate;
+}
+
+double SmallTileSeconds(int64_t m, int64_t n, int64_t k, int splits) {
+  const auto rounds = static_cast<double>(RoundsOf(64, m, n, splits));
+  return (rounds + 0.6 / rounds) * 2 * 64 * 64 * static_cast<double>(k) / splits / kSmallTileRate;
+}
+
+double SecondsOf(int64_t m, int64_t n, int64_t k, int splits) {
+  const double product =
+      std::min(LargeTileSeconds(m, n, k, splits), SmallTileSeconds(m, n, k, splits));
+  if (splits == 1) return product;
+  return product + kSharesSeconds +
+         8.0 * static_cast<double>(m * n) * splits / kSharesBytesPerSecond;
+}
+
+}  // namespace
 
 const char* NameOf(TileChoice choice) {
   switch (choice) {
@@ -14,29 +47,38 @@ const char* NameOf(TileChoice choice) {
       return "64x64";
     case TileChoice::k64x64Deep:
       return "64x64x64";
-    case TileChoice::k128x64:
-      return "128x64";
     case TileChoice::k128x128:
-      return "128x128";
-    case TileChoice::k128x128Deep:
       return "128x128x64";
   }
   return "unknown";
 }
 
-TileChoice ChooseTile(int64_t m, int64_t n) {
-  constexpr int64_t kFewTiles = 96;
-  return (m + 127) / 128 * ((n + 127) / 128) < kFewTiles ? TileChoice::k64x64
-                                                         : TileChoice::k128x128;
+TileChoice ChooseTile(int64_t m, int64_t n, int64_t k, int splits) {
+  constexpr int64_t kFewStages = 512;
+  if (LargeTileSeconds(m, n, k, splits) < SmallTileSeconds(m, n, k, splits)) {
+    return TileChoice::k128x128;
+  }
+  return k / splits < kFewStages ? TileChoice::k64x64 : TileChoice::k64x64Deep;
 }
 
-// Two samples (guidance) of small tiles should give a large card two blocks a multiprocessor; a
-// share should still be long enough to be worth its start.
+// For two samples (guidance), where it gains a seventh of the time: larger batches fill the card by
+// themselves, and pay for the shares.
 int ChooseSplit(int64_t rows, int64_t n, int64_t channels, int64_t k) {
-  constexpr int64_t kBlocks = 264, kShortest = 4 * kSplitUnit, kMost = 16;
+  constexpr int64_t kShortest = 4 * kSplitUnit;
+  constexpr int kMost = 6;
+  constexpr double kGain = 1.15;
   if (channels % kSplitUnit != 0) return 1;
-  const int64_t tiles = (2 * rows + 63) / 64 * ((n + 63) / 64);
-  return static_cast<int>(std::max<int64_t>(1, std::min({kBlocks / tiles, k / kShortest, kMost})));
+  const int64_t m = 2 * rows;
+  int best = 1;
+  double least = SecondsOf(m, n, k, 1) / kGain;
+  for (int splits = 2; splits <= kMost && k / splits >= kShortest; ++splits) {
+    const double seconds = SecondsOf(m, n, k, splits);
+    if (seconds < least) {
+      least = seconds;
+      best = splits;
+    }
+  }
+  return best;
 }
 
 }  // namespace tiltshift::kernels

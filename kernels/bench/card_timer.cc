@@ -88,13 +88,18 @@ double SecondsOf(const Work& work) {
   return batches[kBatches / 2];
 }
 
+// Not in a graph: its copies go another, slower way.
 double CopyBandwidth() {
   constexpr int64_t kBytes = int64_t{1} << 30;
   const testing::DeviceBuffer<char> from(kBytes), to(kBytes);
-  const double seconds = SecondsOf([&](cudaStream_t stream, int) {
-    cudaMemcpyAsync(to.get(), from.get(), kBytes, cudaMemcpyDeviceToDevice, stream);
-  });
-  return 2 * kBytes / seconds;
+  Timer timer;
+  double least = 1;
+  for (int i = 0; i < kBatches; ++i) {
+    least = std::min(least, timer.Seconds([&](cudaStream_t stream) {
+      cudaMemcpyAsync(to.get(), from.get(), kBytes, cudaMemcpyDeviceToDevice, stream);
+    }));
+  }
+  return 2 * kBytes / least;
 }
 
 }  // namespace tiltshift::kernels::bench

@@ -172,7 +172,7 @@ double SecondsOfConv(const ConvCase& c, const Plan& plan, const Sets& sets) {
 }
 
 // One line: the time and rate of what kAuto and `splits` give, cuBLAS's for the same product, and
-// the rate of every tile, unsplit; then of three tiles with k in shares.
+// the rate of every tile, unsplit; then of two tiles with k in shares.
 template <class SecondsOfPlan>
 void Report(const std::string& name, const GemmShape& shape, int splits, const Limits& limits,
             const SecondsOfPlan& seconds_of) {
@@ -193,8 +193,7 @@ void Report(const std::string& name, const GemmShape& shape, int splits, const L
   for (const int count : {2, 3, 4, 6}) {
     if (!few_tiles || shape.k / count < 4 * kSplitUnit) break;
     std::printf(" | %d shares", count);
-    for (const TileChoice tile :
-         {TileChoice::k64x64Deep, TileChoice::k128x64, TileChoice::k128x128Deep}) {
+    for (const TileChoice tile : {TileChoice::k64x64Deep, TileChoice::k128x128}) {
       std::printf(" %4.0f", flops / seconds_of(Plan{tile, {count, partials.get()}}) * 1e-12);
     }
   }
