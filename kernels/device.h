@@ -21,19 +21,18 @@
 // array of rows, a tile of products): the card sees the same instructions, the emulator switches
 // lanes once for all. docs/kernels.md has the test's side.
 //
-//   Dim3-like ThreadIndex() BlockIndex() BlockSize() GridSize(); int Lane(), Warp()
-//   V Load<V>(pointer)          V defaults to the pointer's type; its size is the access's and its
-//   alignment void Store(pointer, value) void CopyAsync16(SharedPtr, GlobalPtr, bool valid)
-//   cp.async 16 bytes; zeros where not valid void CommitCopies(); void WaitCopies<N>() all but the
-//   latest N groups have landed void SyncThreads(); void SyncWarp() T Shuffle(value, lane),
-//   ShuffleXor(value, mask), ShuffleDown(value, delta); bool Any(bool), All(bool); uint32_t
-//   Ballot(bool) void LoadMatrices<kTransposed>(rows[N], registers[N][4])          ldmatrix.x4, N
-//   times void MultiplyAccumulate<T>(c[M][N][4], a[M][4], b[(N+1)/2][4])    mma.sync m16n8k16, M x
-//   N times; a register
-//                               quartet of b is two tiles of 8 columns, as one ldmatrix.x4 brings
-//                               them
-//   float Exp2(x), Reciprocal(x), ReciprocalRoot(x), Erf(x)           fast, a few ulp
-//   double MultiplyRounded(a, b)           never contracted with an addition
+// - ThreadIndex(), BlockIndex(), BlockSize(), GridSize() with .x .y .z; Lane(), Warp()
+// - V Load<V>(pointer), Store(pointer, value): V defaults to the pointer's type; its size is the
+//   access's and its alignment
+// - CopyAsync16(SharedPtr, GlobalPtr, bool valid): cp.async of 16 bytes, zeros where not valid;
+//   CommitCopies(); WaitCopies<N>(): all but the latest N groups have landed
+// - SyncThreads(), SyncWarp()
+// - Shuffle(value, lane), ShuffleXor(value, mask), ShuffleDown(value, delta); Any(bool), All(bool),
+//   Ballot(bool)
+// - LoadMatrices<kTransposed>(rows[N], registers[N][4]): ldmatrix.x4, N times
+// - MultiplyAccumulate<T>(c[M][N][4], a[M][4], b[(N+1)/2][4]): mma.sync m16n8k16, M x N times; a
+//   register quartet of b is two tiles of 8 columns, as one ldmatrix.x4 brings them
+// - Exp2(x), Reciprocal(x), ReciprocalRoot(x), Erf(x): fast, a few ulp
 #pragma once
 
 #include "kernels/numbers.h"

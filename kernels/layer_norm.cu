@@ -3,7 +3,8 @@
 // A warp a row, which it holds in registers: 8 channels a lane and 256 of the row. So x is read
 // once and y written once, 4 bytes a channel, and the moments are taken in two passes over
 // registers. Bound by memory. 32 to 92 registers (sm_90), growing with the channels; no shared
-// memory. Errors: see testing/norm_case.cc, the reference. Time (H200): 4.6 us of 8192 rows of 320, 2.3 TB/s.
+// memory. Errors: see testing/norm_case.cc, the reference. Time (H200): 4.6 us of 8192 rows of 320,
+// 2.3 TB/s.
 #include <cmath>
 
 #include "kernels/launch.h"
