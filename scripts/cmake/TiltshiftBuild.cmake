@@ -67,9 +67,12 @@ function(tiltshift_room name)
   target_link_libraries(tiltshift_${name} PUBLIC ${ARG_LINK})
 endfunction()
 
-# tiltshift_test(NAME SOURCES ... LINK ... [LABELS ...] [TIMEOUT s]): a GoogleTest binary, one ctest entry.
+# tiltshift_test(NAME SOURCES ... LINK ... [LABELS ...] [TIMEOUT s] [WAITS]): a GoogleTest binary, one ctest
+# entry. A test computes on every core, and `ctest -j` starts nothing beside it; one that WAITS, mostly for the
+# processes it started, leaves room for others.
+cmake_host_system_information(RESULT TILTSHIFT_CORES QUERY NUMBER_OF_LOGICAL_CORES)
 function(tiltshift_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "WAITS" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE TILTSHIFT_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
@@ -78,9 +81,13 @@ function(tiltshift_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
+  set(processors ${TILTSHIFT_CORES})
+  if(ARG_WAITS)
+    set(processors 1)
+  endif()
   # Passive: OpenMP's spinning barriers take a hundred times as long when something else runs on the cores.
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
-                       ENVIRONMENT OMP_WAIT_POLICY=passive)
+                       PROCESSORS ${processors} ENVIRONMENT OMP_WAIT_POLICY=passive)
 endfunction()
 
 # tiltshift_protos(VARIABLE a.proto ...): generates messages and services of this folder's protos below
