@@ -27,12 +27,16 @@
 // - CopyAsync16(SharedPtr, GlobalPtr, bool valid): cp.async of 16 bytes, zeros where not valid;
 //   CommitCopies(); WaitCopies<N>(): all but the latest N groups have landed
 // - SyncThreads(), SyncWarp()
+// - AtomicAdd(pointer, value), AtomicMax(pointer, value), AtomicCompareAndSwap(pointer, expected,
+//   value): of global or shared int32_t and uint32_t, AtomicAdd of float too; what was there before.
+//   Relaxed: they order nothing else. Fence(): this thread's accesses of global memory before it
+//   come before those after it, for all of the card
 // - Shuffle(value, lane), ShuffleXor(value, mask), ShuffleDown(value, delta); Any(bool), All(bool),
 //   Ballot(bool)
 // - LoadMatrices<kTransposed>(rows[N], registers[N][4]): ldmatrix.x4, N times
 // - MultiplyAccumulate<T>(c[M][N][4], a[M][4], b[(N+1)/2][4]): mma.sync m16n8k16, M x N times; a
 //   register quartet of b is two tiles of 8 columns, as one ldmatrix.x4 brings them
-// - Exp2(x), Reciprocal(x), ReciprocalRoot(x), Erf(x): fast, a few ulp
+// - Exp2(x), Reciprocal(x), ReciprocalRoot(x), Erf(x), Tanh(x): fast, a few ulp
 #pragma once
 
 #include "kernels/numbers.h"
@@ -62,5 +66,8 @@ __device__ __forceinline__ float Gelu(float x) {
 __device__ __forceinline__ float QuickGelu(float x) {
   return x * Reciprocal(1.0f + Exp2(-1.702f * kLog2E * x));
 }
+__device__ __forceinline__ float Relu(float x) { return x > 0 ? x : 0.0f; }
+// 3 tanh(x / 3).
+__device__ __forceinline__ float SoftClamp(float x) { return 3 * Tanh(x * (1.0f / 3)); }
 
 }  // namespace tiltshift::kernels

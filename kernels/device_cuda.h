@@ -35,7 +35,9 @@ struct SharedPtr {
   __device__ __forceinline__ SharedPtr operator-(int n) const {
     return SharedPtr(offset - n * static_cast<int>(sizeof(T)));
   }
-  __device__ __forceinline__ bool operator==(const SharedPtr&) const = default;
+  __device__ __forceinline__ bool operator==(const SharedPtr& other) const {
+    return offset == other.offset;
+  }
   __device__ __forceinline__ T* address() const {
     return reinterpret_cast<T*>(tiltshift_shared_memory + offset);
   }
@@ -151,6 +153,32 @@ __device__ __forceinline__ void SyncThreads() { __syncthreads(); }
 __device__ __forceinline__ void SyncWarp() { __syncwarp(); }
 
 template <class T>
+__device__ __forceinline__ T AtomicAdd(GlobalPtr<T> at, T value) {
+  return atomicAdd(at.address, value);
+}
+template <class T>
+__device__ __forceinline__ T AtomicAdd(SharedPtr<T> at, T value) {
+  return atomicAdd(at.address(), value);
+}
+template <class T>
+__device__ __forceinline__ T AtomicMax(GlobalPtr<T> at, T value) {
+  return atomicMax(at.address, value);
+}
+template <class T>
+__device__ __forceinline__ T AtomicMax(SharedPtr<T> at, T value) {
+  return atomicMax(at.address(), value);
+}
+template <class T>
+__device__ __forceinline__ T AtomicCompareAndSwap(GlobalPtr<T> at, T expected, T value) {
+  return atomicCAS(at.address, expected, value);
+}
+template <class T>
+__device__ __forceinline__ T AtomicCompareAndSwap(SharedPtr<T> at, T expected, T value) {
+  return atomicCAS(at.address(), expected, value);
+}
+__device__ __forceinline__ void Fence() { __threadfence(); }
+
+template <class T>
 __device__ __forceinline__ T Shuffle(T value, int lane) {
   return __shfl_sync(0xffffffffu, value, lane);
 }
@@ -236,5 +264,6 @@ __device__ __forceinline__ float Reciprocal(float x) {
 __device__ __forceinline__ float ReciprocalRoot(float x) { return rsqrtf(x); }
 __device__ __forceinline__ double MultiplyRounded(double a, double b) { return __dmul_rn(a, b); }
 __device__ __forceinline__ float Erf(float x) { return erff(x); }
+__device__ __forceinline__ float Tanh(float x) { return tanhf(x); }
 
 }  // namespace tiltshift::kernels

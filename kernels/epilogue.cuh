@@ -53,6 +53,10 @@ class RowFinisher {
         return FinishWhole<Activation::kGelu, kCount>(row, step, take);
       case Activation::kQuickGelu:
         return FinishWhole<Activation::kQuickGelu, kCount>(row, step, take);
+      case Activation::kRelu:
+        return FinishWhole<Activation::kRelu, kCount>(row, step, take);
+      case Activation::kSoftClamp:
+        return FinishWhole<Activation::kSoftClamp, kCount>(row, step, take);
       case Activation::kGeglu:
         return FinishWhole<Activation::kGeglu, kCount>(row, step, take);
     }
@@ -107,6 +111,8 @@ class RowFinisher {
     if constexpr (kActivation == Activation::kSilu) return Silu(x);
     if constexpr (kActivation == Activation::kGelu) return Gelu(x);
     if constexpr (kActivation == Activation::kQuickGelu) return QuickGelu(x);
+    if constexpr (kActivation == Activation::kRelu) return Relu(x);
+    if constexpr (kActivation == Activation::kSoftClamp) return SoftClamp(x);
     return x;
   }
 
@@ -131,13 +137,22 @@ class RowFinisher {
       take(i, value);
 #pragma unroll
       for (int c = 0; c < kColumns; ++c) value[c] += bias_[c];
-      Activate<kActivation>(value, result);
-#pragma unroll
-      for (int c = 0; c < kNumbers / 2; ++c) {
-        result[2 * c] += LowOf<T>(residual[i].word[c]);
-        result[2 * c + 1] += HighOf<T>(residual[i].word[c]);
+      if constexpr (kActivation != Activation::kGeglu) {
+        if (e_.residual_first) AddPack(residual[i], value);
       }
+      Activate<kActivation>(value, result);
+      if (!e_.residual_first) AddPack(residual[i], result);
       Write(int64_t{row + i * step} * out_.y_stride + column, result);
+    }
+  }
+
+  template <int kNumbers>
+  static __device__ __forceinline__ void AddPack(const Pack<kNumbers>& pack,
+                                                 float (&to)[kNumbers]) {
+#pragma unroll
+    for (int c = 0; c < kNumbers / 2; ++c) {
+      to[2 * c] += LowOf<T>(pack.word[c]);
+      to[2 * c + 1] += HighOf<T>(pack.word[c]);
     }
   }
 
@@ -174,13 +189,19 @@ class RowFinisher {
     if (e_.activation == Activation::kGeglu) {
 #pragma unroll
       for (int c = 0; c < kColumns; c += 2) {
-        if (c < columns) WriteNumber(row, (column_ + c) / 2, value[c] * Gelu(value[c + 1]));
+        if (c >= columns) break;
+        const int column = (column_ + c) / 2;
+        WriteNumber(row, column, value[c] * Gelu(value[c + 1]) + ResidualAt(row, column));
       }
       return;
     }
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
-      if (c < columns) WriteNumber(row, column_ + c, ActivateAny(value[c]));
+      if (c >= columns) break;
+      const float residual = ResidualAt(row, column_ + c);
+      WriteNumber(
+          row, column_ + c,
+          e_.residual_first ? ActivateAny(value[c] + residual) : ActivateAny(value[c]) + residual);
     }
   }
   __device__ __forceinline__ float ActivateAny(float x) const {
@@ -191,15 +212,20 @@ class RowFinisher {
         return Gelu(x);
       case Activation::kQuickGelu:
         return QuickGelu(x);
+      case Activation::kRelu:
+        return Relu(x);
+      case Activation::kSoftClamp:
+        return SoftClamp(x);
       default:
         return x;
     }
   }
+  __device__ __forceinline__ float ResidualAt(int row, int column) const {
+    if (e_.residual == nullptr) return 0;
+    return ToFloat(
+        Load(GlobalPtr(static_cast<const T*>(e_.residual)) + (row * e_.residual_stride + column)));
+  }
   __device__ __forceinline__ void WriteNumber(int row, int column, float result) const {
-    if (e_.residual != nullptr) {
-      result += ToFloat(Load(GlobalPtr(static_cast<const T*>(e_.residual)) +
-                             (row * e_.residual_stride + column)));
-    }
     const int64_t at = row * out_.y_stride + column;
     if (e_.float_output) {
       Store(GlobalPtr(static_cast<float*>(out_.y)) + at, result);

@@ -6,9 +6,11 @@
 
 namespace tiltshift::kernels {
 
-enum class Activation : uint8_t { kNone, kSilu, kGelu, kQuickGelu, kGeglu };
+// kSoftClamp: 3 tanh(x / 3).
+enum class Activation : uint8_t { kNone, kSilu, kGelu, kQuickGelu, kRelu, kSoftClamp, kGeglu };
 
-// y = f(product + bias + sample_bias[sample]) + residual, in fp32, rounded once.
+// y = f(product + bias + sample_bias[sample]) + residual, in fp32, rounded once; with
+// residual_first y = f(product + bias + sample_bias[sample] + residual).
 //
 // With kGeglu columns come in pairs, value and gate (the weights' rows are interleaved so): y has n
 // / 2 columns, value * gelu(gate), and bias is interleaved too.
@@ -20,8 +22,13 @@ struct Epilogue {
   int rows_per_sample = 1;
   const void* residual = nullptr;  // [m, columns of y], of the inputs' type
   int64_t residual_stride = 0;
+  bool residual_first = false;  // not with kGeglu
   Activation activation = Activation::kNone;
   bool float_output = false;  // y is fp32
 };
+
+inline bool Fits(const Epilogue& epilogue) {
+  return !epilogue.residual_first || epilogue.activation != Activation::kGeglu;
+}
 
 }  // namespace tiltshift::kernels

@@ -59,7 +59,7 @@ cudaError_t Gemm(cudaStream_t stream, const GemmArguments<T>& p) {
   if (p.split.count > 1 && (p.shape.k % kSplitUnit != 0 || p.split.partials == nullptr)) {
     return cudaErrorInvalidValue;
   }
-  if (!Fits(p.shape, p.x_stride, p.x, p.w)) return cudaErrorInvalidValue;
+  if (!Fits(p.shape, p.x_stride, p.x, p.w) || !Fits(p.epilogue)) return cudaErrorInvalidValue;
   const TileChoice choice = p.tile == TileChoice::kAuto
                                 ? ChooseTile(p.shape.m, p.shape.n, p.shape.k, p.split.count)
                                 : p.tile;

@@ -209,5 +209,6 @@ inline float Reciprocal(float x) { return 1.0f / x; }
 inline float ReciprocalRoot(float x) { return 1.0f / std::sqrt(x); }
 inline double MultiplyRounded(double a, double b) { return a * b; }
 inline float Erf(float x) { return std::erf(x); }
+inline float Tanh(float x) { return std::tanh(x); }
 
 }  // namespace tiltshift::kernels

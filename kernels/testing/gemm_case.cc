@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "kernels/testing/device_buffer.h"
+#include "kernels/testing/product_case.h"
 
 namespace tiltshift::kernels::testing {
 namespace {
@@ -15,7 +16,7 @@ double Silu(double x) { return x / (1 + std::exp(-x)); }
 double Gelu(double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }
 
 // The activation, and the largest slope it has: what an error before it can become behind it. The
-// silu of x has slopes up to 1.0999, gelu 1.1290, quick gelu as silu.
+// silu of x has slopes up to 1.0999, gelu 1.1290, quick gelu as silu, the others 1.
 double Activate(Activation activation, double x) {
   switch (activation) {
     case Activation::kSilu:
@@ -24,6 +25,10 @@ double Activate(Activation activation, double x) {
       return Gelu(x);
     case Activation::kQuickGelu:
       return x / (1 + std::exp(-1.702 * x));
+    case Activation::kRelu:
+      return std::max(x, 0.0);
+    case Activation::kSoftClamp:
+      return 3 * std::tanh(x / 3);
     default:
       return x;
   }
@@ -77,6 +82,7 @@ std::vector<Y> RunOnCard(const GemmCase& c, const Data<T>& data, int first, int 
                    .rows_per_sample = data.rows_per_sample,
                    .residual = c.residual ? residual.get() + first * data.y_stride : nullptr,
                    .residual_stride = data.y_stride,
+                   .residual_first = c.residual_first,
                    .activation = c.activation,
                    .float_output = c.float_output},
   };
@@ -85,27 +91,24 @@ std::vector<Y> RunOnCard(const GemmCase& c, const Data<T>& data, int first, int 
   return y.Read();
 }
 
-// A column's sum before the activation, and its bound: k products, each added with one rounding of
-// at most the sum of magnitudes.
+// A column's sum before the activation, and its bound.
 template <class T>
 Expected SumOf(const GemmCase& c, const Data<T>& data, int row, int column) {
-  double sum = 0, magnitude = 0;
-  const auto add = [&](double term) {
-    sum += term;
-    magnitude += std::fabs(term);
-  };
+  Sum sum;
   for (int i = 0; i < data.shape.k; ++i) {
-    add(static_cast<double>(ToFloat(data.x[row * data.x_stride + i])) *
-        ToFloat(data.w[int64_t{column} * data.shape.k + i]));
+    sum.Add(static_cast<double>(ToFloat(data.x[row * data.x_stride + i])) *
+            ToFloat(data.w[int64_t{column} * data.shape.k + i]));
   }
-  if (c.bias) add(data.bias[column]);
-  if (c.samples > 0)
-    add(data.sample_bias[int64_t{row / data.rows_per_sample} * data.shape.n + column]);
-  return {sum, (data.shape.k + 2) * 0x1p-24 * magnitude};
+  if (c.bias) sum.Add(data.bias[column]);
+  if (c.samples > 0) {
+    sum.Add(data.sample_bias[int64_t{row / data.rows_per_sample} * data.shape.n + column]);
+  }
+  return sum.Result(data.shape.k + 2);
 }
 
 template <class T>
 Expected ResultOf(const GemmCase& c, const Data<T>& data, int row, int column) {
+  const double residual = c.residual ? ToFloat(data.residual[row * data.y_stride + column]) : 0.0;
   Expected result;
   if (c.activation == Activation::kGeglu) {
     const Expected value = SumOf(c, data, row, 2 * column);
@@ -115,44 +118,31 @@ Expected ResultOf(const GemmCase& c, const Data<T>& data, int row, int column) {
         value.bound * std::fabs(Gelu(gate.value)) +
         std::fabs(value.value) * (kSteepest * gate.bound + kFunctionError * std::fabs(gate.value));
   } else {
-    const Expected sum = SumOf(c, data, row, column);
+    Expected sum = SumOf(c, data, row, column);
+    if (c.residual_first) {
+      sum.value += residual;
+      sum.bound += 0x1p-24 * (std::fabs(sum.value) + sum.bound);
+    }
     result.value = Activate(c.activation, sum.value);
     result.bound = kSteepest * sum.bound;
     if (c.activation != Activation::kNone) result.bound += kFunctionError * std::fabs(sum.value);
   }
-  if (c.residual) result.value += ToFloat(data.residual[row * data.y_stride + column]);
-  const double rounding = c.float_output ? Rounding<float>() : Rounding<T>();
-  result.bound += rounding * (std::fabs(result.value) + result.bound) + 0x1p-24;
-  return result;
+  if (!c.residual_first) result.value += residual;
+  return Stored<T>(result, c.float_output);
 }
 
 template <class T, class Y>
-Comparison CompareRows(const GemmCase& c, int rows) {
+Comparison CompareAll(const GemmCase& c, int rows) {
   const Data<T> data(c);
-  const std::vector<Y> y = RunOnCard<T, Y>(c, data, 0, c.shape.m);
-  std::vector<Expected> expected;
-  std::vector<Y> results;
-  const int checked = std::min(rows, c.shape.m);
-  for (int i = 0; i < checked; ++i) {
-    const int row = static_cast<int>(int64_t{i} * c.shape.m / checked);
-    for (int column = 0; column < data.columns; ++column) {
-      expected.push_back(ResultOf(c, data, row, column));
-      results.push_back(y[row * data.y_stride + column]);
-    }
-    for (int64_t column = data.columns; column < data.y_stride;
-         ++column) {  // what lies between rows
-      expected.push_back({0, 1e-300});
-      results.push_back(y[row * data.y_stride + column]);
-    }
-  }
-  return Compare(results, expected);
+  return CompareRows(RunOnCard<T, Y>(c, data, 0, c.shape.m), c.shape.m, data.columns, data.y_stride,
+                     rows, [&](int row, int column) { return ResultOf(c, data, row, column); });
 }
 
 }  // namespace
 
 template <class T>
 Comparison RunGemmCase(const GemmCase& c, int rows) {
-  return c.float_output ? CompareRows<T, float>(c, rows) : CompareRows<T, T>(c, rows);
+  return c.float_output ? CompareAll<T, float>(c, rows) : CompareAll<T, T>(c, rows);
 }
 
 template <class T>

@@ -18,6 +18,7 @@ struct GemmCase {
   bool bias = false;
   int samples = 0;  // with a bias for each; 0: none
   bool residual = false;
+  bool residual_first = false;
   bool float_output = false;
   TileChoice tile = TileChoice::kAuto;
   int splits = 1;
