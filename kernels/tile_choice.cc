@@ -61,12 +61,12 @@ TileChoice ChooseTile(int64_t m, int64_t n, int64_t k, int splits) {
   return k / splits < kFewStages ? TileChoice::k64x64 : TileChoice::k64x64Deep;
 }
 
-// For two samples (guidance), where it gains a seventh of the time: larger batches fill the card by
+// For two samples (guidance), where it gains a tenth of the time: larger batches fill the card by
 // themselves, and pay for the shares.
 int ChooseSplit(int64_t rows, int64_t n, int64_t channels, int64_t k) {
   constexpr int64_t kShortest = 4 * kSplitUnit;
   constexpr int kMost = 6;
-  constexpr double kGain = 1.15;
+  constexpr double kGain = 1.1;
   if (channels % kSplitUnit != 0) return 1;
   const int64_t m = 2 * rows;
   int best = 1;
