@@ -1,19 +1,20 @@
 // Convolutions over NHWC pictures as implicit products: no patch is ever written to memory.
 //
-//   y[b, oy, ox, n] = epilogue(sum over r, s, c of x[b, oy stride - pad + r, ox stride - pad + s,
-//   c] w[n, r, s, c])
+//   y[b, oy, ox, n] = epilogue(sum over r, s, c of prologue(x)[b, oy stride - pad + r, ox stride -
+//   pad + s, c] w[n, r, s, c])
 //
 // Sides of y times the stride are at most 4092, a picture of x less than 2^30 numbers.
 //
-// Positions outside x count as zeros. With `upsample` x is first enlarged to twice its height and
-// width, each position four times; the loads do that. Sums are fp32, over taps (r, s) and within a
-// tap over c, upwards, whatever the batch is (I4).
+// Positions outside x count as zeros, behind the prologue. With `upsample` x is first enlarged to
+// twice its height and width, each position four times; the loads do that. Sums are fp32, over taps
+// (r, s) and within a tap over c, upwards, whatever the batch is (I4).
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/epilogue.h"
 #include "kernels/numbers.h"
+#include "kernels/prologue.h"
 #include "kernels/runtime.h"
 #include "kernels/split.h"
 #include "kernels/tile_choice.h"
@@ -36,6 +37,7 @@ struct ConvArguments {
   ConvShape shape;
   const T* x = nullptr;  // [batch, height, width, channels], aligned to 16 bytes
   int64_t x_stride = 0;  // numbers from a position to the next, a multiple of 8
+  Prologue prologue;
   const T* w = nullptr;  // [out_channels, kernel, kernel, channels], aligned to 16 bytes
   void* y = nullptr;     // [batch, out_height, out_width, out_channels], T, or float with
                          // epilogue.float_output
@@ -44,6 +46,11 @@ struct ConvArguments {
   Split split;
   Epilogue epilogue;  // a row is a position of y; see GEMM's (gemm.h) for alignment
 };
+
+// Whether a prologue takes less time than GroupNorm's last launch before a convolution without one
+// would: the bits are the same either way, so it may go by the batch. By computation, not measured
+// (prologue.cc).
+bool PrologueGains(const ConvShape& shape, bool silu);
 
 // Puts the convolution into the stream. InvalidValue: a shape or stride outside the limits.
 template <class T>

@@ -143,12 +143,15 @@ class Products {
     }
   }
 
-  // Adds `k_tiles` tiles of k. copy_a(stage), copy_b(stage) issue the copies of the next tile.
+  // Adds `k_tiles` tiles of k. copy_a(stage), copy_b(stage) issue the copies of the next tile;
+  // landed(stage, behind) sees A's when this thread's copies of them are there, and may change
+  // those; copies of `behind` tiles have been issued since.
   //
   // Operands are loaded a step of 16 k ahead, across stages too: the barrier that a stage begins
   // with lies before the last products of the stage before. The stage read last is filled anew.
-  template <class CopyA, class CopyB>
-  __device__ __forceinline__ void Run(int k_tiles, CopyA& copy_a, CopyB& copy_b) {
+  template <class CopyA, class CopyB, class Landed>
+  __device__ __forceinline__ void Run(int k_tiles, CopyA& copy_a, CopyB& copy_b,
+                                      const Landed& landed) {
     if (k_tiles == 0) return;  // a share without any
     SharedPtr<T> fill = Shared<T>(0), read = Shared<T>(0);
     int to_copy = k_tiles;
@@ -164,6 +167,7 @@ class Products {
 #pragma unroll
     for (int i = 0; i < Tile::kStages - 1; ++i) copy();
     WaitCopies<Tile::kStages - 2>();
+    landed(read, Behind(to_copy));
     SyncThreads();
 
     constexpr int kSteps = Tile::kK / 16;
@@ -175,8 +179,11 @@ class Products {
       for (int step = 0; step < kSteps; ++step) {
         if (step == kSteps - 1) {
           WaitCopies<Tile::kStages - 2>();
+          if (left > 1) {  // the very last load is for nothing
+            read = After(read);
+            landed(read, Behind(to_copy));
+          }
           SyncThreads();
-          if (left > 1) read = After(read);  // the very last load is for nothing
         }
         LoadOperands(read, (step + 1) % kSteps, a[(step + 1) % 2], b[(step + 1) % 2]);
         MultiplyAccumulate<T>(c, a[step % 2], b[step % 2]);
@@ -185,6 +192,10 @@ class Products {
     }
     WaitCopies<0>();
     SyncThreads();
+  }
+  template <class CopyA, class CopyB>
+  __device__ __forceinline__ void Run(int k_tiles, CopyA& copy_a, CopyB& copy_b) {
+    Run(k_tiles, copy_a, copy_b, [](SharedPtr<T>, int) {});
   }
 
   __device__ __forceinline__ int warp_m() const { return warp_m_; }
@@ -196,6 +207,11 @@ class Products {
   static __device__ __forceinline__ SharedPtr<T> After(SharedPtr<T> stage) {
     const SharedPtr<T> next = stage + Tile::kStageNumbers;
     return next == Shared<T>(Tile::kStages * Tile::kStageBytes) ? Shared<T>(0) : next;
+  }
+
+  // `to_copy`: tiles that are still to be copied; below 0: how often there was nothing to copy.
+  static __device__ __forceinline__ int Behind(int to_copy) {
+    return Tile::kStages - 2 + (to_copy < 0 ? to_copy : 0);
   }
 
   // Both operands for 16 numbers of k. A: lane 16 j + i names chunk j of row i of a 16 x 16 tile.

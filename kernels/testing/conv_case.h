@@ -13,6 +13,8 @@ namespace tiltshift::kernels::testing {
 struct ConvCase {
   std::string name;
   ConvShape shape;
+  bool prologue = false;  // with factors and summands of the case's own
+  bool silu = false;
   bool bias = false;
   bool sample_bias = false;
   bool residual = false;
@@ -31,6 +33,10 @@ Comparison RunConvCase(const ConvCase& conv_case, int rows);
 // Each sample of the batch, convolved alone, has the bits it has in the batch.
 template <class T>
 bool SameBitsForEachSample(const ConvCase& conv_case);
+// Where GroupNorm makes the factors and summands, of so many groups: the bits are those of its y
+// convolved without a prologue.
+template <class T>
+bool SameBitsAsNormedFirst(const ConvCase& conv_case, int groups);
 // A hash of all bits of the result.
 template <class T>
 uint64_t BitsOf(const ConvCase& conv_case);
