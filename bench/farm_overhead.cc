@@ -100,7 +100,7 @@ int main(int argc, char** argv) {
   const int rounds = argc > 2 ? std::atoi(argv[2]) : 3;
   const std::string models = std::string(TILTSHIFT_SOURCE_DIR) + "/models";
   const auto spec = tiltshift::plan::LoadSpec(spec_path);
-  const auto plan = spec.ok() ? tiltshift::plan::Plan::Create(*spec) : spec.status();
+  const auto plan = spec.ok() ? tiltshift::plan::Plan::Create(spec->spec) : spec.status();
   if (!plan.ok()) {
     std::fprintf(stderr, "%s\n", tiltshift::Message(plan.status()).c_str());
     return 2;

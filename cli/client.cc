@@ -105,13 +105,41 @@ absl::StatusOr<Response> FarmClient::Call(
   }
 }
 
-absl::StatusOr<v1::SubmitResponse> FarmClient::Submit(const v1::JobSpec& spec,
+absl::StatusOr<v1::SubmitResponse> FarmClient::Submit(const plan::SpecFile& file,
                                                       const std::string& request_id) {
   v1::SubmitRequest request;
-  *request.mutable_spec() = spec;
+  *request.mutable_spec() = file.spec;
   // A call that broke off may have been heard: a try at the next leader must not be a second job.
   request.set_request_id(request_id.empty() ? RandomHex(16) : request_id);
-  return Call(&v1::Farm::Stub::Submit, request);
+  if (!file.batches.empty()) *request.mutable_entries() = file.batches[0];
+  TS_ASSIGN_OR_RETURN(v1::SubmitResponse submitted, Call(&v1::Farm::Stub::Submit, request));
+  if (file.batches.size() < 2) return submitted;
+  return AppendEntries(submitted.job_id(), std::span(file.batches).subspan(1));
+}
+
+absl::StatusOr<v1::SubmitResponse> FarmClient::AppendEntries(const std::string& job_id,
+                                                             std::span<const v1::Entries> batches) {
+  v1::SubmitResponse response;
+  for (const v1::Entries& batch : batches) {
+    v1::AppendEntriesRequest request;
+    request.set_job_id(job_id);
+    *request.mutable_entries() = batch;
+    TS_ASSIGN_OR_RETURN(response, Call(&v1::Farm::Stub::AppendEntries, request));
+  }
+  return response;
+}
+
+absl::Status FarmClient::ListEntries(const std::string& job_id,
+                                     const std::function<void(const v1::EntryStatus&)>& see) {
+  v1::ListEntriesRequest request;
+  request.set_job_id(job_id);
+  request.set_limit(1'000);
+  for (;;) {
+    TS_ASSIGN_OR_RETURN(const auto response, Call(&v1::Farm::Stub::ListEntries, request));
+    for (const v1::EntryStatus& entry : response.entries()) see(entry);
+    request.set_first(request.first() + static_cast<uint64_t>(response.entries_size()));
+    if (response.entries().empty() || request.first() >= response.total()) return absl::OkStatus();
+  }
 }
 
 absl::StatusOr<v1::Job> FarmClient::GetJob(const std::string& job_id) {

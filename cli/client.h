@@ -7,10 +7,12 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "plan/spec.h"
 #include "proto/farm.grpc.pb.h"
 #include "proto/leader.h"
 
@@ -24,7 +26,16 @@ class FarmClient {
   // Blocks until the scheduler that is to be asked next can be reached, at most so long.
   void WaitForConnection(int timeout_ms);
 
-  absl::StatusOr<v1::SubmitResponse> Submit(const v1::JobSpec& spec, const std::string& request_id);
+  // Of a contest: with all its batches, one call each; the same request id goes on where an earlier
+  // try broke off.
+  absl::StatusOr<v1::SubmitResponse> Submit(const plan::SpecFile& file,
+                                            const std::string& request_id);
+  // Further entries of a contest; with none just where it stands.
+  absl::StatusOr<v1::SubmitResponse> AppendEntries(const std::string& job_id,
+                                                   std::span<const v1::Entries> batches);
+  // All of a contest's entries, in order.
+  absl::Status ListEntries(const std::string& job_id,
+                           const std::function<void(const v1::EntryStatus&)>& see);
   absl::StatusOr<v1::Job> GetJob(const std::string& job_id);
   absl::StatusOr<v1::ListJobsResponse> ListJobs(uint32_t limit);
   absl::StatusOr<v1::Job> CancelJob(const std::string& job_id);

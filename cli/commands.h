@@ -36,6 +36,7 @@ void AddRenderCommand(CLI::App& app, Chosen& chosen);
 void AddSubmitCommand(CLI::App& app, Chosen& chosen);
 void AddWatchCommand(CLI::App& app, Chosen& chosen);
 void AddJobCommands(CLI::App& app, Chosen& chosen);     // status, list, cancel, pause, ...
+void AddContestCommands(CLI::App& app, Chosen& chosen);  // append, entries, results
 void AddOutputCommands(CLI::App& app, Chosen& chosen);  // get, sheet
 
 // --json and, where the command talks to a farm, --scheduler (or TILTSHIFT_SCHEDULER).

@@ -74,6 +74,14 @@ std::string WithCommas(uint64_t number) {
   return digits;
 }
 
+void TellSkipped(const std::vector<std::string>& rows) {
+  constexpr size_t kMostNamed = 10;
+  for (size_t i = 0; i < std::min(rows.size(), kMostNamed); ++i)
+    std::fprintf(stderr, "left out: %s\n", rows[i].c_str());
+  if (rows.size() > kMostNamed)
+    std::fprintf(stderr, "left out: %zu rows more\n", rows.size() - kMostNamed);
+}
+
 std::string Summary(const v1::Job& job) {
   std::string text =
       absl::StrCat("job ", job.id(), " \"", job.spec().name(), "\" ", StateName(job.state()), ": ",

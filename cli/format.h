@@ -4,6 +4,7 @@
 #include <google/protobuf/message.h>
 
 #include <string>
+#include <vector>
 
 #include "proto/job.pb.h"
 
@@ -20,6 +21,9 @@ std::string Duration(double seconds);
 
 // "12,345,678".
 std::string WithCommas(uint64_t number);
+
+// Rows of a contest's table that were left out, to stderr: the first ten, and how many more.
+void TellSkipped(const std::vector<std::string>& rows);
 
 // What a finished job says of itself, with its first failures and what to do.
 std::string Summary(const v1::Job& job);

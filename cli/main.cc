@@ -67,6 +67,7 @@ int Main(int argc, char** argv) {
   AddSubmitCommand(app, chosen);
   AddWatchCommand(app, chosen);
   AddJobCommands(app, chosen);
+  AddContestCommands(app, chosen);
   AddOutputCommands(app, chosen);
   try {
     app.parse(argc, argv);

@@ -54,8 +54,13 @@ double EstimatedSeconds(const v1::RenderSettings& render) {
 }
 
 absl::StatusOr<ExitCode> RunPlan(const PlanOptions& options) {
-  TS_ASSIGN_OR_RETURN(const v1::JobSpec spec, plan::LoadSpec(options.spec));
-  TS_ASSIGN_OR_RETURN(const plan::Plan plan, plan::Plan::Create(spec));
+  TS_ASSIGN_OR_RETURN(const plan::SpecFile file, plan::LoadSpec(options.spec));
+  TS_ASSIGN_OR_RETURN(const plan::Plan plan, plan::Plan::Create(file.spec));
+  TellSkipped(file.skipped);
+  const auto variant_at = [&](uint64_t index) {
+    if (file.batches.empty()) return plan.At(index);
+    return plan.At(index, plan::RowOf(file.batches, plan.EntryOf(index)));
+  };
   if (options.index.has_value() && *options.index >= plan.count()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--index: ", *options.index, " is not below ", plan.count()));
@@ -70,7 +75,7 @@ absl::StatusOr<ExitCode> RunPlan(const PlanOptions& options) {
                            {"variants", plan.count()},
                            {"estimated_seconds", seconds},
                            {"examples", nlohmann::json::array()}};
-    for (const uint64_t index : indices) json["examples"].push_back(ToJson(plan.At(index)));
+    for (const uint64_t index : indices) json["examples"].push_back(ToJson(variant_at(index)));
     std::printf("%s\n", json.dump().c_str());
     return kDone;
   }
@@ -83,7 +88,7 @@ absl::StatusOr<ExitCode> RunPlan(const PlanOptions& options) {
               model.c_str());
   std::printf("about %s on %d slots at %.2f s a picture (--seconds, --slots)\n\n",
               Duration(seconds).c_str(), options.slots, picture_seconds);
-  for (const uint64_t index : indices) Print(plan.At(index));
+  for (const uint64_t index : indices) Print(variant_at(index));
   return kDone;
 }
 
@@ -96,7 +101,7 @@ void AddPlanCommand(CLI::App& app, Chosen& chosen) {
   command->footer(
       "Examples:\n  tiltshift plan campaign.yaml\n  tiltshift plan campaign.yaml --index 1234567 "
       "--json\n");
-  command->add_option("spec", options->spec, "the campaign, YAML or JSON")->required();
+  command->add_option("spec", options->spec, "the campaign or contest, YAML or JSON")->required();
   command->add_option("--index", options->index, "show this variant");
   command->add_option("--examples", options->examples, "variants to show")
       ->capture_default_str()

@@ -66,11 +66,11 @@ absl::Status ClaimFolder(const std::string& farm_folder, const std::string& out,
 }
 
 absl::StatusOr<v1::SubmitResponse> SubmitWhenReady(LocalFarm& farm, FarmClient& client,
-                                                   const v1::JobSpec& spec,
+                                                   const plan::SpecFile& file,
                                                    const std::string& request_id) {
   const auto deadline = std::chrono::steady_clock::now() + kStartPatience;
   for (;;) {
-    const auto submitted = client.Submit(spec, request_id);
+    const auto submitted = client.Submit(file, request_id);
     if (submitted.status().code() != absl::StatusCode::kUnavailable) return submitted;
     TS_RETURN_IF_ERROR(farm.status());
     if (Interrupted()) return absl::CancelledError("interrupted");
@@ -129,11 +129,15 @@ void PrintResult(const RenderOptions& options, const v1::Job& job, const Fetched
 }
 
 absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
-  TS_ASSIGN_OR_RETURN(const v1::JobSpec spec, plan::LoadSpec(options.spec));
+  TS_ASSIGN_OR_RETURN(const plan::SpecFile file, plan::LoadSpec(options.spec));
+  const v1::JobSpec& spec = file.spec;
   TS_ASSIGN_OR_RETURN(const plan::Plan plan, plan::Plan::Create(spec));
+  TellSkipped(file.skipped);
   if (options.render != "noop") TS_RETURN_IF_ERROR(CheckModels(options.models, plan.spec()));
   const std::string farm_folder = options.out + "/.tiltshift";
-  const std::string spec_hash = Sha256Hex(plan.spec().SerializeAsString());
+  std::string hashed = plan.spec().SerializeAsString();
+  for (const v1::Entries& batch : file.batches) batch.AppendToString(&hashed);
+  const std::string spec_hash = Sha256Hex(hashed);
   TS_RETURN_IF_ERROR(ClaimFolder(farm_folder, options.out, spec, spec_hash));
 
   TS_RETURN_IF_ERROR(CheckRoom(options.out, 0, options.keep_free_mb * 1'000'000));
@@ -150,7 +154,7 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
     std::fprintf(stderr, "%s: %s pictures into %s\n", spec.name().c_str(),
                  WithCommas(plan.count()).c_str(), options.out.c_str());
   TS_ASSIGN_OR_RETURN(const auto submitted,
-                      SubmitWhenReady(*farm, client, spec, "render-" + spec_hash.substr(0, 40)));
+                      SubmitWhenReady(*farm, client, file, "render-" + spec_hash.substr(0, 40)));
   StoredOutputs outputs(farm->blobs(), submitted.job_id(), options.out);
   const auto followed = Follow(*farm, client, submitted.job_id(), outputs, options.common.json);
   // Whatever is rendered belongs to the user, also after Ctrl-C.
@@ -186,7 +190,7 @@ void AddRenderCommand(CLI::App& app, Chosen& chosen) {
       "  tiltshift render campaign.yaml --out pictures --slots 4 --json\n"
       "Run it again after Ctrl-C or a crash: it goes on where it stopped. One folder holds one "
       "campaign.\n");
-  command->add_option("spec", options->spec, "the campaign, YAML or JSON")->required();
+  command->add_option("spec", options->spec, "the campaign or contest, YAML or JSON")->required();
   command
       ->add_option("--out", options->out,
                    "folder for the pictures, manifest.jsonl and sheet.png; made if missing")

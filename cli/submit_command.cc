@@ -17,10 +17,11 @@ struct SubmitOptions {
 };
 
 absl::StatusOr<ExitCode> RunSubmit(const SubmitOptions& options) {
-  TS_ASSIGN_OR_RETURN(const v1::JobSpec spec, plan::LoadSpec(options.spec));
-  TS_RETURN_IF_ERROR(plan::Plan::Create(spec).status());
+  TS_ASSIGN_OR_RETURN(const plan::SpecFile file, plan::LoadSpec(options.spec));
+  TS_RETURN_IF_ERROR(plan::Plan::Create(file.spec).status());
+  TellSkipped(file.skipped);
   FarmClient client(options.common.schedulers);
-  TS_ASSIGN_OR_RETURN(const v1::SubmitResponse submitted, client.Submit(spec, options.request_id));
+  TS_ASSIGN_OR_RETURN(const v1::SubmitResponse submitted, client.Submit(file, options.request_id));
   if (options.common.json) {
     std::printf("%s\n", ToJson(submitted).c_str());
   } else {
@@ -46,7 +47,7 @@ void AddSubmitCommand(CLI::App& app, Chosen& chosen) {
   command->footer(
       "Examples:\n  tiltshift submit campaign.yaml --scheduler farm:7070 --watch\n  tiltshift "
       "submit campaign.yaml --request-id spring-7   # again is the same job\n");
-  command->add_option("spec", options->spec, "the campaign, YAML or JSON")->required();
+  command->add_option("spec", options->spec, "the campaign or contest, YAML or JSON")->required();
   command->add_flag("--watch", options->watch, "stay until the job has ended");
   command->add_option("--request-id", options->request_id,
                       "the same id submits once, however often it is sent (64 characters)");

@@ -4,7 +4,7 @@ namespace tiltshift::monitoring {
 namespace {
 
 constexpr char kOther[] = "other";
-constexpr const char* kRedisFunctions[] = {"ts_lead",    "ts_resign", "ts_submit", "ts_lease",
+constexpr const char* kRedisFunctions[] = {"ts_lead",    "ts_resign", "ts_submit", "ts_append", "ts_lease",
                                            "ts_release", "ts_commit", "ts_cancel", "ts_set",
                                            "ts_retry",   kOther};
 
@@ -45,6 +45,8 @@ SchedulerMetrics::SchedulerMetrics(Registry& r)
       turn_seconds(
           r.AddHistogram("tiltshift_turn_seconds", "From a worker's turn to its acknowledgement")),
       submit_seconds(Calls(r, "Submit")),
+      append_entries_seconds(Calls(r, "AppendEntries")),
+      list_entries_seconds(Calls(r, "ListEntries")),
       get_job_seconds(Calls(r, "GetJob")),
       list_jobs_seconds(Calls(r, "ListJobs")),
       watch_job_seconds(Calls(r, "WatchJob")),

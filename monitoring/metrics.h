@@ -75,7 +75,8 @@ struct SchedulerMetrics {
   Gauge jobs_queued, jobs_running, jobs_paused, jobs_done, jobs_failed, jobs_cancelled;
   Histogram turn_seconds;
   // Calls from their arrival to their end: for a stream, all of its life.
-  Histogram submit_seconds, get_job_seconds, list_jobs_seconds, watch_job_seconds;
+  Histogram submit_seconds, append_entries_seconds, list_entries_seconds;
+  Histogram get_job_seconds, list_jobs_seconds, watch_job_seconds;
   Histogram cancel_job_seconds, pause_job_seconds, resume_job_seconds, retry_failed_seconds;
   Histogram set_priority_seconds, explain_seconds;
   Histogram read_outputs_seconds, list_workers_seconds, session_seconds;

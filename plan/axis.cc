@@ -15,26 +15,36 @@ absl::Status Bad(const std::string& path, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
 }
 
-absl::Status CheckName(const std::string& name) {
-  if (name.empty() || name.size() > kLongestName) {
-    return Bad("axes", absl::StrCat("an axis' name has 1 to ", kLongestName, " characters"));
-  }
+// What an id is made of (entries.cc).
+constexpr std::string_view kIdCharacters =
+    "-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz";
+
+}  // namespace
+
+absl::Status CheckFieldName(const std::string& path, const std::string& name) {
+  if (name.empty() || name.size() > kLongestName)
+    return Bad(path, absl::StrCat("a name has 1 to ", kLongestName, " characters"));
   const bool first = std::isalpha(static_cast<unsigned char>(name[0])) || name[0] == '_';
   const bool rest = std::all_of(name.begin(), name.end(),
                                 [](unsigned char c) { return std::isalnum(c) || c == '_'; });
   if (!first || !rest) {
-    return Bad(absl::StrCat("axes.", name),
+    return Bad(absl::StrCat(path, ".", name),
                "a name is made of letters, digits and '_', and starts with no digit");
   }
   if (name == "index")
-    return Bad("axes.index", "{index} is the variant's number; give the axis another name");
+    return Bad(path + ".index", "{index} is the variant's number; name it otherwise");
   return absl::OkStatus();
 }
 
-}  // namespace
+AxisValues AxisValues::OfEntries(uint64_t count) {
+  AxisValues values;
+  values.name_ = "id";
+  values.entries_ = count;
+  return values;
+}
 
 absl::StatusOr<AxisValues> AxisValues::Create(const v1::Axis& axis) {
-  TS_RETURN_IF_ERROR(CheckName(axis.name()));
+  TS_RETURN_IF_ERROR(CheckFieldName("axes", axis.name()));
   const std::string path = absl::StrCat("axes.", axis.name());
   AxisValues values;
   values.name_ = axis.name();
@@ -65,7 +75,12 @@ absl::StatusOr<AxisValues> AxisValues::Create(const v1::Axis& axis) {
   return values;
 }
 
+uint64_t AxisValues::count() const {
+  return is_entries() ? entries_ : is_range_ ? range_.count() : list_.size();
+}
+
 std::string AxisValues::At(uint64_t position) const {
+  TS_CHECK(!is_entries());
   if (is_range_) return std::to_string(range_.At(position));
   TS_CHECK(position < list_.size());
   return list_[position];
@@ -107,6 +122,7 @@ absl::Status AxisValues::AllSeeds() const {
 }
 
 bool AxisValues::AnyContains(std::string_view characters) const {
+  if (is_entries()) return characters.find_first_of(kIdCharacters) != std::string_view::npos;
   if (is_range_) {
     const std::string possible = range_.min() < 0 ? "-0123456789" : "0123456789";
     return characters.find_first_of(possible) != std::string_view::npos;
@@ -128,6 +144,7 @@ absl::Status AxisValues::FileNameSafe() const {
 }
 
 size_t AxisValues::longest() const {
+  if (is_entries()) return kLongestName;
   if (is_range_)
     return std::max(std::to_string(range_.min()).size(), std::to_string(range_.max()).size());
   size_t longest = 0;

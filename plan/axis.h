@@ -1,4 +1,5 @@
-// The values of one axis: a list, or a range that is never expanded.
+// The values of one axis: a list, a range that is never expanded, or the ids of a contest's
+// entries, which stand in the blob store.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,14 @@ class AxisValues {
   // Checks name and values: InvalidArgument with the field's path (axes.NAME[i]).
   static absl::StatusOr<AxisValues> Create(const v1::Axis& axis);
 
+  // The axis "id" of a contest of `count` entries, at least one. It knows what an id may be, and
+  // none of them.
+  static AxisValues OfEntries(uint64_t count);
+
   const std::string& name() const { return name_; }
-  uint64_t count() const { return is_range_ ? range_.count() : list_.size(); }
+  bool is_entries() const { return entries_ != 0; }
+  uint64_t count() const;
+  // Not of entries, checked.
   std::string At(uint64_t position) const;
   absl::StatusOr<uint64_t> IndexOf(const std::string& value) const;
 
@@ -34,11 +41,16 @@ class AxisValues {
 
  private:
   std::string name_;
+  uint64_t entries_ = 0;
   bool is_range_ = false;
   IntRange range_;
   std::vector<std::string> list_;
   std::unordered_map<std::string, uint64_t> position_;
 };
+
+// What an axis or a column may be called: letters, digits and '_', no digit first, not "index".
+// InvalidArgument that begins with `path`.
+absl::Status CheckFieldName(const std::string& path, const std::string& name);
 
 // A seed's text as a number; nullopt-like error if it is none. At most 2^64 - 1.
 absl::StatusOr<uint64_t> ParseSeed(const std::string& text);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "plan/entries.h"
 #include "plan/limits.h"
 #include "plan/text.h"
 
@@ -102,18 +103,44 @@ absl::Status FillRender(v1::RenderSettings& render) {
   return absl::OkStatus();
 }
 
+bool HasColumn(const v1::JobSpec& spec, const std::string& name) {
+  const auto& columns = spec.contest().columns();
+  return std::any_of(columns.begin(), columns.end(),
+                     [&](const v1::EntryColumn& column) { return column.name() == name; });
+}
+
+absl::Status CheckContest(v1::JobSpec& spec) {
+  const bool is_contest = spec.kind() == v1::JOB_KIND_CONTEST;
+  if (!is_contest && spec.kind() != v1::JOB_KIND_CAMPAIGN)
+    return Bad("kind", "is neither campaign nor contest");
+  if (is_contest && spec.contest().batches().empty())
+    return Bad("entries", "are missing; a contest has a table of them: entries: entries.csv");
+  if (!is_contest && spec.has_contest())
+    return Bad("entries", "a campaign has none; write kind: contest");
+  const auto& batches = spec.contest().batches();
+  if (std::any_of(batches.begin(), batches.end(), [](const auto& b) { return b.entries() == 0; }))
+    return Bad("entries", "a batch without entries");
+  if (static_cast<size_t>(batches.size()) > kMostBatches)
+    return Bad("entries", absl::StrCat("more than ", kMostBatches, " batches"));
+  if (EntryCount(spec) > kMostEntries)
+    return Bad("entries", absl::StrCat("more than ", kMostEntries, "; make it two contests"));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status FillAndCheck(v1::JobSpec& spec) {
   if (spec.kind() == v1::JOB_KIND_UNSPECIFIED) spec.set_kind(v1::JOB_KIND_CAMPAIGN);
-  if (spec.kind() != v1::JOB_KIND_CAMPAIGN)
-    return Bad("kind", "only campaign is rendered by this version");
+  TS_RETURN_IF_ERROR(CheckContest(spec));
   if (spec.name().empty())
     return Bad("name", "is missing; name the job, for example \"summer-figurines\"");
   TS_RETURN_IF_ERROR(CheckText("name", spec.name(), kLongestName));
   TS_RETURN_IF_ERROR(CheckModel(spec.model()));
   TS_RETURN_IF_ERROR(FillLoras(spec));
-  if (spec.prompt().empty()) return Bad("prompt", "is missing; say what to render");
+  if (spec.prompt().empty()) {
+    if (!HasColumn(spec, "prompt")) return Bad("prompt", "is missing; say what to render");
+    spec.set_prompt("{prompt}");
+  }
   TS_RETURN_IF_ERROR(CheckText("prompt", spec.prompt(), kLongestPrompt));
   TS_RETURN_IF_ERROR(CheckText("negative_prompt", spec.negative_prompt(), kLongestPrompt));
   TS_RETURN_IF_ERROR(CheckText("combine", spec.combine(), kLongestCombine));
@@ -138,7 +165,8 @@ absl::Status FillAndCheck(v1::JobSpec& spec) {
   if (spec.requirements().memory_mb() > kMostMemoryMb)
     return Bad("requires.memory_mb", absl::StrCat("more than ", kMostMemoryMb));
   if (spec.deadline_unix_ms() < 0) return Bad("deadline", "is before 1970");
-  if (spec.output().name().empty()) spec.mutable_output()->set_name("{index}");
+  if (spec.output().name().empty())
+    spec.mutable_output()->set_name(spec.has_contest() ? "{id}" : "{index}");
   if (spec.output().format() == v1::IMAGE_FORMAT_UNSPECIFIED)
     spec.mutable_output()->set_format(v1::IMAGE_FORMAT_PNG);
   if (spec.output().format() != v1::IMAGE_FORMAT_PNG)

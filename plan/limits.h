@@ -16,6 +16,12 @@ inline constexpr size_t kLongestCombine = 4'096;
 inline constexpr size_t kLongestOutputName = 200;  // bytes, expanded, without extension
 inline constexpr int kMostLoras = 16;
 inline constexpr double kLargestLoraWeight = 10;  // and its negative the smallest
+inline constexpr size_t kLongestAuthor = 256;     // bytes
+inline constexpr size_t kMostColumns = 32;
+inline constexpr uint64_t kMostEntries = 1'000'000;             // of a contest
+inline constexpr size_t kMostBatches = 1'000;                   // of a contest's entries
+inline constexpr size_t kLargestBatchBytes = 3'000'000;         // as a message
+inline constexpr size_t kLargestEntriesFile = size_t{1} << 30;  // bytes
 inline constexpr size_t kLargestSpecBytes = 16u << 20;
 inline constexpr size_t kLargestJobBytes = 3'500'000;  // as a message: gRPC takes 4 MiB
 

@@ -72,11 +72,16 @@ bool TakesApart(const Template& name, const std::vector<AxisValues>& axes,
 
 }  // namespace
 
-size_t LongestExpansion(const Template& text, const std::vector<AxisValues>& axes) {
+size_t LongestExpansion(const Template& text, const std::vector<AxisValues>& axes,
+                        const std::map<std::string, size_t>& columns) {
   size_t longest = 0;
   for (const auto& part : text.parts()) {
     const AxisValues* axis = part.is_field ? Find(axes, part.text) : nullptr;
-    longest += !part.is_field ? part.text.size() : axis ? axis->longest() : kLongestNumber;
+    const auto column = columns.find(part.text);
+    longest += !part.is_field            ? part.text.size()
+               : axis != nullptr         ? axis->longest()
+               : column != columns.end() ? column->second
+                                         : kLongestNumber;
   }
   return longest;
 }

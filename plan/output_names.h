@@ -10,6 +10,7 @@
 // '-' are then the index.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,10 @@ absl::StatusOr<std::string> UniqueNameTemplate(const std::string& name,
                                                const std::vector<AxisValues>& axes,
                                                const Combination& combination);
 
-// The most bytes the template can expand to.
-size_t LongestExpansion(const Template& text, const std::vector<AxisValues>& axes);
+// The most bytes the template can expand to. `columns`: the longest value of what it may name
+// beside axes, index and seed.
+size_t LongestExpansion(const Template& text, const std::vector<AxisValues>& axes,
+                        const std::map<std::string, size_t>& columns = {});
 
 // The names a template may hold: the axes', index and seed.
 std::vector<std::string> KnownFields(const std::vector<AxisValues>& axes);

@@ -15,7 +15,7 @@ namespace tiltshift::plan {
 
 struct Plan::Impl {
   v1::JobSpec spec;
-  std::vector<AxisValues> axes;
+  std::vector<AxisValues> axes;  // of a contest: the entries first
   std::optional<Combination> combination;
   Template prompt, negative_prompt, output_name;
 };
@@ -24,6 +24,7 @@ namespace {
 
 absl::StatusOr<std::vector<AxisValues>> CreateAxes(const v1::JobSpec& spec) {
   std::vector<AxisValues> axes;
+  if (spec.has_contest()) axes.push_back(AxisValues::OfEntries(EntryCount(spec)));
   std::set<std::string> names;
   for (const v1::Axis& axis : spec.axes()) {
     TS_ASSIGN_OR_RETURN(AxisValues values, AxisValues::Create(axis));
@@ -37,10 +38,24 @@ absl::StatusOr<std::vector<AxisValues>> CreateAxes(const v1::JobSpec& spec) {
   return axes;
 }
 
-absl::StatusOr<Template> ParsePrompt(const std::string& text, const std::vector<AxisValues>& axes,
-                                     const std::string& path) {
-  TS_ASSIGN_OR_RETURN(Template parsed, Template::Parse(text, KnownFields(axes), path));
-  const size_t longest = LongestExpansion(parsed, axes);
+// What a contest's templates know beside its axes; "id" is one of them.
+std::map<std::string, size_t> ColumnsOf(const v1::JobSpec& spec) {
+  std::map<std::string, size_t> longest;
+  for (const v1::EntryColumn& column : spec.contest().columns())
+    longest[column.name()] = column.longest();
+  longest.erase("id");
+  return longest;
+}
+
+absl::StatusOr<Template> ParsePrompt(const std::string& text, const v1::JobSpec& spec,
+                                     const std::vector<AxisValues>& axes, const std::string& path) {
+  const auto columns = ColumnsOf(spec);
+  std::vector<std::string> known = KnownFields(axes);
+  for (const auto& [name, bytes] : columns) {
+    if (name != "seed") known.push_back(name);
+  }
+  TS_ASSIGN_OR_RETURN(Template parsed, Template::Parse(text, known, path));
+  const size_t longest = LongestExpansion(parsed, axes, columns);
   if (longest > kLongestPrompt) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": could become ", longest,
@@ -64,12 +79,16 @@ absl::StatusOr<Plan> Plan::Create(const v1::JobSpec& spec) {
 
   std::vector<AxisSize> sizes;
   for (const AxisValues& axis : impl->axes) sizes.push_back({axis.name(), axis.count()});
-  TS_ASSIGN_OR_RETURN(impl->combination, Combination::Parse(impl->spec.combine(), sizes));
+  const bool entries_and_more = impl->spec.has_contest() && !impl->spec.combine().empty();
+  TS_ASSIGN_OR_RETURN(
+      impl->combination,
+      Combination::Parse((entries_and_more ? "id * " : "") + impl->spec.combine(), sizes));
 
   const auto known = KnownFields(impl->axes);
-  TS_ASSIGN_OR_RETURN(impl->prompt, ParsePrompt(impl->spec.prompt(), impl->axes, "prompt"));
-  TS_ASSIGN_OR_RETURN(impl->negative_prompt,
-                      ParsePrompt(impl->spec.negative_prompt(), impl->axes, "negative_prompt"));
+  TS_ASSIGN_OR_RETURN(impl->prompt,
+                      ParsePrompt(impl->spec.prompt(), impl->spec, impl->axes, "prompt"));
+  TS_ASSIGN_OR_RETURN(impl->negative_prompt, ParsePrompt(impl->spec.negative_prompt(), impl->spec,
+                                                         impl->axes, "negative_prompt"));
   TS_ASSIGN_OR_RETURN(const std::string name, UniqueNameTemplate(impl->spec.output().name(),
                                                                  impl->axes, *impl->combination));
   TS_ASSIGN_OR_RETURN(impl->output_name, Template::Parse(name, known, "output.name"));
@@ -80,17 +99,24 @@ uint64_t Plan::count() const { return impl_->combination->count(); }
 
 const v1::JobSpec& Plan::spec() const { return impl_->spec; }
 
-Variant Plan::At(uint64_t index) const {
+uint64_t Plan::variants_each() const {
+  TS_CHECK(impl_->spec.has_contest());
+  return count() / impl_->axes.front().count();
+}
+
+Variant Plan::At(uint64_t index, const EntryRow& row) const {
+  TS_CHECK(row.contains("id") == impl_->spec.has_contest());
   const auto positions = impl_->combination->PositionsAt(index);
   Variant variant;
   variant.index = index;
   variant.seed = impl_->spec.render().seed();
+  variant.parameters = row;
   for (size_t i = 0; i < impl_->axes.size(); ++i) {
     const AxisValues& axis = impl_->axes[i];
-    const std::string value = axis.At(positions[i]);
-    if (axis.name() == "seed") variant.seed = *ParseSeed(value);
-    variant.parameters[axis.name()] = value;
+    if (!axis.is_entries()) variant.parameters[axis.name()] = axis.At(positions[i]);
   }
+  if (const auto seed = variant.parameters.find("seed"); seed != variant.parameters.end())
+    variant.seed = *ParseSeed(seed->second);
   auto value = [&](const std::string& field) {
     if (field == "index") return std::to_string(index);
     const auto found = variant.parameters.find(field);
@@ -104,6 +130,7 @@ Variant Plan::At(uint64_t index) const {
 }
 
 absl::StatusOr<uint64_t> Plan::IndexOf(const std::map<std::string, std::string>& parameters) const {
+  TS_CHECK(!impl_->spec.has_contest());
   std::vector<uint64_t> positions;
   for (const AxisValues& axis : impl_->axes) {
     const auto found = parameters.find(axis.name());

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/file.h"
+#include "plan/entry_table.h"
 #include "plan/limits.h"
 #include "plan/yaml_tree.h"
 
@@ -49,8 +50,9 @@ class SpecReader {
   SpecReader(std::string name, std::string folder)
       : name_(std::move(name)), folder_(std::move(folder)) {}
 
-  absl::StatusOr<v1::JobSpec> Read(const YamlNode& root) {
-    v1::JobSpec spec;
+  absl::StatusOr<SpecFile> Read(const YamlNode& root) {
+    SpecFile file;
+    v1::JobSpec& spec = file.spec;
     auto& render = *spec.mutable_render();
     auto& output = *spec.mutable_output();
     const Fields render_fields = {
@@ -76,6 +78,15 @@ class SpecReader {
                                          [&](v1::ImageFormat v) { output.set_format(v); })},
         {"name", Text([&](const std::string& v) { output.set_name(v); })},
     };
+    EntryTableOptions entries;
+    const Fields entries_fields = {
+        {"file", Text([&](const std::string& v) { entries.file = v; })},
+        {"on_invalid",
+         Word<bool>({{"reject", false}, {"skip", true}}, [&](bool v) { entries.skip_bad = v; })},
+        {"per_author",
+         Number<uint32_t>([&](uint32_t v) { spec.mutable_contest()->set_per_author(v); })},
+    };
+    int entries_line = 0;
     const Fields requires_fields = {
         {"device", Text([&](const std::string& v) { spec.mutable_requirements()->set_device(v); })},
         {"memory_mb",
@@ -99,6 +110,13 @@ class SpecReader {
         {"requires", [&](const YamlNode& node,
                          const std::string& path) { return ReadMap(node, path, requires_fields); }},
         {"combine", Text([&](const std::string& v) { spec.set_combine(v); })},
+        {"entries",
+         [&](const YamlNode& node, const std::string& path) {
+           entries_line = node.line;
+           if (node.kind != YamlNode::Kind::kScalar) return ReadMap(node, path, entries_fields);
+           entries.file = node.scalar;
+           return absl::OkStatus();
+         }},
         {"axes",
          [&](const YamlNode& node, const std::string& path) { return ReadAxes(node, path, spec); }},
         {"render", [&](const YamlNode& node,
@@ -107,7 +125,14 @@ class SpecReader {
                        const std::string& path) { return ReadMap(node, path, output_fields); }},
     };
     TS_RETURN_IF_ERROR(ReadMap(root, "", fields));
-    return spec;
+    if (entries_line == 0) return file;
+    if (entries.file.empty())
+      return YamlError(name_, entries_line, "entries: name the table: {file: entries.csv}");
+    TS_ASSIGN_OR_RETURN(EntryTable table, ReadEntryTable(spec, entries, folder_));
+    for (const v1::Entries& batch : table.batches) AddBatch(batch, "", spec);
+    file.batches = std::move(table.batches);
+    file.skipped = std::move(table.skipped);
+    return file;
   }
 
  private:
@@ -290,8 +315,8 @@ class SpecReader {
 
 }  // namespace
 
-absl::StatusOr<v1::JobSpec> ParseSpec(std::string_view text, const std::string& name,
-                                      const std::string& folder) {
+absl::StatusOr<SpecFile> ParseSpec(std::string_view text, const std::string& name,
+                                   const std::string& folder) {
   if (text.size() > kLargestSpecBytes) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": larger than ", kLargestSpecBytes,
                                                    " bytes; put long axes into files"));
@@ -300,7 +325,7 @@ absl::StatusOr<v1::JobSpec> ParseSpec(std::string_view text, const std::string& 
   return SpecReader(name, folder).Read(root);
 }
 
-absl::StatusOr<v1::JobSpec> LoadSpec(const std::string& path) {
+absl::StatusOr<SpecFile> LoadSpec(const std::string& path) {
   TS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kLargestSpecBytes));
   return ParseSpec(text, path, std::filesystem::path(path).parent_path().string());
 }

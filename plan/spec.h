@@ -1,22 +1,31 @@
-// Strict parsing of a spec file. YAML and JSON (which is YAML) become a JobSpec; an unknown field,
-// a wrong type or a repeated key is an error with its path and line.
+// Strict parsing of a spec file. YAML and JSON (which is YAML) become a JobSpec, and a contest's
+// table of entries its batches; an unknown field, a wrong type or a repeated key is an error with
+// its path and line.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
+#include "proto/entries.pb.h"
 #include "proto/job.pb.h"
 
 namespace tiltshift::plan {
 
+struct SpecFile {
+  v1::JobSpec spec;                  // of a contest: as if all its batches had been taken
+  std::vector<v1::Entries> batches;  // of a contest, none larger than a message may be
+  std::vector<std::string> skipped;  // "entries.csv:7: column id: ...", where bad rows are skipped
+};
+
 // `text` is the spec; `{file: PATH}` axes are read relative to `folder`, one value a line, and
-// become lists. `name` is what errors call the text ("campaign.yaml"). Does not check what
-// Plan::Create checks.
-absl::StatusOr<v1::JobSpec> ParseSpec(std::string_view text, const std::string& name,
-                                      const std::string& folder);
+// become lists, and a contest's `entries: PATH` likewise. `name` is what errors call the text
+// ("campaign.yaml"). Does not check what Plan::Create checks.
+absl::StatusOr<SpecFile> ParseSpec(std::string_view text, const std::string& name,
+                                   const std::string& folder);
 
 // Reads and parses the file at `path`.
-absl::StatusOr<v1::JobSpec> LoadSpec(const std::string& path);
+absl::StatusOr<SpecFile> LoadSpec(const std::string& path);
 
 }  // namespace tiltshift::plan

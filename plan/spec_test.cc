@@ -13,12 +13,18 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
+absl::StatusOr<v1::JobSpec> Parsed(const std::string& text, const std::string& name,
+                                   const std::string& folder) {
+  TS_ASSIGN_OR_RETURN(SpecFile file, ParseSpec(text, name, folder));
+  return std::move(file.spec);
+}
+
 std::string Error(const std::string& text) {
-  return std::string(ParseSpec(text, "spec.yaml", ".").status().message());
+  return std::string(Parsed(text, "spec.yaml", ".").status().message());
 }
 
 TEST(Spec, YamlBecomesAJobSpec) {
-  const auto spec = ParseSpec(R"(
+  const auto spec = Parsed(R"(
 kind: campaign
 name: summer
 model: diorama
@@ -28,7 +34,7 @@ combine: "color * seed"
 render: {width: 128, steps: 4, guidance_scale: 2.5, sampler: euler, precision: fp32}
 output: {format: png, name: "{color}-{seed}"}
 )",
-                              "spec.yaml", ".");
+                           "spec.yaml", ".");
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->name(), "summer");
   EXPECT_THAT(spec->axes(0).list().values(), ElementsAre("red", "blue"));
@@ -49,9 +55,9 @@ TEST(Spec, EverySamplerHasAName) {
   EXPECT_EQ(std::size(names) + 1, static_cast<size_t>(v1::Sampler_ARRAYSIZE))
       << "one without a name";
   for (const auto& [name, sampler] : names) {
-    const auto spec = ParseSpec(
-        absl::StrCat("name: x\nmodel: diorama\nprompt: x\nrender: {sampler: ", name, "}\n"), "s",
-        ".");
+    const auto spec =
+        Parsed(absl::StrCat("name: x\nmodel: diorama\nprompt: x\nrender: {sampler: ", name, "}\n"),
+               "s", ".");
     ASSERT_TRUE(spec.ok()) << spec.status();
     EXPECT_EQ(spec->render().sampler(), sampler);
   }
@@ -60,7 +66,7 @@ TEST(Spec, EverySamplerHasAName) {
 TEST(Spec, WhatIsSaidOfTheText) {
   const std::string head = "name: x\nmodel: diorama\nprompt: x\n";
   const auto plan = [&](const std::string& rest) {
-    return Plan::Create(*ParseSpec(head + rest, "s", "."));
+    return Plan::Create(*Parsed(head + rest, "s", "."));
   };
   EXPECT_EQ(plan("")->At(0).negative_prompt, std::nullopt);
   EXPECT_EQ(plan("negative_prompt: ''")->At(0).negative_prompt, "");
@@ -76,8 +82,7 @@ TEST(Spec, WhatIsSaidOfTheText) {
 
 TEST(Spec, LorasAreASetWithWeights) {
   const std::string head = "name: x\nmodel: diorama\nprompt: x\n";
-  const auto spec =
-      ParseSpec(head + "loras: [{name: toy, weight: -0.8}, {name: soft}]\n", "s", ".");
+  const auto spec = Parsed(head + "loras: [{name: toy, weight: -0.8}, {name: soft}]\n", "s", ".");
   ASSERT_TRUE(spec.ok()) << spec.status();
   const auto plan = Plan::Create(*spec);
   ASSERT_TRUE(plan.ok()) << plan.status();
@@ -86,7 +91,7 @@ TEST(Spec, LorasAreASetWithWeights) {
   EXPECT_EQ(plan->spec().loras(1).weight(), 1);
 
   const auto variant = [&](const std::string& loras) {
-    return ModelVariant(Plan::Create(*ParseSpec(head + loras, "s", "."))->spec());
+    return ModelVariant(Plan::Create(*Parsed(head + loras, "s", "."))->spec());
   };
   EXPECT_EQ(variant(""), "diorama");
   EXPECT_EQ(variant("loras: [{name: toy}, {name: soft}]"),
@@ -107,7 +112,7 @@ TEST(Spec, LorasAreASetWithWeights) {
       {"[{name: a/b}]", "loras[0].name: \"a/b\" is no LoRA's name"},
       {"[{name: a}, {name: a}]", "loras[1]: a is there already"}};
   for (const auto& [loras, message] : refused) {
-    const auto parsed = ParseSpec(absl::StrCat(head, "loras: ", loras), "s", ".");
+    const auto parsed = Parsed(absl::StrCat(head, "loras: ", loras), "s", ".");
     ASSERT_TRUE(parsed.ok()) << parsed.status();
     EXPECT_THAT(std::string(Plan::Create(*parsed).status().message()), HasSubstr(message));
   }
@@ -117,7 +122,7 @@ TEST(Spec, LorasAreASetWithWeights) {
 }
 
 TEST(Spec, JsonIsTheSame) {
-  const auto spec = ParseSpec(
+  const auto spec = Parsed(
       R"({"name": "j", "model": "diorama", "prompt": "x", "axes": {"n": [1, 2]}})", "s.json", ".");
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_THAT(spec->axes(0).list().values(), ElementsAre("1", "2"));
@@ -160,7 +165,7 @@ TEST(Spec, FileAxisHasAValueALine) {
   ASSERT_TRUE(
       WriteFileAtomic(folder + "/values.txt", "on a desk\r\nin the snow\n\n", IfPresent::kReplace)
           .ok());
-  const auto spec = ParseSpec("axes: {where: {file: values.txt}}", "s", folder);
+  const auto spec = Parsed("axes: {where: {file: values.txt}}", "s", folder);
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_THAT(spec->axes(0).list().values(), ElementsAre("on a desk", "in the snow"));
 }
@@ -170,15 +175,15 @@ TEST(Spec, FilesOfOtherEditors) {
   const std::string path = folder + "/values.txt";
   ASSERT_TRUE(WriteFileAtomic(path, "\xef\xbb\xbfred\r\nblue", IfPresent::kReplace).ok());
   const std::string text = "name: n\nmodel: m\nprompt: x\naxes: {where: {file: values.txt}}";
-  EXPECT_THAT(ParseSpec(text, "s", folder)->axes(0).list().values(), ElementsAre("red", "blue"));
+  EXPECT_THAT(Parsed(text, "s", folder)->axes(0).list().values(), ElementsAre("red", "blue"));
 
   ASSERT_TRUE(WriteFileAtomic(path, "red\ncaf\xe9\n", IfPresent::kReplace).ok());
-  EXPECT_EQ(Plan::Create(*ParseSpec(text, "s", folder)).status().message(),
+  EXPECT_EQ(Plan::Create(*Parsed(text, "s", folder)).status().message(),
             "axes.where[1]: is not UTF-8; save the file as UTF-8");
 }
 
 TEST(Spec, WhatAWorkerMustBe) {
-  const auto spec = ParseSpec(
+  const auto spec = Parsed(
       "name: x\nmodel: m\nprompt: p\nreproducible: strict\nrequires: {device: cuda, memory_mb: "
       "12000}\n",
       "s", ".");
@@ -197,15 +202,15 @@ TEST(Spec, WhatAWorkerMustBe) {
 TEST(Spec, ManyFieldsTakeNoQuadraticTime) {
   std::string text = "axes:\n";
   for (int i = 0; i < 200'000; ++i) text += "  a" + std::to_string(i) + ": [x]\n";
-  const auto spec = ParseSpec(text, "s", ".");
+  const auto spec = Parsed(text, "s", ".");
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->axes_size(), 200'000);
 }
 
 TEST(Spec, TheDemoIsTwentyFourPictures) {
-  const auto spec = LoadSpec(std::string(TILTSHIFT_SOURCE_DIR) + "/deploy/demo/figurines.yaml");
-  ASSERT_TRUE(spec.ok()) << spec.status();
-  const auto plan = Plan::Create(*spec);
+  const auto file = LoadSpec(std::string(TILTSHIFT_SOURCE_DIR) + "/deploy/demo/figurines.yaml");
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto plan = Plan::Create(file->spec);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->count(), 24u);
 }

@@ -35,6 +35,19 @@ void Farm::AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t varia
   Requeue(id, job);
 }
 
+void Farm::Extend(const std::string& id, const v1::JobSpec& spec, uint64_t variants) {
+  JobState& job = jobs_.at(id);
+  if (job.cancelled || variants <= job.variants) return;
+  job.pending.Add({{job.variants, variants - job.variants}, 0, 0});
+  job.spec = spec;
+  job.variants = variants;
+  job.ended_ms = 0;
+  for (auto& [worker_id, worker] : workers_) worker.knows_jobs.erase(id);
+  active_.insert(id);
+  changed_.insert(id);
+  Requeue(id, job);
+}
+
 bool Farm::CancelJob(const std::string& id, int64_t now_ms, Batch& batch,
                      std::vector<Outgoing>& messages) {
   const auto found = jobs_.find(id);

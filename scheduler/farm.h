@@ -77,6 +77,10 @@ class Farm {
   // A job that is durable already.
   void AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t variants, int64_t now_ms);
 
+  // A contest has further entries: `spec` and `variants` are the job's from now on. Nothing where it
+  // has as many or is cancelled. Workers are sent the spec again.
+  void Extend(const std::string& id, const v1::JobSpec& spec, uint64_t variants);
+
   // False where there is none. Revokes its leases.
   bool CancelJob(const std::string& id, int64_t now_ms, Batch& batch,
                  std::vector<Outgoing>& messages);

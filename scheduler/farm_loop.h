@@ -84,6 +84,13 @@ class FarmLoop {
   // request was seen before), or NotLeading where the lead ended first. So with Cancel.
   void Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
               const std::string& request_id, std::function<void(absl::StatusOr<std::string>)> done);
+  // A contest's spec with further batches, durable in the blob store; `done` as of Submit, with the
+  // job as it is then. A later one has more variants; one with fewer changes nothing.
+  void Append(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants, Done done);
+  // What has become of some of a job's variants.
+  void FindProgress(
+      const std::string& job_id, const v1::VariantRange& range,
+      std::function<void(absl::StatusOr<store::FarmStore::Progress>)> done);
   void Cancel(const std::string& job_id, Done done);
   void SetPaused(const std::string& job_id, bool paused, Done done);
   void SetPriority(const std::string& job_id, int32_t priority, Done done);

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "plan/limits.h"
-#include "plan/plan.h"
+#include "scheduler/contest.h"
 #include "scheduler/message_checks.h"
 #include "scheduler/output_reader.h"
 #include "scheduler/watch_call.h"
@@ -31,6 +31,13 @@ absl::Status CheckPriority(int32_t priority) {
                                                  plan::kHighestPriority));
 }
 
+v1::SubmitResponse Submitted(const std::string& job_id, uint64_t variants) {
+  v1::SubmitResponse response;
+  response.set_job_id(job_id);
+  response.set_variants(variants);
+  return response;
+}
+
 }  // namespace
 
 void FarmService::AddTo(CallServer& server) {
@@ -38,6 +45,12 @@ void FarmService::AddTo(CallServer& server) {
   server.Unary<v1::SubmitRequest, v1::SubmitResponse>(
       farm + "Submit", metrics_.submit_seconds,
       [this](const auto& request, auto reply) { Submit(request, std::move(reply)); });
+  server.Unary<v1::AppendEntriesRequest, v1::SubmitResponse>(
+      farm + "AppendEntries", metrics_.append_entries_seconds,
+      [this](const auto& request, auto reply) { AppendEntries(request, std::move(reply)); });
+  server.Unary<v1::ListEntriesRequest, v1::ListEntriesResponse>(
+      farm + "ListEntries", metrics_.list_entries_seconds,
+      [this](const auto& request, auto reply) { ListEntries(request, std::move(reply)); });
   server.Unary<v1::GetJobRequest, v1::Job>(farm + "GetJob", metrics_.get_job_seconds,
                                            [this](const auto& request, auto reply) {
                                              const auto job = loop_.FindJob(request.job_id());
@@ -89,36 +102,62 @@ void FarmService::AddTo(CallServer& server) {
       [this](const auto&, auto reply) { reply(ListWorkers()); });
 }
 
-absl::Status FarmService::MayAccept(const v1::SubmitRequest& request) const {
+absl::Status FarmService::MayAccept(const std::string& request_id) const {
   TS_RETURN_IF_ERROR(loop_.Leading());
   if (const absl::Status health = loop_.Health(); !health.ok())
     return Annotate(health, "nothing was accepted, try again soon");
-  return CheckId("request_id", request.request_id(), kLongestRequestId);
+  return CheckId("request_id", request_id, kLongestRequestId);
 }
 
 void FarmService::Submit(const v1::SubmitRequest& request, Reply<v1::SubmitResponse> reply) {
-  if (const absl::Status may = MayAccept(request); !may.ok()) return reply(may);
+  if (const absl::Status may = MayAccept(request.request_id()); !may.ok()) return reply(may);
   threads_.Run([this, request, reply] {
-    const auto plan = plan::Plan::Create(request.spec());
-    if (!plan.ok()) return reply(plan.status());
-    const uint64_t variants = plan->count();
-    if (variants > kMostVariants) {
-      return reply(absl::OutOfRangeError(absl::StrCat("the axes make ", variants,
-                                                      " variants; a job may have ", kMostVariants,
-                                                      ": split it, or leave axes out")));
-    }
     const std::string job_id = NewJobId(request.request_id());
+    const auto plan = TakeSubmission(blobs_, job_id, request);
+    if (!plan.ok()) return reply(plan.status());
     const absl::Status stored =
         store::PutSubmission(blobs_, job_id, plan->spec(), RealClock().UnixMs());
     if (!stored.ok()) return reply(stored);
-    loop_.Submit(job_id, plan->spec(), variants, request.request_id(),
-                 [reply, variants](const absl::StatusOr<std::string>& id) {
+    loop_.Submit(job_id, plan->spec(), plan->count(), request.request_id(),
+                 [reply, variants = plan->count()](const absl::StatusOr<std::string>& id) {
                    if (!id.ok()) return reply(id.status());
-                   v1::SubmitResponse response;
-                   response.set_job_id(*id);
-                   response.set_variants(variants);
-                   reply(response);
+                   reply(Submitted(*id, variants));
                  });
+  });
+}
+
+void FarmService::AppendEntries(const v1::AppendEntriesRequest& request,
+                                Reply<v1::SubmitResponse> reply) {
+  if (const absl::Status may = MayAccept(""); !may.ok()) return reply(may);
+  threads_.Run([this, request, reply] {
+    const std::string& id = request.job_id();
+    const auto job = loop_.FindJob(id);
+    if (!job.ok()) return reply(job.status());
+    const auto plan = TakeBatch(blobs_, id, (*job)->spec(), request.entries());
+    if (!plan.ok()) return reply(plan.status());
+    loop_.Append(id, plan->spec(), plan->count(),
+                 [reply, id, variants = plan->count()](const absl::Status& done) {
+                   if (!done.ok()) return reply(done);
+                   reply(Submitted(id, variants));
+                 });
+  });
+}
+
+void FarmService::ListEntries(const v1::ListEntriesRequest& request,
+                              Reply<v1::ListEntriesResponse> reply) {
+  const auto job = loop_.FindJob(request.job_id());
+  if (!job.ok()) return reply(job.status());
+  threads_.Run([this, request, reply, job = *job] {
+    auto entries = ReadEntries(blobs_, *job, request);
+    if (!entries.ok() || entries->entries().empty()) return reply(entries);
+    v1::VariantRange range = entries->entries(0).variants();
+    range.set_count(range.count() * static_cast<uint64_t>(entries->entries_size()));
+    loop_.FindProgress(job->id(), range,
+                       [reply, job, response = *std::move(entries)](const auto& progress) mutable {
+                         if (!progress.ok()) return reply(progress.status());
+                         AddProgress(*job, *progress, response);
+                         reply(response);
+                       });
   });
 }
 

@@ -24,7 +24,9 @@ class FarmService {
  private:
   using JobReply = Reply<v1::Job>;
   void Submit(const v1::SubmitRequest& request, Reply<v1::SubmitResponse> reply);
-  absl::Status MayAccept(const v1::SubmitRequest& request) const;
+  void AppendEntries(const v1::AppendEntriesRequest& request, Reply<v1::SubmitResponse> reply);
+  void ListEntries(const v1::ListEntriesRequest& request, Reply<v1::ListEntriesResponse> reply);
+  absl::Status MayAccept(const std::string& request_id) const;
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request) const;
   void CancelJob(const v1::CancelJobRequest& request, JobReply reply);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers() const;

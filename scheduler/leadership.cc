@@ -220,24 +220,27 @@ void FarmLoop::TakeEpoch(uint64_t epoch) {
 }
 
 // Contract: does nothing while Redis is the run it was. A new run may lack its last second: what
-// was acknowledged and only memory still has (jobs, cancellations) is written again, and the Farm
-// takes up the rest from Redis. Where Redis breaks off, the next round begins anew.
+// was acknowledged and only memory still has (jobs, entries, cancellations) is written again, and
+// the Farm takes up the rest from Redis. Where Redis breaks off, the next round begins anew.
 void FarmLoop::Recover(Round& round) {
   const auto run = store_->RunId();
   if (!run.ok() || *run == redis_run_) return;
   const auto keep_lead = [this] { return KeepLead() ? absl::OkStatus() : lost_; };
   auto stored = store_->Load(keep_lead);
   if (!stored.ok()) return;
-  std::map<std::string, bool> cancelled;  // as Redis has it
-  for (const store::StoredJob& job : stored->jobs) cancelled[job.id] = job.cancelled;
+  std::map<std::string, const store::StoredJob*> known;
+  for (const store::StoredJob& job : stored->jobs) known[job.id] = &job;
   std::vector<store::Write> writes;
   for (const std::string& id : farm_->JobIds()) {
     const auto job = farm_->View(id, round.now_ms, /*with_spec=*/true);
-    const auto found = cancelled.find(id);
-    if (found == cancelled.end())
+    const auto found = known.find(id);
+    if (found == known.end())
       writes.push_back(store::FarmStore::Submit(epoch_, id, job->spec(), job->variants(),
                                                 job->submitted_unix_ms(), ""));
-    if (job->state() == v1::JOB_STATE_CANCELLED && (found == cancelled.end() || !found->second))
+    else if (found->second->variants < job->variants())
+      writes.push_back(store::FarmStore::Append(epoch_, id, job->spec(), job->variants()));
+    const bool known_cancelled = found != known.end() && found->second->cancelled;
+    if (job->state() == v1::JOB_STATE_CANCELLED && !known_cancelled)
       writes.push_back(store::FarmStore::Cancel(epoch_, id, job->ended_unix_ms()));
   }
   if (!writes.empty()) {

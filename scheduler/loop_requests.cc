@@ -32,6 +32,30 @@ void FarmLoop::Submit(const std::string& job_id, const v1::JobSpec& spec, uint64
   });
 }
 
+void FarmLoop::Append(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
+                      Done done) {
+  auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
+  Post([=, this](Round& round) {
+    const auto job = Job(job_id);
+    if (job == nullptr) return answer->Give(NoSuchJob(job_id));
+    if (job->state() == v1::JOB_STATE_CANCELLED) {
+      return answer->Give(
+          absl::FailedPreconditionError(absl::StrCat("job ", job_id, " was cancelled")));
+    }
+    round.first.push_back(store::FarmStore::Append(epoch_, job_id, spec, variants));
+    round.first_done.push_back(
+        [=, this](const store::RedisReply&) { farm_->Extend(job_id, spec, variants); });
+    round.when_durable.push_back([answer] { answer->Give(absl::OkStatus()); });
+  });
+}
+
+void FarmLoop::FindProgress(const std::string& job_id, const v1::VariantRange& range,
+                            std::function<void(absl::StatusOr<store::FarmStore::Progress>)> done) {
+  auto answer =
+      std::make_shared<Answer<absl::StatusOr<store::FarmStore::Progress>>>(*this, std::move(done));
+  Post([=, this](Round&) { answer->Give(store_->LoadProgress(job_id, range)); });
+}
+
 void FarmLoop::Cancel(const std::string& job_id, Done done) {
   auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
   Post([=, this](Round& round) {

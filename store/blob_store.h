@@ -7,6 +7,7 @@
 //
 // Layout:  jobs/<job id>/spec.binpb                                    the submission
 //          jobs/<job id>/cancelled                                     when it was
+//          jobs/<job id>/entries/<number>.binpb                        a batch of a contest's entries
 //          jobs/<job id>/outputs/<output name>                         a picture
 //          jobs/<job id>/manifest/<first>-<last>-<token>.jsonl         manifest lines of one commit
 #pragma once

@@ -59,6 +59,17 @@ local function submit(keys, args)
   return args[2]
 end
 
+-- A contest has further entries. KEYS: epoch, job. ARGV: epoch, spec, variants in all. Later calls have more of them;
+-- fewer change nothing. An ended job runs again, unless it was cancelled.
+local function append(keys, args)
+  local stale = check_epoch(keys, args)
+  if stale then return stale end
+  local job = redis.call('HMGET', keys[2], 'variants', 'cancelled')
+  if not job[1] or tonumber(job[1]) >= tonumber(args[3]) or job[2] == '1' then return 0 end
+  redis.call('HSET', keys[2], 'spec', args[2], 'variants', args[3], 'ended_ms', '0')
+  return 1
+end
+
 -- redis.call for the arguments from `first` on, however many: Lua unpacks a few thousand at most.
 local function call_in_parts(command, key, arguments, first)
   for i = first, #arguments, 2000 do
@@ -242,6 +253,7 @@ end
 redis.register_function('ts_lead', lead)
 redis.register_function('ts_resign', resign)
 redis.register_function('ts_submit', submit)
+redis.register_function('ts_append', append)
 redis.register_function('ts_lease', lease)
 redis.register_function('ts_release', release)
 redis.register_function('ts_commit', commit)

@@ -178,6 +178,34 @@ absl::StatusOr<StoredJob> FarmStore::LoadJob(const std::string& id) {
   return job;
 }
 
+absl::StatusOr<FarmStore::Progress> FarmStore::LoadProgress(const std::string& id,
+                                                            const v1::VariantRange& range) {
+  const std::string from = std::to_string(range.first() / 8);
+  const std::string to = std::to_string((range.first() + range.count()) / 8);
+  TS_ASSIGN_OR_RETURN(const auto bits,
+                      client_.RunAll({{"GETRANGE", JobKey(id) + ":done", from, to},
+                                      {"GETRANGE", JobKey(id) + ":failed", from, to}}));
+  for (const RedisReply& reply : bits) {
+    if (reply.kind == RedisReply::Kind::kError) return ErrorOf(reply);
+  }
+  const auto is_set = [&](const std::string& bytes, uint64_t i) {
+    const uint64_t at = range.first() % 8 + i;
+    return at / 8 < bytes.size() && (static_cast<uint8_t>(bytes[at / 8]) >> (7 - at % 8) & 1) != 0;
+  };
+  Progress progress;
+  std::vector<std::string> why = {"HMGET", JobKey(id) + ":failures"};
+  for (uint64_t i = 0; i < range.count(); ++i) {
+    progress.committed.push_back(is_set(bits[0].text, i));
+    progress.failed.push_back(is_set(bits[1].text, i));
+    if (progress.failed.back()) why.push_back(std::to_string(range.first() + i));
+  }
+  if (why.size() == 2) return progress;
+  TS_ASSIGN_OR_RETURN(const RedisReply reasons, client_.Run(why));
+  for (size_t i = 0; i < reasons.items.size() && i + 2 < why.size(); ++i)
+    progress.reasons[Number<uint64_t>(why[i + 2])] = reasons.items[i].text;
+  return progress;
+}
+
 absl::StatusOr<StoredFarm> FarmStore::Load(const std::function<absl::Status()>& between) {
   StoredFarm farm;
   TS_ASSIGN_OR_RETURN(const RedisReply ids, client_.Run({"ZRANGE", kJobs, "0", "-1"}));
@@ -202,6 +230,13 @@ Write FarmStore::Submit(uint64_t epoch, const std::string& job_id, const v1::Job
        {kEpoch, kJobs, JobKey(job_id), has_request ? "ts:request:" + request_id : JobKey(job_id)},
        {std::to_string(epoch), job_id, std::to_string(now_ms), std::to_string(variants),
         spec.SerializeAsString(), has_request ? "1" : "0"}}};
+}
+
+Write FarmStore::Append(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec,
+                        uint64_t variants) {
+  return {{"ts_append",
+           {kEpoch, JobKey(job_id)},
+           {std::to_string(epoch), spec.SerializeAsString(), std::to_string(variants)}}};
 }
 
 Write FarmStore::Grant(uint64_t epoch, const std::vector<StoredLease>& leases, int64_t now_ms) {

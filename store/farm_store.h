@@ -91,6 +91,13 @@ class FarmStore {
   absl::StatusOr<StoredFarm> Load(const std::function<absl::Status()>& between = nullptr);
   absl::StatusOr<StoredJob> LoadJob(const std::string& id);
 
+  // What has become of some variants of a job.
+  struct Progress {
+    std::vector<bool> committed, failed;
+    std::map<uint64_t, std::string> reasons;  // of those that failed
+  };
+  absl::StatusOr<Progress> LoadProgress(const std::string& id, const v1::VariantRange& range);
+
   // Whether a scheduler has ever led here: false of a Redis that is new, or that lost everything.
   absl::StatusOr<bool> HasEpoch();
   // Keys beside the epoch and the leader: 0 where the database has nothing to lose.
@@ -102,6 +109,9 @@ class FarmStore {
 
   static Write Submit(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec,
                       uint64_t variants, int64_t now_ms, const std::string& request_id);
+  // A contest's spec with further batches.
+  static Write Append(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec,
+                      uint64_t variants);
   // Leases of one job, at least one.
   static Write Grant(uint64_t epoch, const std::vector<StoredLease>& leases, int64_t now_ms);
   static Write Release(uint64_t epoch, const std::vector<uint64_t>& tokens);

@@ -9,7 +9,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "proto/farm.pb.h"
+#include "base/hash.h"
+#include "plan/entries.h"
 #include "proto/submission.pb.h"
+#include "store/entry_batches.h"
 
 namespace tiltshift::store {
 namespace {
@@ -21,6 +24,7 @@ struct Keys {
   bool has_spec = false, is_cancelled = false;
   std::set<std::string> outputs;
   std::vector<std::string> manifests;
+  std::set<uint64_t> batches;  // of entries
 };
 
 std::map<std::string, Keys> ByJob(const std::vector<std::string>& keys) {
@@ -36,6 +40,8 @@ std::map<std::string, Keys> ByJob(const std::vector<std::string>& keys) {
       job.outputs.insert(parts[3]);
     } else if (parts[2] == "manifest") {
       job.manifests.push_back(parts[3]);
+    } else if (const auto number = BatchNumber(parts[3]); parts[2] == "entries" && number) {
+      job.batches.insert(*number);
     }
   }
   return jobs;
@@ -78,6 +84,16 @@ absl::Status ReadManifests(BlobStore& blobs, const Keys& keys, BlobJob& job, Blo
   return absl::OkStatus();
 }
 
+// The submission tells of the first batch alone.
+absl::Status AddLaterBatches(BlobStore& blobs, const Keys& keys, BlobJob& job) {
+  const auto known = [&] { return static_cast<uint64_t>(job.spec.contest().batches_size()); };
+  while (keys.batches.count(known()) != 0) {
+    TS_ASSIGN_OR_RETURN(const v1::Entries batch, GetBatch(blobs, job.id, known()));
+    plan::AddBatch(batch, Sha256Hex(BytesOf(batch)), job.spec);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<BlobJob> ReadJob(BlobStore& blobs, const std::string& id, const Keys& keys,
                                 BlobFarm& farm) {
   BlobJob job;
@@ -95,6 +111,7 @@ absl::StatusOr<BlobJob> ReadJob(BlobStore& blobs, const std::string& id, const K
     TS_ASSIGN_OR_RETURN(const std::string text, blobs.Get(Folder(id) + "cancelled"));
     if (!absl::SimpleAtoi(text, &job.cancelled_ms) || job.cancelled_ms <= 0) job.cancelled_ms = 1;
   }
+  if (job.spec.has_contest()) TS_RETURN_IF_ERROR(AddLaterBatches(blobs, keys, job));
   TS_RETURN_IF_ERROR(ReadManifests(blobs, keys, job, farm));
   return job;
 }

@@ -22,7 +22,7 @@ absl::Status PutCancellation(BlobStore& blobs, const std::string& job_id, int64_
 
 struct BlobJob {
   std::string id;
-  v1::JobSpec spec;
+  v1::JobSpec spec;  // of a contest: with the batches that came later
   int64_t submitted_ms = 0;
   int64_t cancelled_ms = 0;              // 0: it was not
   uint64_t stored_bytes = 0;             // of the outputs in `stored`

@@ -23,6 +23,7 @@ Slots::Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStor
              monitoring::WorkerMetrics& metrics, std::string worker_id)
     : queue_(queue),
       blobs_(blobs),
+      entries_(blobs),
       metrics_(metrics),
       worker_id_(std::move(worker_id)),
       rendering_(count) {
@@ -79,7 +80,12 @@ void Slots::Guarded(const Work& work, What what) {
 
 bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
   const auto start = std::chrono::steady_clock::now();
-  plan::Variant variant = work.plan->At(work.index);
+  auto found = entries_.VariantAt(work.job_id, *work.plan, work.index);
+  if (!found.ok()) {
+    BlobTrouble(work, found.status());
+    return true;
+  }
+  plan::Variant variant = *std::move(found);
   auto output = renderer.Render(*work.plan, variant, nullptr);
   // The last one that stays has the memory of those that have left.
   while (absl::IsResourceExhausted(output.status()) && OthersHaveLeft()) {
@@ -143,11 +149,7 @@ void Slots::StoreOne(const Rendered& rendered) {
   const auto& [work, variant, output, seconds] = rendered;
   if (!trouble().ok()) return queue_.Return(work);  // waiting for a store that is gone helps nobody
   const absl::Status stored = WriteOutput(blobs_, work, variant, output, seconds, worker_id_);
-  if (absl::IsDataLoss(stored) || absl::IsInvalidArgument(stored)) return Fail(work, stored);
-  if (!stored.ok()) {
-    queue_.Return(work);
-    return Stop(stored);
-  }
+  if (!stored.ok()) return BlobTrouble(work, stored);
   metrics_.encode_seconds.Observe(output.encode_seconds);
   metrics_.denoise_seconds.Observe(output.denoise_seconds);
   metrics_.decode_seconds.Observe(output.decode_seconds);
@@ -159,6 +161,12 @@ void Slots::StoreOne(const Rendered& rendered) {
     stored_.push_back(std::chrono::steady_clock::now());
   }
   queue_.Finish(work, seconds, output.png.size());
+}
+
+void Slots::BlobTrouble(const Work& work, const absl::Status& status) {
+  if (absl::IsDataLoss(status) || absl::IsInvalidArgument(status)) return Fail(work, status);
+  queue_.Return(work);
+  Stop(status);
 }
 
 void Slots::MeasureRate() {

@@ -15,6 +15,7 @@
 
 #include "monitoring/metrics.h"
 #include "store/blob_store.h"
+#include "worker/entry_reader.h"
 #include "worker/lease_queue.h"
 #include "worker/variant_renderer.h"
 
@@ -51,6 +52,8 @@ class Slots {
   bool OthersHaveLeft();
   void Stop(const absl::Status& trouble);
   void StoreOne(const Rendered& rendered);
+  // The variant fails where it is to blame, else the worker leaves.
+  void BlobTrouble(const Work& work, const absl::Status& status);
   // Blocks while as many wait as there are slots.
   void HandOver(Rendered rendered);
   // Blocks for the next one; nullopt when all are stored and no renderer is left.
@@ -62,6 +65,7 @@ class Slots {
 
   LeaseQueue& queue_;
   store::BlobStore& blobs_;
+  EntryReader entries_;
   monitoring::WorkerMetrics& metrics_;
   const std::string worker_id_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();

@@ -15,6 +15,7 @@ find_package(benchmark CONFIG REQUIRED)
 # here needs: find the library itself.
 find_path(DNNL_INCLUDE dnnl.hpp REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
+find_library(CSV_LIBRARY csv REQUIRED)  # brings no file of its own for CMake or pkg-config
 add_library(tiltshift_dnnl INTERFACE)
 target_include_directories(tiltshift_dnnl INTERFACE ${DNNL_INCLUDE})
 target_link_libraries(tiltshift_dnnl INTERFACE ${DNNL_LIBRARY})

@@ -1,0 +1,74 @@
+#include "plan/entry_table.h"
+
+#include <filesystem>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "plan/entry_file.h"
+#include "plan/limits.h"
+
+namespace tiltshift::plan {
+namespace {
+
+constexpr size_t kMostNamed = 10;  // bad rows in one error
+
+absl::Status AllOf(const std::vector<std::string>& bad) {
+  const std::vector<std::string> named(bad.begin(), bad.begin() + std::min(bad.size(), kMostNamed));
+  const std::string more =
+      bad.size() > named.size() ? absl::StrCat("\nand ", bad.size() - named.size(), " more") : "";
+  return absl::InvalidArgumentError(
+      absl::StrCat(absl::StrJoin(named, "\n"), more,
+                   "\nnothing was taken; mend the rows, or leave them out: on_invalid: skip"));
+}
+
+}  // namespace
+
+std::vector<v1::Entries> CutIntoBatches(v1::Entries table) {
+  std::vector<v1::Entries> batches;
+  size_t bytes = kLargestBatchBytes;
+  for (v1::Entry& entry : *table.mutable_entries()) {
+    const size_t more = entry.ByteSizeLong() + 8;  // its tag and length
+    if (bytes + more > kLargestBatchBytes) {
+      *batches.emplace_back().mutable_columns() = table.columns();
+      bytes = batches.back().ByteSizeLong();
+    }
+    bytes += more;
+    *batches.back().add_entries() = std::move(entry);
+  }
+  return batches;
+}
+
+absl::StatusOr<EntryTable> ReadEntryTable(const v1::JobSpec& spec, const EntryTableOptions& options,
+                                          const std::string& folder) {
+  const std::string path = (std::filesystem::path(folder) / options.file).string();
+  TS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kLargestEntriesFile));
+  TS_ASSIGN_OR_RETURN(EntryFile file, ParseEntryFile(text, options.file));
+  TS_RETURN_IF_ERROR(CheckColumns(spec, file.table));
+
+  EntryTable table;
+  for (const auto& [line, what] : file.bad)
+    table.skipped.push_back(absl::StrCat(options.file, ":", line, ": ", what));
+  EntryLedger ledger(spec.contest().per_author());
+  std::set<size_t> bad;
+  for (const auto& [entry, what] : CheckEntries(spec, file.table, ledger)) {
+    bad.insert(entry);
+    table.skipped.push_back(absl::StrCat(options.file, ":", file.lines[entry], ": ", what));
+  }
+  if (!table.skipped.empty() && !options.skip_bad) return AllOf(table.skipped);
+
+  v1::Entries good;
+  *good.mutable_columns() = file.table.columns();
+  for (int i = 0; i < file.table.entries_size(); ++i) {
+    if (!bad.contains(static_cast<size_t>(i)))
+      *good.add_entries() = std::move(*file.table.mutable_entries(i));
+  }
+  if (good.entries().empty())
+    return absl::InvalidArgumentError(absl::StrCat(
+        options.file, ": none of its rows can be taken; the first: ", table.skipped[0]));
+  table.batches = CutIntoBatches(std::move(good));
+  return table;
+}
+
+}  // namespace tiltshift::plan

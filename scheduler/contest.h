@@ -1,0 +1,35 @@
+// Batches of a contest's entries, taken: checked against each other, put into the blob store, noted
+// in the spec. All of it waits for the blob store.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "plan/plan.h"
+#include "proto/farm.pb.h"
+#include "scheduler/farm_loop.h"
+#include "store/blob_store.h"
+
+namespace tiltshift::scheduler {
+
+// The plan of a submission; with entries that of a contest, whose first batch is stored then.
+// InvalidArgument names the field, or the first rows that can't be taken.
+absl::StatusOr<plan::Plan> TakeSubmission(store::BlobStore& blobs, const std::string& job_id,
+                                          const v1::SubmitRequest& request);
+
+// The plan of a contest that has run as `spec` so far, with another batch. A batch that is there
+// already adds nothing; one that another call or an earlier leader has stored meanwhile comes
+// first.
+absl::StatusOr<plan::Plan> TakeBatch(store::BlobStore& blobs, const std::string& job_id,
+                                     v1::JobSpec spec, const v1::Entries& batch);
+
+// The rows of some entries of `job`, in their order, with their ranges; as many as a message may
+// hold.
+absl::StatusOr<v1::ListEntriesResponse> ReadEntries(store::BlobStore& blobs, const v1::Job& job,
+                                                    const v1::ListEntriesRequest& request);
+
+// Tells of each entry how far it is. `progress` begins with the first variant of the first.
+void AddProgress(const v1::Job& job, const store::FarmStore::Progress& progress,
+                 v1::ListEntriesResponse& response);
+
+}  // namespace tiltshift::scheduler
