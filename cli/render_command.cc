@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "cli/commands.h"
+#include "cli/contest_results.h"
 #include "cli/format.h"
 #include "cli/local_farm.h"
 #include "cli/model_folder_option.h"
@@ -170,6 +171,9 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
                                              "; the same command goes on from here"));
   }
   TS_RETURN_IF_ERROR(fetched.status());
+  if (spec.has_contest())
+    TS_RETURN_IF_ERROR(
+        WriteResults(client, submitted.job_id(), options.out + "/results.csv").status());
   std::vector<std::string> sheets;
   if (!options.no_sheet && fetched->pictures > 0) {
     TS_ASSIGN_OR_RETURN(sheets, WriteSheets(options.out, {.title = spec.name()}));
@@ -192,8 +196,10 @@ void AddRenderCommand(CLI::App& app, Chosen& chosen) {
       "campaign.\n");
   command->add_option("spec", options->spec, "the campaign or contest, YAML or JSON")->required();
   command
-      ->add_option("--out", options->out,
-                   "folder for the pictures, manifest.jsonl and sheet.png; made if missing")
+      ->add_option(
+          "--out", options->out,
+          "folder for the pictures, manifest.jsonl, sheet.png and a contest's results.csv; made if "
+          "missing")
       ->required();
   AddModelsOption(*command, options->models);
   command->add_option("--slots", options->slots, "pictures rendered at once, a core each")

@@ -105,6 +105,33 @@ v1::Outcome Failed(const v1::Lease& lease, uint64_t index) {
   return outcome;
 }
 
+TEST(Farm, AnEndedJobThatGrowsRunsAgain) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 2, wheel.now_ms);
+  wheel.Connect("w");
+  auto leases = wheel.Turn("w", 1);
+  while (!leases.empty()) leases = wheel.Turn("w", 1, {Done(leases[0])});
+  EXPECT_EQ(wheel.View("j").state(), v1::JOB_STATE_DONE);
+
+  v1::JobSpec grown;
+  grown.set_name("grown");
+  wheel.farm_.Extend("j", grown, 3);
+  EXPECT_EQ(wheel.View("j").state(), v1::JOB_STATE_RUNNING);
+  leases = wheel.Turn("w", 2);
+  ASSERT_EQ(leases.size(), 1u);
+  EXPECT_EQ(leases[0].range().first(), 2u);
+  EXPECT_EQ(leases[0].spec().name(), "grown");  // the worker knew the smaller one
+  wheel.farm_.Extend("j", {}, 2);               // an earlier one that comes late
+  wheel.Turn("w", 0, {Done(leases[0])});
+  EXPECT_EQ(wheel.View("j").state(), v1::JOB_STATE_DONE);
+  EXPECT_EQ(wheel.View("j").variants(), 3u);
+
+  wheel.farm_.AddJob("c", {}, 5, wheel.now_ms);
+  wheel.Cancel("c");
+  wheel.farm_.Extend("c", grown, 9);
+  EXPECT_EQ(wheel.View("c").variants(), 5u);
+}
+
 TEST(Farm, AJobIsCutIntoLeasesAndEnds) {
   Wheel wheel;
   wheel.farm_.AddJob("j", {}, 100, wheel.now_ms);

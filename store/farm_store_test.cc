@@ -71,6 +71,38 @@ class FarmStoreTest : public ::testing::TestWithParam<Server> {
   uint64_t epoch_ = 0;
 };
 
+TEST_P(FarmStoreTest, AContestGrows) {
+  SubmitJob("j", 10);
+  Grant(1, "j", 0, 10);
+  StoredOutcome outcome{1, {Range(0, 8)}, {{8, true, 3, "too dark"}, {9, true, 3, "too light"}}};
+  Commit("j", outcome);
+  EXPECT_NE(Load("j").ended_ms, 0);
+  v1::JobSpec spec;
+  spec.set_name("grown");
+  const auto append = [&](uint64_t variants) {
+    const auto replies = store_->WriteAll({FarmStore::Append(epoch_, "j", spec, variants)});
+    return replies.ok() ? (*replies)[0].integer : -1;
+  };
+  EXPECT_EQ(append(25), 1);
+  EXPECT_EQ(append(25), 0);  // the same group again
+  EXPECT_EQ(append(20), 0);  // an earlier one that comes late
+  const StoredJob job = Load("j");
+  EXPECT_EQ(job.spec.name(), "grown");
+  EXPECT_EQ(job.variants, 25u);
+  EXPECT_EQ(job.ended_ms, 0);
+  EXPECT_EQ(job.committed, 8u);
+
+  const auto progress = store_->LoadProgress("j", Range(6, 5));
+  ASSERT_TRUE(progress.ok()) << progress.status();
+  EXPECT_EQ(progress->committed, std::vector<bool>({true, true, false, false, false}));
+  EXPECT_EQ(progress->failed, std::vector<bool>({false, false, true, true, false}));
+  EXPECT_EQ(progress->reasons.at(9), "too light");
+
+  ASSERT_TRUE(store_->WriteAll({FarmStore::Cancel(epoch_, "j", 4000)}).ok());
+  EXPECT_EQ(append(30), 0);
+  EXPECT_FALSE(store_->WriteAll({FarmStore::Append(epoch_ + 1, "j", spec, 40)}).ok());
+}
+
 TEST_P(FarmStoreTest, OneLeads) {
   EXPECT_EQ(*store_->Lead("me", 60'000, epoch_), epoch_);
   const auto other = store_->Lead("other", 60'000, 0);
