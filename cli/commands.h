@@ -31,6 +31,7 @@ struct Common {
 };
 
 void AddModelsCommand(CLI::App& app, Chosen& chosen);
+void AddPhotoCommand(CLI::App& app, Chosen& chosen);
 void AddPlanCommand(CLI::App& app, Chosen& chosen);
 void AddRenderCommand(CLI::App& app, Chosen& chosen);
 void AddSubmitCommand(CLI::App& app, Chosen& chosen);

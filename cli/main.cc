@@ -63,6 +63,7 @@ int Main(int argc, char** argv) {
   Chosen chosen;
   AddRenderCommand(app, chosen);
   AddModelsCommand(app, chosen);
+  AddPhotoCommand(app, chosen);
   AddPlanCommand(app, chosen);
   AddSubmitCommand(app, chosen);
   AddWatchCommand(app, chosen);
