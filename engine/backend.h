@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/denoise_batch.h"
 #include "engine/device.h"
 #include "engine/graph.h"
 
@@ -80,6 +81,13 @@ class Backend {
   // at first use. The graph's parameters must outlive the backend. Unimplemented: a shape that the library
   // has no code for. ResourceExhausted: too little memory; what was compiled before still works.
   virtual absl::StatusOr<std::unique_ptr<Program>> Compile(const Graph& graph, Compute compute) = 0;
+  // Where the samples stay in the device's memory while they are denoised. Elsewhere the host makes the steps
+  // between a program's runs.
+  virtual bool DenoisesInBatches() const { return false; }
+  virtual absl::StatusOr<std::unique_ptr<DenoiseBatch>> CompileDenoise(const DenoiseBatchShape& shape,
+                                                                       Compute compute) {
+    return absl::UnimplementedError("denoising in batches");
+  }
   // Threads that Compile's programs would use on the calling thread.
   virtual int threads() const = 0;
 };

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "engine/device_denoiser.h"
 #include "engine/philox.h"
 #include "engine/recently_used.h"
 
@@ -100,7 +101,8 @@ Pipeline::Pipeline(std::shared_ptr<const Model> model)
     : model_(std::move(model)),
       prompts_(model_->impl()),
       times_(model_->impl()),
-      coder_(model_->impl()) {}
+      coder_(model_->impl()),
+      on_device_(std::make_unique<DeviceDenoiser>(model_->impl())) {}
 Pipeline::~Pipeline() = default;
 
 int64_t Pipeline::LatentFloats(LatentSize size) const {
@@ -177,23 +179,35 @@ absl::StatusOr<Pipeline::Conditions> Pipeline::ConditionsFor(const DenoiseOption
   return conditions;
 }
 
+absl::Status Stopped(int step, const Sampler& sampler, std::vector<float> history,
+                     DenoiseState* state) {
+  if (state != nullptr) *state = {step, std::move(history)};
+  return absl::CancelledError(
+      absl::StrCat("stopped before step ", step, " of ", sampler.steps()));
+}
+
 absl::Status Pipeline::Denoise(const DenoiseOptions& options,
                                const std::function<bool()>& keep_going, std::span<float> latent) {
   const Sampler& sampler = *options.sampler;
   TS_CHECK(static_cast<int64_t>(latent.size()) == LatentFloats(options.size));
   TS_CHECK(options.negative == nullptr || options.negative->tokens == options.prompt->tokens);
-  TS_ASSIGN_OR_RETURN(Denoiser * unet, DenoiserFor(options.size, options.prompt->tokens));
+  DropIfThreadsChanged();
   TS_ASSIGN_OR_RETURN(const Conditions conditions, ConditionsFor(options));
+  if (model().backend->DenoisesInBatches()) {
+    return on_device_->Denoise(
+        options, {conditions.rows, conditions.negative_rows, conditions.row_floats}, keep_going,
+        latent);
+  }
+  TS_ASSIGN_OR_RETURN(Denoiser * unet, DenoiserFor(options.size, options.prompt->tokens));
   TS_CHECK(unet->input.size() == latent.size() + options.extra.size());
   std::copy(options.extra.begin(), options.extra.end(), unet->input.begin() + latent.size());
   unet->history.assign(sampler.history_floats(latent.size()), 0.0f);
   unet->noise.resize(latent.size());
+  const DenoiseState begin = options.state != nullptr ? *options.state : DenoiseState{};
+  std::copy(begin.history.begin(), begin.history.end(), unet->history.begin());
 
-  for (int step = 0; step < sampler.steps(); ++step) {
-    if (keep_going && !keep_going()) {
-      return absl::CancelledError(
-          absl::StrCat("stopped before step ", step, " of ", sampler.steps()));
-    }
+  for (int step = begin.step; step < sampler.steps(); ++step) {
+    if (keep_going && !keep_going()) return Stopped(step, sampler, unet->history, options.state);
     sampler.ScaleInput(step, latent, std::span(unet->input).first(latent.size()));
     unet->Predict(options, conditions, step);
     TS_RETURN_IF_ERROR(model().backend->health());

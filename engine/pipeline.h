@@ -30,6 +30,12 @@ struct Blend {
   std::span<const float> mask;          // [height, width], 0 or 1; empty: no blend
 };
 
+// Where a run stands between two steps: with its latent, all that it needs to go on to the same bits.
+struct DenoiseState {
+  int step = 0;                // that comes
+  std::vector<float> history;  // the sampler's; empty where no step was made
+};
+
 // A run of the sampler.
 struct DenoiseOptions {
   LatentSize size;
@@ -44,7 +50,13 @@ struct DenoiseOptions {
   float image_guidance_scale = 0;
   Blend blend;
   std::function<void(int step, std::span<const float> latent)> after_step;  // where set
+  // Where set: where the run begins, and where it stood when it was stopped.
+  DenoiseState* state = nullptr;
 };
+
+// Cancelled; notes where, if anybody asks.
+absl::Status Stopped(int step, const Sampler& sampler, std::vector<float> history,
+                     DenoiseState* state);
 
 // One forward of the UNet.
 struct ForwardOptions {
@@ -53,6 +65,8 @@ struct ForwardOptions {
   const Prompt* prompt = nullptr;
   float guidance_scale = 1;  // for a model that takes it as a number
 };
+
+class DeviceDenoiser;
 
 class Pipeline {
  public:
@@ -110,6 +124,7 @@ class Pipeline {
   TimeEncoder times_;
   PictureCoder coder_;
   std::list<std::unique_ptr<Denoiser>> denoisers_;  // most recently used first
+  std::unique_ptr<DeviceDenoiser> on_device_;       // where the backend keeps the samples
 };
 
 }  // namespace tiltshift::engine

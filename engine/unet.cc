@@ -69,16 +69,19 @@ UNet::ContextGraph UNet::BuildContext(int tokens) const {
   return context;
 }
 
-UNet::DenoiseGraph UNet::BuildDenoise(Shape latent, int tokens) const {
+UNet::DenoiseGraph UNet::BuildDenoise(Shape latent, int tokens, Ends ends) const {
   DenoiseGraph denoise;
   Graph& graph = denoise.graph;
   latent.channels = config_.in_channels;
-  denoise.latent = graph.Input(latent, Element::kFloat);
+  const bool planar = ends == Ends::kPlanar;
+  denoise.latent = graph.Input(latent, planar ? Element::kFloat : Element::kActivation);
   denoise.time = graph.Input({1, 1, time_channels_}, Element::kFloat);
   denoise.context = graph.Bound({tokens, 1, context_channels_}, Element::kActivation);
   const Walk walk{graph, denoise.time, denoise.context};
 
-  Value x = walk.Conv("conv_in", conv_in_, graph.FromPlanar("latent", denoise.latent, 1, 0));
+  const Value input =
+      planar ? graph.FromPlanar("latent", denoise.latent, 1, 0) : denoise.latent;
+  Value x = walk.Conv("conv_in", conv_in_, input);
   std::vector<Value> skips = {x};
   for (const Level& level : down_) {
     for (const Layer& layer : level.layers) skips.push_back(x = walk.Layer(layer, x));
@@ -107,7 +110,7 @@ UNet::DenoiseGraph UNet::BuildDenoise(Shape latent, int tokens) const {
                                         .nonlinearity = Nonlinearity::kSilu});
   x = graph.Conv("conv_out", {.x = x, .filter = conv_out_.weight, .bias = conv_out_.bias},
                  Element::kFloat);
-  denoise.output = graph.ToPlanar("output", x);
+  denoise.output = planar ? graph.ToPlanar("output", x) : x;
   graph.Output(denoise.output);
   return denoise;
 }

@@ -46,7 +46,9 @@ class UNet {
     Value context;  // bound: the context graph's output
     Value output;   // planar [out_channels, height, width]
   };
-  DenoiseGraph BuildDenoise(Shape latent, int tokens) const;
+  // kRows: latent and output are rows of channels, an activation and fp32.
+  enum class Ends : uint8_t { kPlanar, kRows };
+  DenoiseGraph BuildDenoise(Shape latent, int tokens, Ends ends = Ends::kPlanar) const;
 
   // The sinusoidal embedding (Vaswani et al. 2017) of a timestep or a size number, of the row's
   // length.

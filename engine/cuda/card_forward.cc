@@ -45,19 +45,30 @@ std::span<float> HostSide::Of(const Value& value) const {
 absl::StatusOr<std::unique_ptr<CardForward>> CardForward::New(
     const Graph& graph, CardWeights& weights, std::span<const HostSide* const> sides) {
   std::unique_ptr<CardForward> forward(new CardForward(graph, static_cast<int>(sides.size())));
-  CardForward& f = *forward;
-  f.sides_.assign(sides.begin(), sides.end());
-  TS_ASSIGN_OR_RETURN(f.memory_, DeviceBytes::New(f.layout_.bytes()));
-  TS_ASSIGN_OR_RETURN(f.scratch_, DeviceBytes::New(ScratchBytes(graph, f.layout_)));
-  TS_RETURN_IF_ERROR(
-      ToStatus(cudaMemset(f.memory_.get(), 0, f.layout_.bytes()), "clearing memory"));
-  const Setting setting = {graph, f.layout_, weights, f.memory_.get(), f.scratch_.get()};
-  TS_ASSIGN_OR_RETURN(f.steps_, MakeSteps(setting));
-  TS_RETURN_IF_ERROR(ToStatus(cudaStreamSynchronize(nullptr), "clearing memory"));
-  TS_RETURN_IF_ERROR(
-      ToStatus(cudaStreamCreateWithFlags(&f.stream_, cudaStreamNonBlocking), "making a stream"));
-  TS_RETURN_IF_ERROR(f.Capture());
+  forward->sides_.assign(sides.begin(), sides.end());
+  TS_RETURN_IF_ERROR(forward->Prepare(weights));
+  TS_RETURN_IF_ERROR(forward->Capture());
   return forward;
+}
+
+absl::StatusOr<std::unique_ptr<CardForward>> CardForward::NewOnCard(const Graph& graph,
+                                                                    CardWeights& weights, int batch,
+                                                                    const After& after) {
+  std::unique_ptr<CardForward> forward(new CardForward(graph, batch));
+  TS_RETURN_IF_ERROR(forward->Prepare(weights));
+  forward->after_ = after(*forward);
+  TS_RETURN_IF_ERROR(forward->Capture());
+  return forward;
+}
+
+absl::Status CardForward::Prepare(CardWeights& weights) {
+  TS_ASSIGN_OR_RETURN(memory_, DeviceBytes::New(layout_.bytes()));
+  TS_ASSIGN_OR_RETURN(scratch_, DeviceBytes::New(ScratchBytes(graph_, layout_)));
+  TS_RETURN_IF_ERROR(ToStatus(cudaMemset(memory_.get(), 0, layout_.bytes()), "clearing memory"));
+  const Setting setting = {graph_, layout_, weights, memory_.get(), scratch_.get()};
+  TS_ASSIGN_OR_RETURN(steps_, MakeSteps(setting));
+  TS_RETURN_IF_ERROR(ToStatus(cudaStreamSynchronize(nullptr), "clearing memory"));
+  return ToStatus(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
 }
 
 CardForward::~CardForward() {
@@ -83,27 +94,27 @@ cudaError_t CardForward::Transfer(cudaMemcpyKind kind) const {
   return cudaSuccess;
 }
 
-cudaError_t CardForward::Launch() const {
+cudaError_t CardForward::Launch(std::string* refused) const {
   cudaError_t error = Transfer(cudaMemcpyHostToDevice);
-  for (size_t i = 0; i < steps_.size() && error == cudaSuccess; ++i) {
-    error = steps_[i].launch(stream_);
+  for (const Step& step : steps_) {
+    if (error != cudaSuccess) return error;
+    error = step.launch(stream_);
+    const Node& node = graph_.nodes()[step.node];
+    if (error != cudaSuccess) *refused = absl::StrCat(KindOf(node.op), " ", node.name);
   }
-  return error != cudaSuccess ? error : Transfer(cudaMemcpyDeviceToHost);
+  if (error == cudaSuccess) error = Transfer(cudaMemcpyDeviceToHost);
+  if (error != cudaSuccess || !after_) return error;
+  error = after_(stream_);
+  if (error != cudaSuccess) *refused = "the denoise step";
+  return error;
 }
 
 // A launch with a shape that its kernel does not know is refused at once, before anything runs.
 absl::Status CardForward::Capture() {
   TS_RETURN_IF_ERROR(ToStatus(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
                               "capturing a graph"));
-  cudaError_t error = Transfer(cudaMemcpyHostToDevice);
   std::string refused;
-  for (const Step& step : steps_) {
-    if (error != cudaSuccess) break;
-    error = step.launch(stream_);
-    const Node& node = graph_.nodes()[step.node];
-    if (error != cudaSuccess) refused = absl::StrCat(KindOf(node.op), " ", node.name);
-  }
-  if (error == cudaSuccess) error = Transfer(cudaMemcpyDeviceToHost);
+  cudaError_t error = Launch(&refused);
   cudaGraph_t graph = nullptr;
   const cudaError_t ended = cudaStreamEndCapture(stream_, &graph);
   if (error == cudaErrorInvalidValue) {
@@ -122,9 +133,14 @@ absl::Status CardForward::Capture() {
   return absl::OkStatus();
 }
 
+absl::Status CardForward::Start() {
+  std::string refused;
+  return ToStatus(captured_ != nullptr ? cudaGraphLaunch(captured_, stream_) : Launch(&refused),
+                  "starting a forward");
+}
+
 absl::Status CardForward::Run() {
-  const cudaError_t error = captured_ != nullptr ? cudaGraphLaunch(captured_, stream_) : Launch();
-  TS_RETURN_IF_ERROR(ToStatus(error, "starting a forward"));
+  TS_RETURN_IF_ERROR(Start());
   return ToStatus(cudaStreamSynchronize(stream_), "running a forward");
 }
 

@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "engine/cuda/card_denoise.h"
 #include "engine/cuda/cuda_program.h"
 
 namespace tiltshift::engine {
@@ -19,16 +20,32 @@ class CudaBackend : public Backend {
   absl::Status health() const override { return card_.health(); }
 
   absl::StatusOr<std::unique_ptr<Program>> Compile(const Graph& graph, Compute compute) override {
-    TS_RETURN_IF_ERROR(card_.health());
-    TS_RETURN_IF_ERROR(ToStatus(cudaSetDevice(0), "choosing the card"));
-    auto program =
-        CudaProgram::New(graph, card_, compute == Compute::kBf16 ? bf16_weights_ : fp16_weights_);
-    if (program.ok()) return std::unique_ptr<Program>(*std::move(program));
-    if (absl::IsAborted(program.status())) card_.Note(program.status());
-    return program.status();
+    TS_RETURN_IF_ERROR(Ready());
+    return Noted<Program>(CudaProgram::New(graph, card_, WeightsFor(compute)));
+  }
+
+  bool DenoisesInBatches() const override { return true; }
+  absl::StatusOr<std::unique_ptr<DenoiseBatch>> CompileDenoise(const DenoiseBatchShape& shape,
+                                                               Compute compute) override {
+    TS_RETURN_IF_ERROR(Ready());
+    return Noted<DenoiseBatch>(CardDenoise::New(shape, card_, WeightsFor(compute)));
   }
 
  private:
+  absl::Status Ready() const {
+    TS_RETURN_IF_ERROR(card_.health());
+    return ToStatus(cudaSetDevice(0), "choosing the card");
+  }
+  CardWeights& WeightsFor(Compute compute) {
+    return compute == Compute::kBf16 ? bf16_weights_ : fp16_weights_;
+  }
+  template <class Base, class Made>
+  absl::StatusOr<std::unique_ptr<Base>> Noted(absl::StatusOr<std::unique_ptr<Made>> made) {
+    if (made.ok()) return std::unique_ptr<Base>(*std::move(made));
+    if (absl::IsAborted(made.status())) card_.Note(made.status());
+    return made.status();
+  }
+
   const std::string name_;
   Card card_;
   CardWeights bf16_weights_{Half::kBf16};
