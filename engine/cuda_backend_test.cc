@@ -122,6 +122,30 @@ TEST_F(CudaOperationTest, Norms) {
   ExpectNearCpu(network);
 }
 
+// A picture's part is normed by moments that others measured, and measures its own for them.
+TEST_F(CudaOperationTest, NormsOfPartsOfAPicture) {
+  const Weights scale({48}, 1), shift({48}, 2);
+  const auto norm = [&](Network& network) {
+    return network.graph.GroupNorm("norm", {.x = network.Input({9, 7, 48}),
+                                            .scale = &scale.parameter,
+                                            .shift = &shift.parameter,
+                                            .groups = 4,
+                                            .nonlinearity = Nonlinearity::kSilu});
+  };
+  Network measured;
+  measured.graph.SetNorms(Norms::kMeasured);
+  norm(measured);
+  measured.output = measured.graph.measured_moments()[0];
+  ExpectNearCpu(measured);
+
+  Network given;
+  given.graph.SetNorms(Norms::kGiven);
+  const Value y = norm(given);
+  given.inputs.push_back(given.graph.given_moments()[0]);
+  given.Output(y);
+  ExpectNearCpu(given);
+}
+
 TEST_F(CudaOperationTest, Attention) {
   struct Case {
     int queries, keys, heads, head_dim;
@@ -129,7 +153,9 @@ TEST_F(CudaOperationTest, Attention) {
   };
   for (const Case& c :
        {Case{64, 64, 5, 32}, Case{40, 77, 4, 24}, Case{33, 33, 2, 40, true}, Case{17, 100, 1, 64},
-        Case{20, 30, 1, 80}, Case{16, 90, 1, 128}, Case{9, 9, 1, 160}}) {
+        Case{20, 30, 1, 80}, Case{16, 90, 1, 128}, Case{9, 9, 1, 160},
+        // Head dims without tiles of their own.
+        Case{20, 77, 4, 8}, Case{33, 33, 2, 16, true}, Case{9, 40, 1, 56}, Case{8, 20, 1, 256}}) {
     const int channels = c.heads * c.head_dim;
     Network network;
     AttentionOp op = {.heads = c.heads, .causal = c.causal};
@@ -218,7 +244,7 @@ TEST_F(CudaOperationTest, ResidualsInPlaceAndNot) {
 
 TEST_F(CudaOperationTest, ShapesThatNoKernelKnowsAreNamed) {
   Network network;
-  const Value x = network.Input({4, 1, 56});
+  const Value x = network.Input({4, 1, 1024});  // one head
   network.Output(network.graph.Attention("block.attention", {.q = x, .k = x, .v = x}));
   const auto backend = MakeCudaBackend();
   ASSERT_TRUE(backend.ok()) << backend.status();

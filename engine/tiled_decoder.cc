@@ -121,7 +121,7 @@ absl::Status TiledDecoder::Decode(std::span<const float> latent, std::span<float
       KeepPart(y, x, picture);
     }
   }
-  return absl::OkStatus();
+  return model_.backend->health();
 }
 
 }  // namespace tiltshift::engine

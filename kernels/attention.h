@@ -21,10 +21,12 @@
 
 namespace tiltshift::kernels {
 
+inline constexpr int kHeadDims[] = {24, 32, 40, 64, 80, 128, 160, 512};  // 512: not causal
+
 struct AttentionShape {
   int batch = 1;
   int heads = 1;
-  int head_dim = 0;  // 24, 32, 40, 64, 80, 128, 160, or 512 (not causal)
+  int head_dim = 0;  // of kHeadDims
   int queries = 0;
   int keys = 0;
   bool causal = false;  // query i sees keys 0..i

@@ -160,11 +160,12 @@ __device__ __forceinline__ float SumOfBlock(float value, SharedPtr<float> scratc
   return sum;
 }
 
+// Of a group: the mean, and the mean of the squares about it; the same in every thread.
 template <class T>
-__global__ void __launch_bounds__(kFinishThreads) FinishKernel(GroupNormArguments<T> p) {
+__device__ __forceinline__ Moments MergedMoments(const GroupNormArguments<T>& p, int sample,
+                                                 int group) {
   const Cut cut = CutOf(p.shape);
-  const int group = BlockIndex().x, sample = BlockIndex().y, thread = ThreadIndex().x;
-  const int width = p.shape.channels / p.shape.groups;
+  const int thread = ThreadIndex().x, width = p.shape.channels / p.shape.groups;
   const GlobalPtr<float> moments =
       GlobalPtr(p.moments) + 2 * (int64_t{sample} * p.shape.groups + group) * cut.chunks;
   const auto count_of = [&](int chunk) {
@@ -184,7 +185,28 @@ __global__ void __launch_bounds__(kFinishThreads) FinishKernel(GroupNormArgument
     about += m.squares + count_of(chunk) * static_cast<float>(width) * apart * apart;
   }
   about = SumOfBlock(about, Shared<float>(kFinishThreads / 32 * 4));
-  const float variance = about / (positions * static_cast<float>(width));
+  return {mean, about / (positions * static_cast<float>(width))};
+}
+
+template <class T>
+__global__ void __launch_bounds__(kFinishThreads) FinishKernel(GroupNormArguments<T> p) {
+  const int group = BlockIndex().x, sample = BlockIndex().y, thread = ThreadIndex().x;
+  const int width = p.shape.channels / p.shape.groups;
+  const int64_t row = int64_t{sample} * 2 * p.shape.groups + group;
+  Moments of_group;
+  if (p.given != nullptr) {
+    const float mean = Load(GlobalPtr(p.given) + row);
+    const float square = Load(GlobalPtr(p.given) + (row + p.shape.groups));
+    of_group = {mean, fmaxf(square - mean * mean, 0.0f)};
+  } else {
+    of_group = MergedMoments(p, sample, group);
+  }
+  const float mean = of_group.mean, variance = of_group.squares;
+  if (p.measured != nullptr && thread == 0) {
+    Store(GlobalPtr(p.measured) + row, mean);
+    Store(GlobalPtr(p.measured) + (row + p.shape.groups), variance + mean * mean);
+  }
+  if (p.affine == nullptr) return;
   const float inverse = 1.0f / sqrtf(variance + p.eps);
   const GlobalPtr<float> affine = GlobalPtr(p.affine) + int64_t{2} * sample * p.shape.channels;
   for (int i = thread; i < width; i += kFinishThreads) {
@@ -236,7 +258,8 @@ bool Fits(const GroupNormArguments<T>& p) {
   return s.batch > 0 && s.batch <= kMostGrid && s.positions > 0 && s.groups > 0 && s.channels > 0 &&
          s.channels <= kMostChannels && s.channels % kChunk == 0 && s.channels % s.groups == 0 &&
          p.x_stride % kChunk == 0 && p.y_stride % kChunk == 0 && aligned(p.x) && aligned(p.y) &&
-         aligned(p.moments) && aligned(p.affine) && p.moments != nullptr && p.affine != nullptr;
+         aligned(p.moments) && aligned(p.affine) && (p.moments != nullptr || p.given != nullptr) &&
+         (p.affine != nullptr || (p.measured != nullptr && p.y == nullptr));
 }
 
 }  // namespace
@@ -251,12 +274,15 @@ cudaError_t GroupNorm(cudaStream_t stream, const GroupNormArguments<T>& p) {
   const Cut cut = CutOf(p.shape);
   const auto batch = static_cast<unsigned>(p.shape.batch);
   const auto threads = static_cast<unsigned>(cut.threads);
-  cudaError_t error = Launch<&MomentsKernel<T>>(
-      stream,
-      {.grid = {static_cast<unsigned>(cut.chunks), batch},
-       .block = {threads},
-       .shared_bytes = static_cast<size_t>(cut.rows) * (2 * p.shape.channels + 1) * 4},
-      p);
+  cudaError_t error = cudaSuccess;
+  if (p.given == nullptr) {
+    error = Launch<&MomentsKernel<T>>(
+        stream,
+        {.grid = {static_cast<unsigned>(cut.chunks), batch},
+         .block = {threads},
+         .shared_bytes = static_cast<size_t>(cut.rows) * (2 * p.shape.channels + 1) * 4},
+        p);
+  }
   if (error != cudaSuccess) return error;
   error = Launch<&FinishKernel<T>>(stream,
                                    {.grid = {static_cast<unsigned>(p.shape.groups), batch},

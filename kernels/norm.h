@@ -38,16 +38,21 @@ struct GroupNormArguments {
   const float* shift = nullptr;  // [channels]
   float eps = 1e-5f;
   bool silu = false;
-  float* moments = nullptr;  // GroupNormMomentFloats(shape), aligned to 16 bytes
+  float* moments =
+      nullptr;  // GroupNormMomentFloats(shape), aligned to 16 bytes; unused with `given`
+  // A row of 2 groups for each sample: of each group the mean, then of each the mean of the
+  // squares.
+  const float* given = nullptr;  // null: x's own are taken
+  float* measured = nullptr;     // null: nobody wants x's own
   // [batch, 2, channels], aligned to 16 bytes: a factor and a summand for each channel, y = f(x
-  // factor + summand). What reads x may apply them itself.
+  // factor + summand). What reads x may apply them itself. Null: only `measured` is made.
   float* affine = nullptr;
   T* y = nullptr;  // null: only `affine` is made. May be x.
   int64_t y_stride = 0;
 };
 
-// Two launches make `affine`, a third y. InvalidValue: a shape, stride or address outside the
-// limits.
+// Two launches make `affine`, one with moments that are given; another makes y. InvalidValue: a
+// shape, stride or address outside the limits.
 template <class T>
 cudaError_t GroupNorm(cudaStream_t stream, const GroupNormArguments<T>& arguments);
 

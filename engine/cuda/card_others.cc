@@ -1,8 +1,5 @@
-// Norms, attention, and the small operations between.
-#include <cmath>
-
+// Norms, and the small operations between.
 #include "engine/cuda/card_steps.h"
-#include "kernels/attention.h"
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
 #include "kernels/upsample.h"
@@ -33,7 +30,8 @@ size_t MomentBytes(const kernels::GroupNormShape& shape) {
   return (floats * sizeof(float) + 255) / 256 * 256;
 }
 
-kernels::GroupNormShape ShapeOf(const GroupNormOp& op, int batch) {
+template <class NormOp>
+kernels::GroupNormShape ShapeOf(const NormOp& op, int batch) {
   return {.batch = batch,
           .positions = static_cast<int>(op.x.shape.rows()),
           .channels = op.x.shape.channels,
@@ -47,16 +45,12 @@ class OtherMaker {
       : setting_(setting), node_(node), steps_(steps) {}
 
   absl::Status operator()(const GroupNormOp& op) const {
-    if (op.moments) return NoTiles();
-    kernels::GroupNormArguments<T> p;
-    p.shape = ShapeOf(op, setting_.layout.batch());
-    p.x = setting_.At<const T>(op.x);
-    p.x_stride = setting_.layout.Stride(op.x);
+    kernels::GroupNormArguments<T> p = NormOf(op);
     TS_ASSIGN_OR_RETURN(p.scale, setting_.weights.Floats(*op.scale));
     TS_ASSIGN_OR_RETURN(p.shift, setting_.weights.Floats(*op.shift));
     p.eps = op.eps;
     p.silu = op.nonlinearity == Nonlinearity::kSilu;
-    p.moments = reinterpret_cast<float*>(setting_.scratch);
+    if (op.moments) p.given = setting_.At<const float>(*op.moments);
     p.affine = reinterpret_cast<float*>(setting_.scratch + MomentBytes(p.shape));
     p.y = setting_.At<T>(op.y);
     p.y_stride = setting_.layout.Stride(op.y);
@@ -67,7 +61,12 @@ class OtherMaker {
     return absl::OkStatus();
   }
 
-  absl::Status operator()(const MomentsOp&) const { return NoTiles(); }
+  absl::Status operator()(const MomentsOp& op) const {
+    kernels::GroupNormArguments<T> p = NormOf(op);
+    p.measured = setting_.At<float>(op.y);
+    Add([p](cudaStream_t stream) { return kernels::GroupNorm<T>(stream, p); });
+    return absl::OkStatus();
+  }
 
   absl::Status operator()(const LayerNormOp& op) const {
     kernels::LayerNormArguments<T> p;
@@ -85,25 +84,7 @@ class OtherMaker {
   }
 
   absl::Status operator()(const AttentionOp& op) const {
-    kernels::AttentionArguments<T> p;
-    const int head_dim = op.q.shape.channels / op.heads;
-    p.shape = {.batch = setting_.layout.batch(),
-               .heads = op.heads,
-               .head_dim = head_dim,
-               .queries = static_cast<int>(op.q.shape.rows()),
-               .keys = static_cast<int>(op.k.shape.rows()),
-               .causal = op.causal};
-    p.q = setting_.At<const T>(op.q);
-    p.q_stride = setting_.layout.Stride(op.q);
-    p.k = setting_.At<const T>(op.k);
-    p.k_stride = setting_.layout.Stride(op.k);
-    p.v = setting_.At<const T>(op.v);
-    p.v_stride = setting_.layout.Stride(op.v);
-    p.y = setting_.At<T>(op.y);
-    p.y_stride = setting_.layout.Stride(op.y);
-    p.scale = 1 / std::sqrt(static_cast<float>(head_dim));
-    Add([p](cudaStream_t stream) { return kernels::Attention<T>(stream, p); });
-    return absl::OkStatus();
+    return AddAttention<T>(setting_, op, node_, steps_);
   }
 
   absl::Status operator()(const GegluOp& op) const {
@@ -179,11 +160,14 @@ class OtherMaker {
   absl::Status operator()(const LinearOp&) const { return absl::InternalError("a product"); }
 
  private:
-  static absl::Status NoTiles() {
-    return absl::UnimplementedError(
-        "a picture of this size is decoded in tiles, which the card's backend cannot do yet; ask "
-        "for a "
-        "smaller one, or render with device cpu");
+  template <class NormOp>  // GroupNormOp or MomentsOp
+  kernels::GroupNormArguments<T> NormOf(const NormOp& op) const {
+    kernels::GroupNormArguments<T> p;
+    p.shape = ShapeOf(op, setting_.layout.batch());
+    p.x = setting_.At<const T>(op.x);
+    p.x_stride = setting_.layout.Stride(op.x);
+    p.moments = reinterpret_cast<float*>(setting_.scratch);
+    return p;
   }
 
   template <class Launch>
@@ -249,6 +233,11 @@ template absl::Status AddOther<kernels::Bf16>(const Setting&, int, std::vector<S
 template absl::Status AddOther<kernels::Fp16>(const Setting&, int, std::vector<Step>&);
 
 size_t OtherScratch(const Op& op, int batch) {
+  if (const auto* attention = std::get_if<AttentionOp>(&op)) {
+    return AttentionScratch(*attention, batch);
+  }
+  if (const auto* moments = std::get_if<MomentsOp>(&op))
+    return MomentBytes(ShapeOf(*moments, batch));
   const auto* norm = std::get_if<GroupNormOp>(&op);
   if (norm == nullptr) return 0;
   const kernels::GroupNormShape shape = ShapeOf(*norm, batch);

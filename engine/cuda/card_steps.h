@@ -47,7 +47,11 @@ template <class T>
 absl::Status AddProduct(const Setting& setting, int node, std::vector<Step>& steps);
 template <class T>
 absl::Status AddOther(const Setting& setting, int node, std::vector<Step>& steps);
+template <class T>
+absl::Status AddAttention(const Setting& setting, const AttentionOp& op, int node,
+                          std::vector<Step>& steps);
 size_t ProductScratch(const Op& op, int batch);
+size_t AttentionScratch(const AttentionOp& op, int batch);
 size_t OtherScratch(const Op& op, int batch);
 
 }  // namespace tiltshift::engine::cuda

@@ -16,6 +16,10 @@ bool Card::Run(const LaunchShape& shape, const std::string& kernel, void (*body)
                const void* argument) {
   Grid grid = {
       .shape = shape, .kernel = kernel, .body = body, .argument = argument, .tracked = tracking};
+  if (planted_.Strikes()) {
+    findings_.Add(FindingKind::kOutOfBounds, kernel, std::source_location::current(),
+                  "planted by TILTSHIFT_EMULATED_FAULT");
+  }
   const int64_t blocks = shape.grid.size();
 #pragma omp parallel
   {

@@ -8,11 +8,15 @@
 #include "kernels/emulation/counters.h"
 #include "kernels/emulation/findings.h"
 #include "kernels/emulation/memory.h"
+#include "kernels/emulation/planted.h"
 
 namespace tiltshift::emulation {
 
 class Card {
  public:
+  Card() {
+    if (const auto bytes = PlantedMemoryBytes()) memory_.set_limit(*bytes);
+  }
   DeviceMemory& memory() { return memory_; }
   Findings& findings() { return findings_; }
 
@@ -31,6 +35,7 @@ class Card {
  private:
   DeviceMemory memory_;
   Findings findings_;
+  PlantedFault planted_;
   Counters counters_;
 };
 

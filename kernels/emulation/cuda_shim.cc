@@ -8,6 +8,8 @@
 #include "kernels/emulation/streams.h"
 
 using tiltshift::emulation::Allocation;
+using tiltshift::emulation::Call;
+using tiltshift::emulation::CallKind;
 using tiltshift::emulation::DeviceMemory;
 using tiltshift::emulation::Streams;
 using tiltshift::emulation::TheCard;
@@ -34,6 +36,17 @@ bool WritesCard(cudaMemcpyKind kind) {
 
 bool MayCopy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   return (!WritesCard(kind) || OnCard(to, bytes)) && (!ReadsCard(kind) || OnCard(from, bytes));
+}
+
+Call CallOf(const Streams& streams, void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+            cudaStream_t stream) {
+  if (kind == cudaMemcpyHostToDevice) {
+    return {CallKind::kToCard, stream, bytes, streams.trace.IsPinned(from, bytes)};
+  }
+  if (kind == cudaMemcpyDeviceToHost) {
+    return {CallKind::kToHost, stream, bytes, streams.trace.IsPinned(to, bytes)};
+  }
+  return {CallKind::kOnCard, stream, bytes};
 }
 
 void Copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
@@ -114,6 +127,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
 
 cudaError_t cudaDeviceSynchronize() {
   Session session;
+  session.streams.Tell({CallKind::kWait});
   session.streams.DrainAll();
   return session.streams.Result();
 }
@@ -127,6 +141,7 @@ cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
   Session session;
+  session.streams.Tell({CallKind::kAllocate, nullptr, bytes});
   if (session.streams.sticky != cudaSuccess) return session.streams.Result();
   *memory =
       bytes == 0 ? nullptr : TheCard().memory().Allocate(bytes, tiltshift::emulation::tracking);
@@ -137,6 +152,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
 // Waits for all that runs, as the card's does.
 cudaError_t cudaFree(void* memory) {
   Session session;
+  if (memory != nullptr) session.streams.Tell({CallKind::kFree});
   session.streams.DrainAll();
   if (memory != nullptr && !TheCard().memory().Free(memory))
     return session.streams.Note(cudaErrorInvalidValue);
@@ -144,10 +160,15 @@ cudaError_t cudaFree(void* memory) {
 }
 
 cudaError_t cudaMallocHost(void** memory, size_t bytes) {
+  Session session;
   *memory = std::malloc(bytes);
-  return *memory == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+  if (*memory == nullptr) return cudaErrorMemoryAllocation;
+  session.streams.trace.Pin(*memory, bytes);
+  return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* memory) {
+  Session session;
+  session.streams.trace.Unpin(memory);
   std::free(memory);
   return cudaSuccess;
 }
@@ -161,6 +182,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   Session session;
   if (bytes == 0) return session.streams.Result();
   if (!MayCopy(to, from, bytes, kind)) return session.streams.Note(cudaErrorInvalidValue);
+  if (session.streams.Known(stream)) {
+    session.streams.Tell(CallOf(session.streams, to, from, bytes, kind, stream));
+  }
   return session.streams.Push(stream, [=] { Copy(to, from, bytes, kind); });
 }
 
@@ -172,6 +196,7 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t 
   Session session;
   if (bytes == 0) return session.streams.Result();
   if (!OnCard(memory, bytes)) return session.streams.Note(cudaErrorInvalidValue);
+  if (session.streams.Known(stream)) session.streams.Tell({CallKind::kOnCard, stream, bytes});
   return session.streams.Push(stream, [=] {
     std::memset(memory, value, bytes);
     DeviceMemory::MarkWritten(*TheCard().memory().Find(memory, bytes), memory, bytes);
@@ -199,6 +224,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   Session session;
   if (!session.streams.Known(stream)) return session.streams.Note(cudaErrorInvalidResourceHandle);
+  session.streams.Tell({CallKind::kWait, stream});
   if (stream == nullptr) {
     session.streams.DrainAll();
   } else if (stream->captured != nullptr) {
@@ -247,6 +273,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   Session session;
+  if (event->recorded > 0) session.streams.Tell({CallKind::kWait, event->stream});
   session.streams.Reach(event, event->recorded);
   return session.streams.Result();
 }
@@ -284,6 +311,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   Session session;
+  if (session.streams.Known(stream)) session.streams.Tell({CallKind::kGraph, stream});
   return session.streams.Push(stream, [graph = executable->graph] {
     for (const auto& work : graph->work) work();
   });

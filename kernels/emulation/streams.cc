@@ -68,6 +68,7 @@ cudaError_t Enqueue(cudaStream_t stream, const LaunchShape& shape, std::function
       shape.grid.z > kMostRows) {
     return streams.Note(cudaErrorInvalidValue);
   }
+  if (streams.Known(stream)) streams.Tell({CallKind::kLaunch, stream});
   return streams.Push(stream, std::move(run));
 }
 

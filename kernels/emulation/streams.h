@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/emulation/cuda_shim.h"
+#include "kernels/emulation/trace.h"
 
 struct CUgraph_st {
   std::vector<std::function<void()>> work;
@@ -39,6 +40,7 @@ struct Streams {
   std::set<cudaStream_t> all;
   cudaError_t sticky = cudaSuccess;
   cudaError_t last = cudaSuccess;
+  Trace trace;
 
   bool Known(cudaStream_t stream) const { return stream == nullptr || all.count(stream) != 0; }
   // Puts work into a stream, or into the graph that it captures.
@@ -47,6 +49,10 @@ struct Streams {
   void DrainAll();
   // Runs the event's stream until the event is reached as often as it had been recorded.
   void Reach(cudaEvent_t event, int64_t times);
+  void Tell(Call call) {
+    call.captured = call.stream != nullptr && call.stream->captured != nullptr;
+    trace.Add(call);
+  }
   // Notes an error for cudaGetLastError.
   cudaError_t Note(cudaError_t error);
   // The sticky error, if there is one, else `otherwise`.
