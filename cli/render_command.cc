@@ -80,10 +80,26 @@ absl::StatusOr<v1::SubmitResponse> SubmitWhenReady(LocalFarm& farm, FarmClient& 
   }
 }
 
+// Once the worker is there, says what it is where nobody would want it. True when that is settled.
+bool HasLookedAtDevice(FarmClient& client) {
+  const auto list = client.ListWorkers();
+  if (!list.ok() || list->workers().empty()) return false;
+  if (list->workers(0).device().starts_with("emulated")) {
+    std::fprintf(
+        stderr,
+        "tiltshift: this build has no CUDA and the card is emulated: right, and thousands of "
+        "times slower. To render now, use --device cpu; for a card, build with "
+        "-DTILTSHIFT_CUDA=ON\n");
+  }
+  return true;
+}
+
 // Shows the job and brings its pictures until it has ended; stops early, with the farm's trouble,
 // where a child can't be kept alive.
 absl::StatusOr<v1::Job> Follow(LocalFarm& farm, FarmClient& client, const std::string& job_id,
-                               StoredOutputs& outputs, bool json) {
+                               StoredOutputs& outputs, const RenderOptions& options) {
+  const bool json = options.common.json;
+  bool settled = options.device != "cuda";  // auto takes no emulated card
   v1::Job last;
   Progress progress(json);
   auto well = std::chrono::steady_clock::now();
@@ -93,6 +109,7 @@ absl::StatusOr<v1::Job> Follow(LocalFarm& farm, FarmClient& client, const std::s
   const absl::Status watched = client.Watch(job_id, kWatchPatienceMs, [&](const v1::Job& job) {
     if (!job.id().empty()) progress.Show(last = job);
     outputs.Bring();
+    if (!settled) settled = HasLookedAtDevice(client);
     if (last.trouble().empty()) well = std::chrono::steady_clock::now();
     for (const std::string& news : farm.TakeNews()) {
       progress.End();
@@ -157,7 +174,7 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   TS_ASSIGN_OR_RETURN(const auto submitted,
                       SubmitWhenReady(*farm, client, file, "render-" + spec_hash.substr(0, 40)));
   StoredOutputs outputs(farm->blobs(), submitted.job_id(), options.out);
-  const auto followed = Follow(*farm, client, submitted.job_id(), outputs, options.common.json);
+  const auto followed = Follow(*farm, client, submitted.job_id(), outputs, options);
   // Whatever is rendered belongs to the user, also after Ctrl-C.
   const auto fetched =
       FetchOutputs(client, submitted.job_id(), options.out, {.local_blobs = farm->blobs()});
