@@ -14,6 +14,13 @@ absl::Status CheckSubject(const v1::ExplainRequest& request) {
   return CheckId("worker_id", request.worker_id());
 }
 
+// What has ended runs again, what was cancelled does not.
+absl::Status MayGoOn(const JobView& job, const std::string& id) {
+  if (job == nullptr) return NoSuchJob(id);
+  if (job->state() != v1::JOB_STATE_CANCELLED) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("job ", id, " was cancelled"));
+}
+
 }  // namespace
 
 void FarmLoop::Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
@@ -36,12 +43,8 @@ void FarmLoop::Append(const std::string& job_id, const v1::JobSpec& spec, uint64
                       Done done) {
   auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
   Post([=, this](Round& round) {
-    const auto job = Job(job_id);
-    if (job == nullptr) return answer->Give(NoSuchJob(job_id));
-    if (job->state() == v1::JOB_STATE_CANCELLED) {
-      return answer->Give(
-          absl::FailedPreconditionError(absl::StrCat("job ", job_id, " was cancelled")));
-    }
+    if (absl::Status may = MayGoOn(Job(job_id), job_id); !may.ok())
+      return answer->Give(std::move(may));
     round.first.push_back(store::FarmStore::Append(epoch_, job_id, spec, variants));
     round.first_done.push_back(
         [=, this](const store::RedisReply&) { farm_->Extend(job_id, spec, variants); });
@@ -100,12 +103,8 @@ void FarmLoop::SetPriority(const std::string& job_id, int32_t priority, Done don
 void FarmLoop::RetryFailed(const std::string& job_id, Done done) {
   auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
   Post([=, this](Round& round) {
-    const auto job = Job(job_id);
-    if (job == nullptr) return answer->Give(NoSuchJob(job_id));
-    if (job->state() == v1::JOB_STATE_CANCELLED) {
-      return answer->Give(
-          absl::FailedPreconditionError(absl::StrCat("job ", job_id, " was cancelled")));
-    }
+    if (absl::Status may = MayGoOn(Job(job_id), job_id); !may.ok())
+      return answer->Give(std::move(may));
     round.first.push_back(store::FarmStore::Retry(epoch_, job_id));
     round.first_done.push_back([=, this, &round](const store::RedisReply&) {
       const auto stored = store_->LoadJob(job_id);
