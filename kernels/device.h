@@ -28,9 +28,9 @@
 //   CommitCopies(); WaitCopies<N>(): all but the latest N groups have landed
 // - SyncThreads(), SyncWarp()
 // - AtomicAdd(pointer, value), AtomicMax(pointer, value), AtomicCompareAndSwap(pointer, expected,
-//   value): of global or shared int32_t and uint32_t, AtomicAdd of float too; what was there before.
-//   Relaxed: they order nothing else. Fence(): this thread's accesses of global memory before it
-//   come before those after it, for all of the card
+//   value): of global or shared int32_t and uint32_t, AtomicAdd of float too; what was there
+//   before. Relaxed: they order nothing else. Fence(): this thread's accesses of global memory
+//   before it come before those after it, for all of the card
 // - Shuffle(value, lane), ShuffleXor(value, mask), ShuffleDown(value, delta); Any(bool), All(bool),
 //   Ballot(bool)
 // - LoadMatrices<kTransposed>(rows[N], registers[N][4]): ldmatrix.x4, N times

@@ -90,6 +90,10 @@ void AccessLog::Count(const Place& place, const Request& request, Counters& coun
     case Access::kGlobalStore:
       counters.global_stores += 1;
       break;
+    case Access::kSharedAtomic:
+    case Access::kGlobalAtomic:
+      counters.atomics += 1;
+      break;
     case Access::kCopyFrom:
       counters.copy_async += 1;
       break;
@@ -97,7 +101,7 @@ void AccessLog::Count(const Place& place, const Request& request, Counters& coun
       break;
   }
   if (place.access == Access::kSharedLoad || place.access == Access::kSharedStore ||
-      place.access == Access::kCopyTo) {
+      place.access == Access::kSharedAtomic || place.access == Access::kCopyTo) {
     counters.bank_conflicts += BankConflicts(request.addresses.data(), 32, place.bytes);
   } else {
     CountSectors(request.addresses, place.bytes, counters);

@@ -20,6 +20,8 @@ enum class Access : uint8_t {
   kSharedStore,
   kGlobalLoad,
   kGlobalStore,
+  kSharedAtomic,
+  kGlobalAtomic,
   kCopyFrom,  // the two sides of cp.async
   kCopyTo,
 };

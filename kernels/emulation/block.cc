@@ -71,7 +71,8 @@ void Block::Prepare(const Grid& grid, Dim3 index) {
 void Block::Run(const Grid& grid, Dim3 index) {
   Prepare(grid, index);
   current = &threads_[0];
-  TiltshiftSwitchStack(&host_, stacks_.Take(&FiberMain));
+  current->stack = stacks_.Take(&FiberMain);
+  host_->JumpTo(*current->stack);
   current = nullptr;
   if (grid.tracked) {
     for (Warp& warp : warps_) warp.log.Flush(counters_);
@@ -81,10 +82,12 @@ void Block::Run(const Grid& grid, Dim3 index) {
 // Begins `current`; when that ends, goes on with whoever is next, on this stack as long as those
 // are threads that have not begun.
 void Block::FiberMain() {
+  Stack::Arrive();
   Block* block = current->block;
-  void* const stack = block->stacks_.newest();
+  Stack* const stack = current->stack;
   while (true) {
     Thread& thread = *current;
+    thread.stack = stack;
     thread.warp->started |= bit_of(thread.lane);
     block->grid_->body(block->grid_->argument);
     block->EndThread(thread);
@@ -95,9 +98,8 @@ void Block::FiberMain() {
     }
     if (next == nullptr && block->live_ > 0) block->GiveUp(thread);
     block->stacks_.GiveBack(stack);
-    StackPointer nowhere;
     current = next;
-    TiltshiftSwitchStack(&nowhere, next == nullptr ? block->host_ : next->stack);
+    stack->LeaveFor(next == nullptr ? *block->host_ : *next->stack);
   }
 }
 
@@ -130,14 +132,9 @@ void Block::Suspend(Thread& thread) {
   Thread* next = Next(thread);
   if (next == nullptr) GiveUp(thread);
   current = next;
-  const bool fresh = next != nullptr && (next->warp->started & bit_of(next->lane)) == 0;
-  StackPointer to = host_;
-  if (fresh) {
-    to = stacks_.Take(&FiberMain);
-  } else if (next != nullptr) {
-    to = next->stack;
-  }
-  TiltshiftSwitchStack(&thread.stack, to);
+  const bool fresh = (next->warp->started & bit_of(next->lane)) == 0;
+  if (fresh) next->stack = stacks_.Take(&FiberMain);
+  thread.stack->JumpTo(*next->stack);
 }
 
 // Nobody can go on: says why; the block is left as it stands.
@@ -163,8 +160,7 @@ void Block::GiveUp(Thread& thread) {
   live_ = 0;
   stacks_.GiveBackAll();
   current = nullptr;
-  StackPointer nowhere;
-  TiltshiftSwitchStack(&nowhere, host_);
+  thread.stack->LeaveFor(*host_);
 }
 
 void Block::WarpWait(WarpOperation operation, void* argument, const Place& place) {

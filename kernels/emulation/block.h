@@ -43,7 +43,7 @@ struct Thread {
   int lane = 0;
   Warp* warp = nullptr;
   Block* block = nullptr;
-  StackPointer stack = nullptr;
+  Stack* stack = nullptr;  // that it stands on, once it has begun
   std::vector<PendingCopy> copies;
   int copy_group = 0;  // the group that the next copy joins
 };
@@ -112,12 +112,12 @@ class Block {
   Thread* Next(const Thread& thread);
   void Suspend(Thread& thread);
   void ReleaseBarrier(const Place& place);
-  void GiveUp(Thread& thread);
+  [[noreturn]] void GiveUp(Thread& thread);
 
   const Grid* grid_ = nullptr;
   Dim3 index_;
   StackPool stacks_;
-  StackPointer host_ = nullptr;
+  const std::unique_ptr<Stack> host_ = Stack::OfThisThread();  // a block is of one host thread
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
   int live_ = 0;

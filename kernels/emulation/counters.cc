@@ -10,6 +10,7 @@ Counters& Counters::operator+=(const Counters& other) {
   shared_stores += other.shared_stores;
   global_loads += other.global_loads;
   global_stores += other.global_stores;
+  atomics += other.atomics;
   shuffles += other.shuffles;
   barriers += other.barriers;
   bank_conflicts += other.bank_conflicts;

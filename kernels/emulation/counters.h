@@ -15,6 +15,7 @@ struct Counters {
   int64_t shared_stores = 0;
   int64_t global_loads = 0;
   int64_t global_stores = 0;
+  int64_t atomics = 0;  // of shared or global memory
   int64_t shuffles = 0;
   int64_t barriers = 0;  // a block's __syncthreads, once
 

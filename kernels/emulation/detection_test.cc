@@ -210,6 +210,132 @@ TEST(Detection, InvalidCopyReadsNothingAndFillsWithZeros) {
   EXPECT_THAT(FindingsOf<&CopyOfNothingKernel>(), ElementsAre());
 }
 
+void CopyBeyondKernel(Plan p) {
+  CopyAsync16(Shared<float>(0) + 4 * Me(), GlobalPtr(p.x) + 4 * Me() + p.count - 252, true);
+}
+TEST(Detection, CopyFromOutOfBounds) {
+  EXPECT_THAT(
+      FindingsOf<&CopyBeyondKernel>(),
+      ::testing::UnorderedElementsAre(FindingKind::kOutOfBounds, FindingKind::kUninitialised));
+}
+
+void CopyMisalignedKernel(Plan p) {
+  CopyAsync16(Shared<float>(0) + 2 + Me() % 8 * 4, GlobalPtr(p.x), true);
+}
+TEST(Detection, CopyMisaligned) {
+  EXPECT_THAT(FindingsOf<&CopyMisalignedKernel>(), ElementsAre(FindingKind::kMisaligned));
+}
+
+void MatrixUnwrittenKernel(Plan) {
+  const SharedPtr<Bf16> rows[1] = {Shared<Bf16>(0) + Lane() * 8};
+  uint32_t registers[1][4];
+  LoadMatrices<false>(rows, registers);
+}
+TEST(Detection, MatrixOfUnwrittenRows) {
+  EXPECT_THAT(FindingsOf<&MatrixUnwrittenKernel>(), ElementsAre(FindingKind::kUninitialised));
+}
+
+void MatrixRaceKernel(Plan) {
+  const SharedPtr<Bf16> rows[1] = {Shared<Bf16>(0) + Lane() * 8};
+  if (Me() < 32) Store(rows[0], Words4{});
+  SyncWarp();
+  uint32_t registers[1][4];
+  if (Me() >= 32) LoadMatrices<false>(rows, registers);
+}
+TEST(Detection, MatrixOfRowsThatAnotherWarpWrites) {
+  EXPECT_THAT(FindingsOf<&MatrixRaceKernel>(), ElementsAre(FindingKind::kRace));
+}
+
+void AtomicsKernel(Plan p) {
+  const SharedPtr<int> counts = Shared<int>(0);
+  const SharedPtr<float> sum = Shared<float>(64);
+  if (Me() < 3) Store(counts + Me(), -1);
+  if (Me() == 3) Store(sum, 0.5f);
+  SyncThreads();
+  AtomicAdd(counts, 2);
+  AtomicMax(counts + 1, Me() % 50);
+  for (int before = -1, seen;
+       (seen = AtomicCompareAndSwap(counts + 2, before, before + 1)) != before; before = seen) {
+  }
+  AtomicAdd(sum, 0.25f);
+  AtomicAdd(GlobalPtr(p.x), 1.0f);
+  SyncThreads();
+  if (Me() > 0) return;
+  Store(GlobalPtr(p.x) + 1, static_cast<float>(Load(counts)));
+  Store(GlobalPtr(p.x) + 2, static_cast<float>(Load(counts + 1)));
+  Store(GlobalPtr(p.x) + 3, static_cast<float>(Load(counts + 2)));
+  Store(GlobalPtr(p.x) + 4, Load(sum));
+}
+TEST(Atomics, AddMaxAndSwapWithoutAFinding) {
+  emulation::Tracked tracked;
+  TheCard().TakeCounters();
+  Plan plan;
+  ASSERT_EQ(cudaMalloc(&plan.x, 256), cudaSuccess);
+  ASSERT_EQ(cudaMemset(plan.x, 0, 256), cudaSuccess);
+  ASSERT_EQ(
+      (Launch<&AtomicsKernel>(nullptr, {.grid = {40}, .block = {64}, .shared_bytes = 1024}, plan)),
+      cudaSuccess)
+      << emulation::Describe(TheCard().findings().Take());
+  float results[5];
+  ASSERT_EQ(cudaMemcpy(results, plan.x, sizeof results, cudaMemcpyDeviceToHost), cudaSuccess);
+  EXPECT_EQ(cudaFree(plan.x), cudaSuccess);
+  EXPECT_THAT(results, ElementsAre(40 * 64, 2 * 64 - 1, 49, 63, 0.5f + 16));
+  EXPECT_EQ(TheCard().TakeCounters().atomics, 40 * 2 * (4 + 2));
+}
+
+void AtomicAndReadKernel(Plan) {
+  if (Me() == 0) Store(Shared<int>(0), 0);
+  SyncThreads();
+  AtomicAdd(Shared<int>(0), 1);
+  Load(Shared<int>(0));  // others still add
+}
+TEST(Detection, ReadBesideAtomics) {
+  // At the reading, and at the additions that follow it.
+  EXPECT_THAT(FindingsOf<&AtomicAndReadKernel>(),
+              ElementsAre(FindingKind::kRace, FindingKind::kRace));
+}
+
+void AtomicsThenWriteKernel(Plan) {
+  if (Me() == 0) Store(Shared<int>(0), 0);
+  SyncThreads();
+  AtomicAdd(Shared<int>(0), 1);
+  if (Me() == 63) Store(Shared<int>(0), 0);  // the latest to add, but not the only one
+}
+TEST(Detection, WriteBesideAtomics) {
+  EXPECT_THAT(FindingsOf<&AtomicsThenWriteKernel>(), ElementsAre(FindingKind::kRace));
+}
+
+void WriteThenAtomicsKernel(Plan) {
+  if (Me() == 0) Store(Shared<int>(0), 0);
+  AtomicMax(Shared<int>(0), Me());
+}
+TEST(Detection, AtomicsBesideAWrite) {
+  EXPECT_THAT(FindingsOf<&WriteThenAtomicsKernel>(), ElementsAre(FindingKind::kRace));
+}
+
+void AtomicUnwrittenKernel(Plan p) {
+  AtomicAdd(Shared<int>(0), 1);
+  AtomicAdd(GlobalPtr(p.x) + 200, 1.0f);
+}
+TEST(Detection, AtomicsOfWhatNothingHasWritten) {
+  EXPECT_THAT(FindingsOf<&AtomicUnwrittenKernel>(),
+              ElementsAre(FindingKind::kUninitialised, FindingKind::kUninitialised));
+}
+
+void AtomicBeyondKernel(Plan p) {
+  AtomicAdd(Shared<int>(1024), 1);
+  AtomicAdd(GlobalPtr(p.x) + 256, 1.0f);
+}
+TEST(Detection, AtomicsOutOfBounds) {
+  EXPECT_THAT(FindingsOf<&AtomicBeyondKernel>(),
+              ElementsAre(FindingKind::kOutOfBounds, FindingKind::kOutOfBounds));
+}
+
+void AtomicMisalignedKernel(Plan) { AtomicAdd(Shared<int>(2), 1); }
+TEST(Detection, AtomicMisaligned) {
+  EXPECT_THAT(FindingsOf<&AtomicMisalignedKernel>(), ElementsAre(FindingKind::kMisaligned));
+}
+
 void StridedKernel(Plan p) {
   const SharedPtr<float> shared = Shared<float>(0);
   if (Me() < 32) {

@@ -1,6 +1,7 @@
 // The functions of device.h in the emulator. See device.h for what they do.
 #pragma once
 
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -110,6 +111,45 @@ template <int kPending>
 void WaitCopies() {
   if (emulation::tracking) emulation::WaitTrackedCopies(kPending);
 }
+
+// Blocks run on several threads of the host: atomics are the host's own. They order as a Fence
+// beside them would, which says the same to the sanitizers.
+template <class T, class Change>
+T ChangeAtomically(T* at, const Change& change) {
+  static_assert(sizeof(T) == 4);
+  std::atomic_ref<T> cell(*at);
+  T before = cell.load(std::memory_order_acquire);
+  while (!cell.compare_exchange_weak(before, change(before), std::memory_order_acq_rel)) {
+  }
+  return before;
+}
+template <class T, class Change>
+T Atomic(GlobalPtr<T> at, const Change& change, const Place& place) {
+  if (emulation::tracking && !emulation::TrackGlobalAtomic(at.address, sizeof(T), place)) return {};
+  return ChangeAtomically(at.address, change);
+}
+template <class T, class Change>
+T Atomic(SharedPtr<T> at, const Change& change, const Place& place) {
+  if (emulation::tracking && !emulation::TrackSharedAtomic(at.address, sizeof(T), place)) return {};
+  return ChangeAtomically(at.address, change);
+}
+template <template <class> class Pointer, class T>
+T AtomicAdd(Pointer<T> at, std::type_identity_t<T> value, Place place = Place::current()) {
+  return Atomic(
+      at, [value](T before) { return before + value; }, place);
+}
+template <template <class> class Pointer, class T>
+T AtomicMax(Pointer<T> at, std::type_identity_t<T> value, Place place = Place::current()) {
+  return Atomic(
+      at, [value](T before) { return before < value ? value : before; }, place);
+}
+template <template <class> class Pointer, class T>
+T AtomicCompareAndSwap(Pointer<T> at, std::type_identity_t<T> expected,
+                       std::type_identity_t<T> value, Place place = Place::current()) {
+  return Atomic(
+      at, [expected, value](T before) { return before == expected ? value : before; }, place);
+}
+inline void Fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 inline void SyncThreads(Place place = Place::current()) {
   emulation::current->block->Barrier(place);

@@ -1,16 +1,6 @@
 #include "kernels/emulation/shared_shadow.h"
 
 namespace tiltshift::emulation {
-namespace {
-
-// Whether an access at (block_phase, warp_phase) by thread `by` (from 0) is unordered with `who`'s.
-bool Unordered(int by, uint32_t block_phase, uint32_t warp_phase, const Accessor& who) {
-  if (by == who.thread || block_phase != who.block_phase) return false;
-  return by / 32 != who.warp() || warp_phase == who.warp_phase;
-}
-
-}  // namespace
-
 template <class F>
 SharedShadow::Verdict SharedShadow::ForCells(size_t offset, size_t bytes, F visit) {
   Verdict first;
@@ -22,21 +12,29 @@ SharedShadow::Verdict SharedShadow::ForCells(size_t offset, size_t bytes, F visi
   return first;
 }
 
-SharedShadow::Verdict SharedShadow::CheckWrite(const Cell& cell, const Accessor& who) {
-  if (cell.pending) return {Fault::kPendingCopy, cell.writer - 1};
-  if (cell.writer != 0 &&
-      Unordered(cell.writer - 1, cell.write_block_phase, cell.write_warp_phase, who)) {
-    return {Fault::kRace, cell.writer - 1};
-  }
-  if (cell.reader == 0 || cell.read_block_phase != who.block_phase) return {};
-  // Where several read it, the one that is remembered may be `who` itself.
+// Several may have been at a cell at once, and the one that is remembered may be `who`.
+bool SharedShadow::RacesWithWrite(const Cell& cell, const Accessor& who) {
+  if (cell.writer == 0 || cell.write_block_phase != who.block_phase) return false;
+  const bool same_warp = (cell.writer - 1) / 32 == who.warp();
+  return cell.warps_wrote || !same_warp ||
+         (cell.write_warp_phase == who.warp_phase &&
+          (cell.lanes_wrote || cell.writer - 1 != who.thread));
+}
+
+bool SharedShadow::RacesWithRead(const Cell& cell, const Accessor& who) {
+  if (cell.reader == 0 || cell.read_block_phase != who.block_phase) return false;
   const bool same_warp = (cell.reader - 1) / 32 == who.warp();
-  if (cell.warps_read || !same_warp ||
-      (cell.read_warp_phase == who.warp_phase &&
-       (cell.lanes_read || cell.reader - 1 != who.thread))) {
-    return {Fault::kRace, cell.reader - 1};
-  }
-  return {};
+  return cell.warps_read || !same_warp ||
+         (cell.read_warp_phase == who.warp_phase &&
+          (cell.lanes_read || cell.reader - 1 != who.thread));
+}
+
+void SharedShadow::NoteWrite(Cell& cell, const Accessor& who) {
+  cell.writer = static_cast<uint16_t>(who.thread + 1);
+  cell.write_block_phase = who.block_phase;
+  cell.write_warp_phase = who.warp_phase;
+  cell.atomic = cell.lanes_wrote = cell.warps_wrote = false;
+  cell.written = true;
 }
 
 void SharedShadow::NoteRead(Cell& cell, const Accessor& who) {
@@ -54,22 +52,48 @@ SharedShadow::Verdict SharedShadow::Read(size_t offset, size_t bytes, const Acce
   return ForCells(offset, bytes, [&](Cell& cell) -> Verdict {
     if (cell.pending) return {Fault::kPendingCopy, cell.writer - 1};
     if (!cell.written) return {Fault::kUninitialised, -1};
-    const bool race =
-        Unordered(cell.writer - 1, cell.write_block_phase, cell.write_warp_phase, who);
+    const bool race = RacesWithWrite(cell, who);
     NoteRead(cell, who);
     return race ? Verdict{Fault::kRace, cell.writer - 1} : Verdict{};
   });
 }
 
 SharedShadow::Verdict SharedShadow::Write(size_t offset, size_t bytes, const Accessor& who) {
-  return ForCells(offset, bytes, [&](Cell& cell) -> Verdict {
-    const Verdict verdict = CheckWrite(cell, who);
-    cell.writer = static_cast<uint16_t>(who.thread + 1);
-    cell.write_block_phase = who.block_phase;
-    cell.write_warp_phase = who.warp_phase;
-    cell.written = true;
+  return ForCells(offset, bytes, [&](Cell& cell) {
+    Verdict verdict;
+    if (cell.pending) {
+      verdict = {Fault::kPendingCopy, cell.writer - 1};
+    } else if (RacesWithWrite(cell, who)) {
+      verdict = {Fault::kRace, cell.writer - 1};
+    } else if (RacesWithRead(cell, who)) {
+      verdict = {Fault::kRace, cell.reader - 1};
+    }
+    NoteWrite(cell, who);
     cell.pending = false;
     return verdict;
+  });
+}
+
+SharedShadow::Verdict SharedShadow::Atomic(size_t offset, size_t bytes, const Accessor& who) {
+  return ForCells(offset, bytes, [&](Cell& cell) -> Verdict {
+    if (cell.pending) return {Fault::kPendingCopy, cell.writer - 1};
+    if (!cell.written) return {Fault::kUninitialised, -1};
+    const bool together = cell.atomic && cell.write_block_phase == who.block_phase;
+    if (!together && RacesWithWrite(cell, who)) return {Fault::kRace, cell.writer - 1};
+    if (RacesWithRead(cell, who)) return {Fault::kRace, cell.reader - 1};
+    // A plain write of its own just before stays one for the others.
+    const bool plain = !cell.atomic && cell.writer - 1 == who.thread &&
+                       cell.write_block_phase == who.block_phase &&
+                       cell.write_warp_phase == who.warp_phase;
+    const bool same_warp = together && (cell.writer - 1) / 32 == who.warp();
+    const bool warps = together && (cell.warps_wrote || !same_warp);
+    const bool lanes = same_warp && cell.write_warp_phase == who.warp_phase &&
+                       (cell.lanes_wrote || cell.writer - 1 != who.thread);
+    NoteWrite(cell, who);
+    cell.atomic = !plain;
+    cell.warps_wrote = warps;
+    cell.lanes_wrote = lanes;
+    return {};
   });
 }
 

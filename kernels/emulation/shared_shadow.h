@@ -4,7 +4,8 @@
 // Time is counted in phases: a barrier of the block begins a new phase for all, a barrier of a warp
 // one for its lanes. Two accesses of one cell by different threads, at least one a write, are a
 // race unless a phase lies between: a block's, or the warp's when both are in it. So a race is
-// found whatever order the threads happened to run in.
+// found whatever order the threads happened to run in. Atomic accesses race with others that are
+// not, never with each other.
 #pragma once
 
 #include <cstddef>
@@ -36,6 +37,7 @@ class SharedShadow {
 
   Verdict Read(size_t offset, size_t bytes, const Accessor& who);
   Verdict Write(size_t offset, size_t bytes, const Accessor& who);
+  Verdict Atomic(size_t offset, size_t bytes, const Accessor& who);
   // An asynchronous copy into the range begins: until it lands nobody may touch it.
   Verdict BeginCopy(size_t offset, size_t bytes, const Accessor& who);
   Verdict LandCopy(size_t offset, size_t bytes, const Accessor& who);
@@ -55,11 +57,17 @@ class SharedShadow {
     // Lanes, or warps, beside the reader's read it in the same phase.
     bool lanes_read = false;
     bool warps_read = false;
+    // The latest write was atomic; lanes, or warps, beside the writer's did one in the same phase.
+    bool atomic = false;
+    bool lanes_wrote = false;
+    bool warps_wrote = false;
     bool written = false;
     bool pending = false;
   };
 
-  static Verdict CheckWrite(const Cell& cell, const Accessor& who);
+  static bool RacesWithWrite(const Cell& cell, const Accessor& who);
+  static bool RacesWithRead(const Cell& cell, const Accessor& who);
+  static void NoteWrite(Cell& cell, const Accessor& who);
   static void NoteRead(Cell& cell, const Accessor& who);
   template <class F>
   Verdict ForCells(size_t offset, size_t bytes, F visit);

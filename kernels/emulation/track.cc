@@ -97,6 +97,20 @@ bool TrackShared(bool write, const void* address, size_t bytes, const Place& pla
   return true;
 }
 
+bool TrackSharedAtomic(const void* address, size_t bytes, const Place& place) {
+  if (!InShared(address, bytes, place) || !Aligned(address, bytes, place)) return false;
+  const int64_t offset = SharedOffset(address);
+  ReportShared(current->block->shadow().Atomic(offset, bytes, Me()), true, offset, place);
+  Log(Access::kSharedAtomic, bytes, offset, place);
+  return true;
+}
+
+bool TrackGlobalAtomic(const void* address, size_t bytes, const Place& place) {
+  if (!Aligned(address, bytes, place) || !CheckGlobal(false, address, bytes, place)) return false;
+  Log(Access::kGlobalAtomic, bytes, reinterpret_cast<int64_t>(address), place);
+  return true;
+}
+
 bool TrackMatrixRow(const void* address, const Place& place) {
   constexpr size_t kRowBytes = 16;
   if (!InShared(address, kRowBytes, place) || !Aligned(address, kRowBytes, place)) return false;

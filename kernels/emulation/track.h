@@ -10,6 +10,8 @@ namespace tiltshift::emulation {
 
 bool TrackShared(bool write, const void* address, size_t bytes, const Place& place);
 bool TrackGlobal(bool write, const void* address, size_t bytes, const Place& place);
+bool TrackSharedAtomic(const void* address, size_t bytes, const Place& place);
+bool TrackGlobalAtomic(const void* address, size_t bytes, const Place& place);
 // One row of 16 bytes that a lane names to ldmatrix; banks are counted for the whole warp at once.
 bool TrackMatrixRow(const void* address, const Place& place);
 
