@@ -2,16 +2,18 @@
 //
 // MomentsKernel: a block takes a chunk of positions with all channels, a thread 8 channels of every
 // R-th position, 8 positions at a time in registers; then the block merges its R rows and each
-// group's channels. FinishKernel: a block a group and sample merges the chunks and writes factors
-// and summands. ApplyKernel: y = f(x factor + summand).
+// group's channels. The last of a sample's blocks to come, by an atomic counter, merges the chunks
+// in their own order and writes factors and summands (without a counter: FinishKernel).
+// ApplyKernel: y = f(x factor + summand).
 //
 // One block a group would leave most of a card idle: here 64 x 64 positions of 320 channels are 86
 // chunks a sample. Bytes: x once for the moments, x and y once more to apply, 8 a group and chunk
 // in between; 4 to 5 operations a byte: bound by memory, and where the next convolution applies the
 // affine itself by a third of it. 256 threads (more from 2,056 channels on), 16 KB of
 // shared memory; 80 registers for the moments, 40 to apply (sm_90). Errors: additions on the
-// longest path, see testing/norm_case.cc, which is the reference. Time (H200): 14.6 us
-// of 2 x 4096 x 320, three launches; 65.8 us of 2^18 x 128, 2.0 TB/s.
+// longest path, see testing/norm_case.cc, which is the reference. Time (H200), with
+// FinishKernel as a third launch, a block a group: 14.6 us of 2 x 4096 x 320; 65.8 us of 2^18 x
+// 128, 2.0 TB/s. With two: unmeasured.
 #include <cmath>
 
 #include "kernels/launch.h"
@@ -82,9 +84,9 @@ struct ChannelMoments {
   }
 };
 
+// A block's chunk: moments of its channels, then of its groups.
 template <class T>
-__global__ void __launch_bounds__(kMostThreads) MomentsKernel(GroupNormArguments<T> p) {
-  const Cut cut = CutOf(p.shape);
+__device__ __forceinline__ void StoreMoments(const GroupNormArguments<T>& p, const Cut& cut) {
   const int thread = ThreadIndex().x, vector = thread % cut.vectors, row = thread / cut.vectors;
   const int chunk = BlockIndex().x, sample = BlockIndex().y;
   const int first = chunk * cut.chunk_positions;
@@ -147,74 +149,96 @@ __global__ void __launch_bounds__(kMostThreads) MomentsKernel(GroupNormArguments
   }
 }
 
-constexpr int kFinishThreads = 128;
-
-// The same in every thread.
-__device__ __forceinline__ float SumOfBlock(float value, SharedPtr<float> scratch) {
-  value = SumOfWarp(value);
-  if (Lane() == 0) Store(scratch + Warp(), value);
-  SyncThreads();
-  float sum = 0;
-#pragma unroll
-  for (int warp = 0; warp < kFinishThreads / 32; ++warp) sum += Load(scratch + warp);
-  return sum;
-}
-
-// Of a group: the mean, and the mean of the squares about it; the same in every thread.
+// Of a group: the mean, and the mean of the squares about it. Lanes share out the chunks.
 template <class T>
-__device__ __forceinline__ Moments MergedMoments(const GroupNormArguments<T>& p, int sample,
-                                                 int group) {
-  const Cut cut = CutOf(p.shape);
-  const int thread = ThreadIndex().x, width = p.shape.channels / p.shape.groups;
-  const GlobalPtr<float> moments =
-      GlobalPtr(p.moments) + 2 * (int64_t{sample} * p.shape.groups + group) * cut.chunks;
+__device__ __forceinline__ Moments MergedMoments(const GroupNormArguments<T>& p, const Cut& cut,
+                                                 int sample, int group) {
+  const int width = p.shape.channels / p.shape.groups;
   const auto count_of = [&](int chunk) {
     const int left = p.shape.positions - chunk * cut.chunk_positions;
     return static_cast<float>(left < cut.chunk_positions ? left : cut.chunk_positions);
   };
+  const float positions = static_cast<float>(p.shape.positions);
+  const GlobalPtr<float> moments =
+      GlobalPtr(p.moments) + 2 * (int64_t{sample} * p.shape.groups + group) * cut.chunks;
   float sum = 0;
-  for (int chunk = thread; chunk < cut.chunks; chunk += kFinishThreads) {
+  for (int chunk = Lane(); chunk < cut.chunks; chunk += 32) {
     sum += count_of(chunk) * Load<Moments>(moments + 2 * chunk).mean;
   }
-  const float positions = static_cast<float>(p.shape.positions);
-  const float mean = SumOfBlock(sum, Shared<float>(0)) / positions;
+  const float mean = SumOfWarp(sum) / positions;
   float about = 0;
-  for (int chunk = thread; chunk < cut.chunks; chunk += kFinishThreads) {
+  for (int chunk = Lane(); chunk < cut.chunks; chunk += 32) {
     const Moments m = Load<Moments>(moments + 2 * chunk);
     const float apart = m.mean - mean;
     about += m.squares + count_of(chunk) * static_cast<float>(width) * apart * apart;
   }
-  about = SumOfBlock(about, Shared<float>(kFinishThreads / 32 * 4));
-  return {mean, about / (positions * static_cast<float>(width))};
+  return {mean, SumOfWarp(about) / (positions * static_cast<float>(width))};
+}
+
+// A sample's factors and summands: a warp a group.
+template <class T>
+__device__ __forceinline__ void FinishSample(const GroupNormArguments<T>& p, const Cut& cut,
+                                             int sample) {
+  const int width = p.shape.channels / p.shape.groups;
+  const GlobalPtr<float> affine = GlobalPtr(p.affine) + int64_t{2} * sample * p.shape.channels;
+  for (int group = Warp(); group < p.shape.groups; group += cut.threads / 32) {
+    const int64_t row = int64_t{sample} * 2 * p.shape.groups + group;
+    Moments of_group;
+    if (p.given != nullptr) {
+      const float mean = Load(GlobalPtr(p.given) + row);
+      const float square = Load(GlobalPtr(p.given) + (row + p.shape.groups));
+      of_group = {mean, fmaxf(square - mean * mean, 0.0f)};
+    } else {
+      of_group = MergedMoments(p, cut, sample, group);
+    }
+    const float mean = of_group.mean, variance = of_group.squares;
+    if (p.measured != nullptr && Lane() == 0) {
+      Store(GlobalPtr(p.measured) + row, mean);
+      Store(GlobalPtr(p.measured) + (row + p.shape.groups), variance + mean * mean);
+    }
+    if (p.affine == nullptr) continue;
+    const float inverse = 1.0f / sqrtf(variance + p.eps);
+    for (int i = Lane(); i < width; i += 32) {
+      const int channel = group * width + i;
+      const float factor = inverse * Load(GlobalPtr(p.scale) + channel);
+      Store(affine + channel, factor);
+      Store(affine + (p.shape.channels + channel),
+            Load(GlobalPtr(p.shift) + channel) - mean * factor);
+    }
+  }
+}
+
+// Whether this is the last of the sample's blocks: then it sees what the others stored. The counter
+// is zero again behind it.
+template <class T>
+__device__ __forceinline__ bool ComesLast(const GroupNormArguments<T>& p, const Cut& cut,
+                                          int sample) {
+  const SharedPtr<uint32_t> others = Shared<uint32_t>(0);
+  SyncThreads();  // the moments are stored, and what lay here is read to the end
+  if (ThreadIndex().x == 0) {
+    Fence();
+    const GlobalPtr<uint32_t> arrivals = GlobalPtr(p.arrivals) + sample;
+    const uint32_t before = AtomicAdd(arrivals, 1u);
+    Fence();
+    const bool last = before + 1 == static_cast<uint32_t>(cut.chunks);
+    if (last) Store(arrivals, 0u);
+    Store(others, before);
+  }
+  SyncThreads();
+  return Load(others) + 1 == static_cast<uint32_t>(cut.chunks);
 }
 
 template <class T>
-__global__ void __launch_bounds__(kFinishThreads) FinishKernel(GroupNormArguments<T> p) {
-  const int group = BlockIndex().x, sample = BlockIndex().y, thread = ThreadIndex().x;
-  const int width = p.shape.channels / p.shape.groups;
-  const int64_t row = int64_t{sample} * 2 * p.shape.groups + group;
-  Moments of_group;
-  if (p.given != nullptr) {
-    const float mean = Load(GlobalPtr(p.given) + row);
-    const float square = Load(GlobalPtr(p.given) + (row + p.shape.groups));
-    of_group = {mean, fmaxf(square - mean * mean, 0.0f)};
-  } else {
-    of_group = MergedMoments(p, sample, group);
-  }
-  const float mean = of_group.mean, variance = of_group.squares;
-  if (p.measured != nullptr && thread == 0) {
-    Store(GlobalPtr(p.measured) + row, mean);
-    Store(GlobalPtr(p.measured) + (row + p.shape.groups), variance + mean * mean);
-  }
-  if (p.affine == nullptr) return;
-  const float inverse = 1.0f / sqrtf(variance + p.eps);
-  const GlobalPtr<float> affine = GlobalPtr(p.affine) + int64_t{2} * sample * p.shape.channels;
-  for (int i = thread; i < width; i += kFinishThreads) {
-    const int channel = group * width + i;
-    const float factor = inverse * Load(GlobalPtr(p.scale) + channel);
-    Store(affine + channel, factor);
-    Store(affine + (p.shape.channels + channel),
-          Load(GlobalPtr(p.shift) + channel) - mean * factor);
+__global__ void __launch_bounds__(kMostThreads) FinishKernel(GroupNormArguments<T> p) {
+  FinishSample(p, CutOf(p.shape), BlockIndex().x);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kMostThreads) MomentsKernel(GroupNormArguments<T> p) {
+  const Cut cut = CutOf(p.shape);
+  StoreMoments(p, cut);
+  if (p.arrivals != nullptr && ComesLast(p, cut, BlockIndex().y)) {
+    FinishSample(p, cut, BlockIndex().y);
   }
 }
 
@@ -283,12 +307,9 @@ cudaError_t GroupNorm(cudaStream_t stream, const GroupNormArguments<T>& p) {
          .shared_bytes = static_cast<size_t>(cut.rows) * (2 * p.shape.channels + 1) * 4},
         p);
   }
-  if (error != cudaSuccess) return error;
-  error = Launch<&FinishKernel<T>>(stream,
-                                   {.grid = {static_cast<unsigned>(p.shape.groups), batch},
-                                    .block = {kFinishThreads},
-                                    .shared_bytes = 2 * kFinishThreads / 32 * 4},
-                                   p);
+  if (error == cudaSuccess && (p.given != nullptr || p.arrivals == nullptr)) {
+    error = Launch<&FinishKernel<T>>(stream, {.grid = {batch}, .block = {threads}}, p);
+  }
   if (error != cudaSuccess || p.y == nullptr) return error;
   const int block_positions = cut.rows * kBatch;
   const auto blocks =

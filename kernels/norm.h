@@ -40,6 +40,9 @@ struct GroupNormArguments {
   bool silu = false;
   float* moments =
       nullptr;  // GroupNormMomentFloats(shape), aligned to 16 bytes; unused with `given`
+  // [batch]: how many of a sample's blocks have come. Zeros before the first launch; every launch
+  // leaves zeros. Not for two streams at once. Null: one launch more.
+  uint32_t* arrivals = nullptr;
   // A row of 2 groups for each sample: of each group the mean, then of each the mean of the
   // squares.
   const float* given = nullptr;  // null: x's own are taken
@@ -51,7 +54,7 @@ struct GroupNormArguments {
   int64_t y_stride = 0;
 };
 
-// Two launches make `affine`, one with moments that are given; another makes y. InvalidValue: a
+// One launch makes `affine`, a second y; the bits do not depend on who finished it. InvalidValue: a
 // shape, stride or address outside the limits.
 template <class T>
 cudaError_t GroupNorm(cudaStream_t stream, const GroupNormArguments<T>& arguments);

@@ -87,6 +87,14 @@ TEST_F(NormBits, I4_ASampleHasTheSameBitsInAnyBatch) {
   EXPECT_TRUE(testing::SameBitsForEachSample<Fp16>(c));
 }
 
+TEST_F(NormBits, TheLastBlockFinishesAsALaunchOfItsOwnWould) {
+  NormCase c = Group("", 300, 320, 32, true);
+  c.shape.batch = 3;
+  const uint64_t bits = testing::BitsOf<Bf16>(c);
+  c.arrivals = false;
+  EXPECT_EQ(testing::BitsOf<Bf16>(c), bits);
+}
+
 TEST_F(NormBits, RefusesWhatItsLoadsCannotDo) {
   GroupNormArguments<Bf16> group = {.shape = {.positions = 16, .channels = 20, .groups = 4}};
   EXPECT_EQ(GroupNorm<Bf16>(nullptr, group), cudaErrorInvalidValue);
@@ -105,12 +113,14 @@ TEST_F(NormBits, MovesNoByteTwice) {
   testing::RunNormCase<Bf16>(c);
   emulation::Counters counters = emulation::TheCard().TakeCounters();
   const int64_t affine = 2 * kChannels * 4, rows = 6;
-  // x twice, each group's moments twice, scale and shift, the affine by every row of threads.
+  // x twice, each group's moments twice by the last block, scale and shift, the affine by every row
+  // of threads.
   EXPECT_EQ(counters.global_bytes_loaded, 2 * kPositions * kChannels * 2 +
                                               2 * kGroups * kChunks * 8 + affine +
-                                              kChunks * rows * affine);
+                                              kChunks * rows * affine + kChunks * 4);
   EXPECT_EQ(counters.global_bytes_stored,
-            kPositions * kChannels * 2 + kGroups * kChunks * 8 + affine);
+            kPositions * kChannels * 2 + kGroups * kChunks * 8 + affine + 4);
+  EXPECT_EQ(counters.atomics, kChunks);
 
   c = Layer("", 16, 1280);
   testing::RunNormCase<Bf16>(c);

@@ -51,6 +51,7 @@ double SecondsOfNorm(const NormCase& c) {
       TS_CHECK(LayerNorm<Bf16>(stream, arguments) == cudaSuccess);
     });
   }
+  const DeviceBuffer<uint32_t> arrivals(std::vector<uint32_t>(s.batch, 0));
   const DeviceBuffer<float> moments(GroupNormMomentFloats(s)),
       affine(int64_t{2} * s.batch * s.channels);
   return SecondsOf([&](cudaStream_t stream, int run) {
@@ -61,6 +62,7 @@ double SecondsOfNorm(const NormCase& c) {
                                                 .shift = scale.get(),
                                                 .silu = true,
                                                 .moments = moments.get(),
+                                                .arrivals = arrivals.get(),
                                                 .affine = affine.get(),
                                                 .y = y[run % kSets].get(),
                                                 .y_stride = s.channels};

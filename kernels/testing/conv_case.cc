@@ -178,7 +178,9 @@ bool SameBitsAsNormedFirst(const ConvCase& c, int groups) {
                                 .y = y.get(),
                                 .y_stride = data.x_stride};
   const DeviceBuffer<float> moments(GroupNormMomentFloats(norm.shape));
+  const DeviceBuffer<uint32_t> arrivals(std::vector<uint32_t>(s.batch, 0));
   norm.moments = moments.get();
+  norm.arrivals = arrivals.get();
   TS_CHECK(cudaMemset(y.get(), 0, y.count() * sizeof(T)) == cudaSuccess);
   TS_CHECK(GroupNorm<T>(nullptr, norm) == cudaSuccess);
   data.affine = affine.Read();

@@ -17,6 +17,7 @@ struct NormCase {
   bool silu = false;
   float mean = 0.5f;  // of x, whose deviation is about 0.6
   int extra_stride = 0;
+  bool arrivals = true;  // GroupNorm: the last block finishes; else a launch of its own
 };
 
 inline void PrintTo(const NormCase& norm_case, std::ostream* out) { *out << norm_case.name; }
@@ -24,6 +25,9 @@ inline void PrintTo(const NormCase& norm_case, std::ostream* out) { *out << norm
 template <class T>
 Comparison RunNormCase(const NormCase& norm_case);
 
+// A hash of all bits of the result.
+template <class T>
+uint64_t BitsOf(const NormCase& norm_case);
 // Each sample of the batch, normed alone, has the bits it has in the batch.
 template <class T>
 bool SameBitsForEachSample(const NormCase& norm_case);
