@@ -3,7 +3,7 @@
 // GEMM's tiles, stages and main loop (tile.cuh) with m = positions of y, n = channels of y, k =
 // taps x channels. A tile of k lies within one tap: where the channels are no multiple of it, a
 // tap's last tile is filled with zeros. A thread copies the same few rows all along, so it works
-// out where they lie in x once a tap. A block reads a position of x nine times, from L2
+// out once where they lie in x. A block reads a position of x nine times, from L2
 // (neighbouring taps of one row of positions) all but once. Errors: as GEMM's with k = kernel^2
 // channels. Reference: testing/conv_case.cc.
 //
@@ -14,8 +14,9 @@
 // stays a launch of its own (PrologueGains). Staging x in registers instead of shared memory would
 // save a chunk's load and store, and takes 32 registers that the large tile has not got; changing a
 // patch once for its nine taps would save eight changes of nine, and orders the sums in another
-// way. Registers (sm_90), none spilled: 255 of 128x128x64 with and without, 118 and 151 of
-// 64x64x64, 107 and 128 of 64x64x32. Time with a prologue: unmeasured.
+// way. Registers without and with it, none spilled on sm_80, sm_90 and sm_120: 250 and 254 of
+// 128x128x64, 122 and 128 of 64x64x64, 106 and 128 of 64x64x32 at most. Time with a prologue:
+// unmeasured.
 #include "kernels/conv.h"
 #include "kernels/conv_patch.cuh"
 #include "kernels/launch.h"
@@ -71,6 +72,7 @@ cudaError_t LaunchTile(cudaStream_t stream, const ConvArguments<T>& p) {
 
 // What 32 bits can say from a tile's first sample on.
 constexpr int64_t kMostPictureNumbers = int64_t{1} << 30;
+constexpr int kMostSide = 1 << 14;
 
 template <class T>
 bool Fits(const ConvArguments<T>& p) {

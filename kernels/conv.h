@@ -3,7 +3,7 @@
 //   y[b, oy, ox, n] = epilogue(sum over r, s, c of prologue(x)[b, oy stride - pad + r, ox stride -
 //   pad + s, c] w[n, r, s, c])
 //
-// Sides of y times the stride are at most 4092, a picture of x less than 2^30 numbers.
+// Sides of y times the stride are at most 16384, a picture of x less than 2^30 numbers.
 //
 // Positions outside x count as zeros, behind the prologue. With `upsample` x is first enlarged to
 // twice its height and width, each position four times; the loads do that. Sums are fp32, over taps

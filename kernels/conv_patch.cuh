@@ -9,9 +9,6 @@
 
 namespace tiltshift::kernels {
 
-// Of a picture that x is padded or enlarged to: two coordinates share a register.
-constexpr int kMostSide = 4092;
-
 // The tile of k that is copied next: a tap and its first channel.
 struct TapPlace {
   int row, column, index, channel;
@@ -19,22 +16,23 @@ struct TapPlace {
   __device__ __forceinline__ TapPlace(int tap, int first_channel, const ConvShape& shape)
       : row(tap / shape.kernel), column(tap % shape.kernel), index(tap), channel(first_channel) {}
 
-  // True when a new tap begins.
-  __device__ __forceinline__ bool Advance(int step, const ConvShape& shape) {
+  __device__ __forceinline__ void Advance(int step, const ConvShape& shape) {
     channel += step;
-    if (channel < shape.channels) return false;
+    if (channel < shape.channels) return;
     channel = 0;
     ++index;
     if (++column == shape.kernel) {
       column = 0;
       ++row;
     }
-    return true;
   }
 };
 
-// Copies the positions of x under the rows of a tile, tile of k after tile of k. Where they lie is
-// worked out once a tap.
+// Copies the positions of x under the rows of a tile, tile of k after tile of k.
+//
+// Where a row's first tap lies, and which taps lie inside the picture, is worked out once; a tap
+// further is the same distance further for all rows. In an enlarged picture, whose position t shows
+// x's t / 2, a step from an odd position moves on in x and one from an even position does not.
 template <class T, class Tile>
 class PatchCopier {
  public:
@@ -42,8 +40,11 @@ class PatchCopier {
                                          const TapPlace& first)
       : p_(p),
         place_(first),
-        target_(Tile::At(ThreadIndex().x / Tile::kRowChunks, ThreadIndex().x % Tile::kRowChunks)) {
+        target_(Tile::At(ThreadIndex().x / Tile::kRowChunks, ThreadIndex().x % Tile::kRowChunks)),
+        rows_(0),
+        columns_(0) {
     const ConvShape& s = p.shape;
+    const int shift = s.upsample ? 1 : 0;
     const int sample_rows = s.out_height * s.out_width, first_sample = first_row / sample_rows;
     const int chunk = ThreadIndex().x % Tile::kRowChunks;
     channels_ = s.channels - chunk * kChunk;
@@ -53,67 +54,72 @@ class PatchCopier {
     for (int i = 0; i < kCopies; ++i) {
       const int row = first_row + ThreadIndex().x / Tile::kRowChunks + i * Tile::kRowsAtOnce;
       const int line = row / s.out_width, sample = line / s.out_height;
-      // A row that does not exist lies so far off that no tap reaches x.
-      const bool exists = sample < s.batch;
-      const int y = exists ? (line - sample * s.out_height) * s.stride : kMostSide;
-      const int x = (row - line * s.out_width) * s.stride;
-      corner_[i] = static_cast<uint32_t>(exists ? sample - first_sample : 0) << 24 | y << 12 | x;
+      const int y = (line - sample * s.out_height) * s.stride - s.pad;
+      const int x = (row - line * s.out_width) * s.stride - s.pad;
+      const int position =
+          ((sample - first_sample) * s.height + (y >> shift)) * s.width + (x >> shift);
+      offset_[i] = position * static_cast<int>(p.x_stride);
+      for (int tap = 0; tap < s.kernel; ++tap) {
+        const bool in_height = y + tap >= 0 && y + tap < s.height << shift && sample < s.batch;
+        const bool in_width = x + tap >= 0 && x + tap < s.width << shift;
+        rows_ |= (in_height ? 1u : 0u) << (tap * kCopies + i);
+        columns_ |= (in_width ? 1u : 0u) << (tap * kCopies + i);
+      }
+      rows_ |= (y & 1u) << (kOddBits + i);
+      columns_ |= (x & 1u) << (kOddBits + i);
     }
-    FindPositions();
   }
 
   __device__ __forceinline__ void operator()(SharedPtr<T> tile) {
-    const GlobalPtr<const T> from = from_ + place_.channel;
+    const ConvShape& s = p_.shape;
+    const int stride = static_cast<int>(p_.x_stride), shift = s.upsample ? 1 : 0;
+    const int steps = (place_.row >> shift) * s.width + (place_.column >> shift);
+    const GlobalPtr<const T> from = from_ + (steps * stride + place_.channel);
     const uint32_t inside = Inside();
+    if (!s.upsample) {
 #pragma unroll
-    for (int i = 0; i < kCopies; ++i) {
-      CopyAsync16(TargetOf(tile, i), from + offset_[i], (inside >> i & 1) != 0);
+      for (int i = 0; i < kCopies; ++i) {
+        CopyAsync16(TargetOf(tile, i), from + offset_[i], (inside >> i & 1) != 0);
+      }
+    } else {
+      const uint32_t down = (place_.row & 1) != 0 ? rows_ >> kOddBits : 0;
+      const uint32_t right = (place_.column & 1) != 0 ? columns_ >> kOddBits : 0;
+#pragma unroll
+      for (int i = 0; i < kCopies; ++i) {
+        const int further =
+            ((down >> i & 1) != 0 ? s.width * stride : 0) + ((right >> i & 1) != 0 ? stride : 0);
+        CopyAsync16(TargetOf(tile, i), from + (offset_[i] + further), (inside >> i & 1) != 0);
+      }
     }
-    if (place_.Advance(Tile::kK, p_.shape)) FindPositions();
+    place_.Advance(Tile::kK, s);
   }
 
  protected:
   static constexpr int kCopies = Tile::kM / Tile::kRowsAtOnce;
+  static constexpr int kOddBits = 3 * kCopies;  // behind those of three taps
+  static_assert(kOddBits + kCopies <= 32);
 
   // A bit a copy of the tile that is copied next: whether it brings numbers of x, not zeros.
   __device__ __forceinline__ uint32_t Inside() const {
-    return place_.channel < channels_ ? inside_ : 0;
+    if (place_.channel >= channels_) return 0;
+    return rows_ >> place_.row * kCopies & columns_ >> place_.column * kCopies &
+           ((1u << kCopies) - 1);
   }
+  __device__ __forceinline__ int next_channel() const { return place_.channel; }
   // Where a copy of this thread lies in a tile.
   __device__ __forceinline__ SharedPtr<T> TargetOf(SharedPtr<T> tile, int copy) const {
     return tile + (target_ + copy * Tile::kRowsAtOnce * Tile::kK);
   }
-  // The sample under a copy, from the tile's first on.
-  __device__ __forceinline__ int SampleOf(int copy) const {
-    return static_cast<int>(corner_[copy] >> 24);
-  }
 
  private:
-  __device__ __forceinline__ void FindPositions() {
-    const ConvShape& s = p_.shape;
-    const int shift = s.upsample ? 1 : 0;
-    inside_ = 0;
-#pragma unroll
-    for (int i = 0; i < kCopies; ++i) {
-      const int y = static_cast<int>(corner_[i] >> 12 & 0xfff) + place_.row - s.pad;
-      const int x = static_cast<int>(corner_[i] & 0xfff) + place_.column - s.pad;
-      const bool inside = y >= 0 && y < s.height << shift && x >= 0 && x < s.width << shift;
-      const int first_line = static_cast<int>(corner_[i] >> 24) * s.height;
-      const int position = (first_line + (y >> shift)) * s.width + (x >> shift);
-      offset_[i] = inside ? position * static_cast<int>(p_.x_stride) : 0;
-      inside_ |= (inside ? 1u : 0u) << i;
-    }
-  }
-
   const ConvArguments<T>& p_;
   TapPlace place_;
   int target_, channels_;
   GlobalPtr<const T> from_;  // the tile's first sample
-  // Of the rows' first tap: samples from the tile's first on, then y and x in the (enlarged)
-  // picture without its border, in 8, 12 and 12 bits.
-  uint32_t corner_[kCopies];
-  int offset_[kCopies];  // of this tap's position, from `from_`
-  uint32_t inside_;      // a bit a copy: whether that position exists
+  int offset_[kCopies];      // of a row's first tap, from there
+  // A bit a copy and tap: whether a row of taps lies inside, and a column of them. Then one a copy:
+  // whether the first lies at an odd position.
+  uint32_t rows_, columns_;
 };
 
 // Copies rows of w, in the same order of tiles.

@@ -46,9 +46,11 @@ class PatchChanger : public PatchCopier<T, Tile> {
  public:
   __device__ __forceinline__ PatchChanger(const ConvArguments<T>& p, int first_row,
                                           const TapPlace& first)
-      : Base(p, first_row, first), p_(p), channel_(first.channel) {
-    const int first_sample = first_row / (p.shape.out_height * p.shape.out_width);
+      : Base(p, first_row, first), p_(p) {
+    const int sample_rows = p.shape.out_height * p.shape.out_width;
+    const int first_sample = first_row / sample_rows;
     affine_ = 2 * first_sample * p.shape.channels;
+    row_ = first_row - first_sample * sample_rows;
   }
 
   __device__ __forceinline__ void operator()(SharedPtr<T> tile) {
@@ -59,33 +61,41 @@ class PatchChanger : public PatchCopier<T, Tile> {
   __device__ __forceinline__ void Land(SharedPtr<T> tile, int behind) {
     const uint32_t inside = under_way_ >> behind * kCopies;
     const int channels = p_.shape.channels;
-    const int chunk_channel = channel_ + ThreadIndex().x % Tile::kRowChunks * kChunk;
+    // That of the tile copied next, as many tiles back as lie between.
+    int channel = Base::next_channel() - (behind + 1) * Tile::kK;
+    while (channel < 0) channel += (channels + Tile::kK - 1) / Tile::kK * Tile::kK;
+    const int chunk_channel = channel + ThreadIndex().x % Tile::kRowChunks * kChunk;
     // Behind the last channel there are zeros, which stay.
     const GlobalPtr<const float> affine =
         GlobalPtr(p_.prologue.affine) + (affine_ + (chunk_channel < channels ? chunk_channel : 0));
     ChunkAffine change;
-    int sample = Base::SampleOf(0);
-    change.LoadFrom(affine + 2 * sample * channels, channels);
-#pragma unroll
+    change.LoadFrom(affine, channels);
+    const bool one_sample = row_ + Tile::kM <= p_.shape.out_height * p_.shape.out_width;
+#pragma unroll 2  // registers are few here
     for (int i = 0; i < kCopies; ++i) {
-      if (Base::SampleOf(i) != sample) {
-        sample = Base::SampleOf(i);
-        change.LoadFrom(affine + 2 * sample * channels, channels);
-      }
+      if (!one_sample) change.LoadFrom(affine + 2 * SampleOf(i) * channels, channels);
       const SharedPtr<T> at = Base::TargetOf(tile, i);
       const Words4 words = Load<Words4>(at);
       Store(at, (inside >> i & 1) != 0 ? change.Changed<T>(words, p_.prologue.silu) : words);
     }
-    channel_ = channel_ + Tile::kK < channels ? channel_ + Tile::kK : 0;
   }
 
  private:
   static constexpr int kCopies = Base::kCopies;
   static_assert(kCopies * (Tile::kStages - 1) <= 32);
 
+  // The sample under a copy, from the block's first on. Behind the last there are zeros, which
+  // stay.
+  __device__ __forceinline__ int SampleOf(int copy) const {
+    const int row = row_ + ThreadIndex().x / Tile::kRowChunks + copy * Tile::kRowsAtOnce;
+    const int sample = row / (p_.shape.out_height * p_.shape.out_width);
+    const int last = p_.shape.batch - 1 - affine_ / (2 * p_.shape.channels);
+    return sample < last ? sample : last;
+  }
+
   const ConvArguments<T>& p_;
-  int channel_;             // of the tile that lands next
   uint32_t under_way_ = 0;  // Inside() of the tiles that were copied last, the latest lowest
+  int row_;                 // the block's first, in its sample
   int affine_;              // where those of the block's first sample lie
 };
 
