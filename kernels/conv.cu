@@ -14,8 +14,8 @@
 // stays a launch of its own (PrologueGains). Staging x in registers instead of shared memory would
 // save a chunk's load and store, and takes 32 registers that the large tile has not got; changing a
 // patch once for its nine taps would save eight changes of nine, and orders the sums in another
-// way. Registers without and with it, none spilled on sm_80, sm_90 and sm_120: 250 and 254 of
-// 128x128x64, 122 and 128 of 64x64x64, 106 and 128 of 64x64x32 at most. Time with a prologue:
+// way. Registers without and with it, none spilled on sm_80, sm_90 and sm_120: 246 and 254 of
+// 128x128x64, 120 and 127 of 64x64x64, 102 and 128 of 64x64x32 at most. Time with a prologue:
 // unmeasured.
 #include "kernels/conv.h"
 #include "kernels/conv_patch.cuh"

@@ -45,6 +45,7 @@ class PatchCopier {
         columns_(0) {
     const ConvShape& s = p.shape;
     const int shift = s.upsample ? 1 : 0;
+    const unsigned height = s.height << shift, width = s.width << shift;
     const int sample_rows = s.out_height * s.out_width, first_sample = first_row / sample_rows;
     const int chunk = ThreadIndex().x % Tile::kRowChunks;
     channels_ = s.channels - chunk * kChunk;
@@ -59,9 +60,11 @@ class PatchCopier {
       const int position =
           ((sample - first_sample) * s.height + (y >> shift)) * s.width + (x >> shift);
       offset_[i] = position * static_cast<int>(p.x_stride);
-      for (int tap = 0; tap < s.kernel; ++tap) {
-        const bool in_height = y + tap >= 0 && y + tap < s.height << shift && sample < s.batch;
-        const bool in_width = x + tap >= 0 && x + tap < s.width << shift;
+#pragma unroll
+      for (int tap = 0; tap < kMostTaps; ++tap) {
+        // Below 0 is far above.
+        const bool in_height = static_cast<unsigned>(y + tap) < height && sample < s.batch;
+        const bool in_width = static_cast<unsigned>(x + tap) < width;
         rows_ |= (in_height ? 1u : 0u) << (tap * kCopies + i);
         columns_ |= (in_width ? 1u : 0u) << (tap * kCopies + i);
       }
@@ -96,7 +99,8 @@ class PatchCopier {
 
  protected:
   static constexpr int kCopies = Tile::kM / Tile::kRowsAtOnce;
-  static constexpr int kOddBits = 3 * kCopies;  // behind those of three taps
+  static constexpr int kMostTaps = 3;  // of a row, and of a column
+  static constexpr int kOddBits = kMostTaps * kCopies;
   static_assert(kOddBits + kCopies <= 32);
 
   // A bit a copy of the tile that is copied next: whether it brings numbers of x, not zeros.
