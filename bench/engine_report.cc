@@ -5,7 +5,7 @@
 
 namespace tiltshift::engine {
 
-bool IsProduct(const OpProfile& op) { return op.kind.starts_with("conv") || op.kind == "linear"; }
+bool IsProduct(const OpProfile& op) { return op.kind.starts_with("conv") || op.kind.starts_with("linear"); }
 
 double ProductRate(const std::vector<OpProfile>& alone) {
   double flops = 0, seconds = 0;

@@ -131,6 +131,24 @@ Value Graph::ToPlanar(std::string name, const Value& x) {
   return Add(std::move(name), op, op.y);
 }
 
+void Graph::FoldGeglu(const std::function<bool(const LinearOp&)>& fits) {
+  std::vector<int> readers(tensors_.size(), 0);
+  for (const Node& node : nodes_) {
+    for (const Value& x : InputsOf(node.op)) ++readers[x.tensor];
+  }
+  for (size_t i = 0; i + 1 < nodes_.size(); ++i) {
+    auto* linear = std::get_if<LinearOp>(&nodes_[i].op);
+    const auto* geglu = std::get_if<GegluOp>(&nodes_[i + 1].op);
+    if (linear == nullptr || geglu == nullptr || geglu->x.tensor != linear->y.tensor) continue;
+    const TensorInfo& between = tensors_[linear->y.tensor];
+    if (readers[linear->y.tensor] > 1 || between.read || geglu->x.shape != between.shape) continue;
+    if (linear->residual || linear->nonlinearity != Nonlinearity::kNone || !fits(*linear)) continue;
+    linear->geglu = true;
+    linear->y = geglu->y;
+    nodes_.erase(nodes_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+  }
+}
+
 Value Graph::Channels(const Value& value, int first, int count) {
   TS_CHECK(first >= 0 && count > 0 && first + count <= value.shape.channels);
   Value part = value;
@@ -170,7 +188,7 @@ std::string KindOf(const Op& op) {
                    const int kernel = KernelOf(*o.filter);
                    return absl::StrCat("conv ", kernel, "x", kernel, o.stride > 1 ? " stride 2" : "");
                  },
-                 [](const LinearOp&) { return std::string("linear"); },
+                 [](const LinearOp& o) { return std::string(o.geglu ? "linear + geglu" : "linear"); },
                  [](const GroupNormOp&) { return std::string("group_norm"); },
                  [](const MomentsOp&) { return std::string("moments"); },
                  [](const LayerNormOp&) { return std::string("layer_norm"); },

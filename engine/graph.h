@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -56,13 +57,15 @@ struct ConvOp {
   bool pad_end = false;  // with stride 2
 };
 
-// y = f(x W^T + bias) + residual, a row at a time; W may be stored as a 1x1 filter.
+// y = f(x W^T + bias) + residual, a row at a time; W may be stored as a 1x1 filter. `geglu`: y is what GegluOp makes
+// of that, without f or residual.
 struct LinearOp {
   Value x, y;
   const Parameter* matrix = nullptr;
   const Parameter* bias = nullptr;  // may be null
   std::optional<Value> residual;
   Nonlinearity nonlinearity = Nonlinearity::kNone;
+  bool geglu = false;  // by FoldGeglu alone
 };
 
 // y = f((x - mean) / sqrt(variance + eps) * scale + shift), moments over a group's channels at all positions
@@ -184,6 +187,9 @@ class Graph {
   Value Upsample(std::string name, const Value& x, int height, int width);
   Value FromPlanar(std::string name, const Value& x, float scale, float shift);
   Value ToPlanar(std::string name, const Value& x);
+
+  // Makes one operation of each linear layer and the GEGLU that alone reads it, where `fits` says so.
+  void FoldGeglu(const std::function<bool(const LinearOp&)>& fits);
 
   static Value Channels(const Value& value, int first, int count);
 

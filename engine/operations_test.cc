@@ -1,14 +1,17 @@
-// Operations of the CPU backend in bf16 against the same in fp32, at sizes that meet every way
+// Operations of the CPU backend in fp32 and bf16 against their formulas, at sizes that meet every way
 // through the kernels: whole and partial tiles, few and many rows, all head dims, odd pictures.
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <bit>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <numeric>
 #include <random>
 
 #include "engine/backend.h"
+#include "engine/testing/reference.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -21,18 +24,26 @@ std::vector<float> Random(int64_t count, int seed) {
   return values;
 }
 
-// A parameter with random values of its own.
+// A parameter with random values of its own, as a file of that type would have them.
 struct Weights {
   std::vector<float> values;
+  std::string bytes;
   Parameter parameter;
 
-  Weights(std::vector<int64_t> shape, int seed) {
+  Weights(std::vector<int64_t> shape, int seed, Dtype dtype = Dtype::kF32) {
     int64_t count = 1;
     for (const int64_t n : shape) count *= n;
     values = Random(count, seed);
-    const std::string_view bytes(reinterpret_cast<const char*>(values.data()),
-                                 count * sizeof(float));
-    parameter = {.name = "weights", .shape = shape, .parts = {{Dtype::kF32, shape, bytes}}};
+    if (dtype == Dtype::kF32) bytes.assign(reinterpret_cast<const char*>(values.data()), count * sizeof(float));
+    for (int64_t i = 0; i < count && dtype != Dtype::kF32; ++i) {
+      // Bits that mean a number between 2^-8 and 1 in either type, both signs.
+      const auto bits = std::bit_cast<uint32_t>(values[i]);
+      const uint16_t half = dtype == Dtype::kBf16
+                                ? bits >> 16
+                                : (bits >> 16 & 0x8000) | ((8 + (bits >> 3) % 7) << 10) | (bits >> 6 & 0x3ff);
+      bytes.append(reinterpret_cast<const char*>(&half), sizeof(half));
+    }
+    parameter = {.name = "weights", .shape = shape, .parts = {{dtype, shape, bytes}}};
   }
 };
 
@@ -51,6 +62,11 @@ struct Network {
     output = graph.ToPlanar("out", y);
     graph.Output(output);
   }
+  std::vector<float> Values(size_t i) const {
+    std::vector<float> values = Random(inputs[i].shape.size(), 100 + static_cast<int>(i));
+    if (change) change(i, &values);
+    return values;
+  }
 };
 
 std::vector<float> Run(const Network& network, Compute compute, int threads) {
@@ -58,11 +74,7 @@ std::vector<float> Run(const Network& network, Compute compute, int threads) {
   const std::unique_ptr<Backend> backend = MakeCpuBackend();
   const auto program = backend->Compile(network.graph, compute);
   EXPECT_TRUE(program.ok()) << program.status();
-  for (size_t i = 0; i < network.inputs.size(); ++i) {
-    std::vector<float> values = Random(network.inputs[i].shape.size(), 100 + static_cast<int>(i));
-    if (network.change) network.change(i, &values);
-    (*program)->Write(network.inputs[i], values);
-  }
+  for (size_t i = 0; i < network.inputs.size(); ++i) (*program)->Write(network.inputs[i], network.Values(i));
   std::vector<float> out(network.output.shape.size());
   for (int run = 0; run < 2; ++run) {  // the second in memory that the first has used
     (*program)->Run();
@@ -71,8 +83,18 @@ std::vector<float> Run(const Network& network, Compute compute, int threads) {
   return out;
 }
 
+std::vector<double> Formulas(const Network& network) {
+  std::map<int, std::vector<double>> inputs;
+  for (size_t i = 0; i < network.inputs.size(); ++i) {
+    const std::vector<float> values = network.Values(i);
+    inputs[network.inputs[i].tensor] = {values.begin(), values.end()};
+  }
+  return testing::Evaluate(network.graph, std::move(inputs), network.output);
+}
+
 // Relative L2 distance.
-double Distance(const std::vector<float>& a, const std::vector<float>& b) {
+template <class T>
+double Distance(const std::vector<float>& a, const std::vector<T>& b) {
   double difference = 0, norm = 0;
   for (size_t i = 0; i < a.size(); ++i) {
     difference += (a[i] - b[i]) * (a[i] - b[i]);
@@ -81,31 +103,43 @@ double Distance(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(difference / norm);
 }
 
-// bf16 keeps 8 bits: rounding what goes in, the weights and what comes out costs about 3e-3 in all.
-void ExpectNearFp32(const Network& network, double bound = 5e-3) {
-  if (!MakeCpuBackend()->HasBf16()) GTEST_SKIP() << "no bf16 on this processor";
-  const std::vector<float> near = Run(network, Compute::kBf16, 1);
-  EXPECT_LT(Distance(near, Run(network, Compute::kFp32, 1)), bound);
-  EXPECT_EQ(near, Run(network, Compute::kBf16, 2)) << "threads change bits";
+struct Bounds {
+  // Rounding each of some thousand sums of floats in turn: 2^-24 times the square root of their number, halved.
+  double fp32 = 2e-6;
+  // bf16 keeps 8 bits: rounding what goes in, the weights and what comes out costs about 3e-3 in all.
+  double bf16 = 5e-3;
+};
+
+// In both precisions, whatever the number of threads. On processors without bf16, in fp32 alone.
+void ExpectFormulas(const Network& network, const Bounds& bounds = {}) {
+  const std::vector<double> formulas = Formulas(network);
+  const auto expect = [&](Compute compute, double bound) {
+    const std::vector<float> found = Run(network, compute, 1);
+    EXPECT_LT(Distance(found, formulas), bound) << (compute == Compute::kFp32 ? "fp32" : "bf16");
+    EXPECT_EQ(found, Run(network, compute, 2)) << "threads change bits";
+  };
+  expect(Compute::kFp32, bounds.fp32);
+  if (MakeCpuBackend()->HasBf16()) expect(Compute::kBf16, bounds.bf16);
 }
 
 struct LinearCase {
   int rows, in, out;
   bool bias = true, residual = false;
+  Dtype dtype = Dtype::kF32;
 };
 
 class LinearTest : public ::testing::TestWithParam<LinearCase> {};
 
-TEST_P(LinearTest, Bf16IsNearFp32) {
+TEST_P(LinearTest, IsItsFormula) {
   const LinearCase& size = GetParam();
-  const Weights matrix({size.out, size.in}, 1), bias({size.out}, 2);
+  const Weights matrix({size.out, size.in}, 1, size.dtype), bias({size.out}, 2);
   Network network;
   const Value x = network.Input({size.rows, 1, size.in});
   LinearOp op = {
       .x = x, .matrix = &matrix.parameter, .bias = size.bias ? &bias.parameter : nullptr};
   if (size.residual) op.residual = network.Input({size.rows, 1, size.out});
   network.Output(network.graph.Linear("linear", op));
-  ExpectNearFp32(network);
+  ExpectFormulas(network);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, LinearTest,
@@ -117,25 +151,43 @@ INSTANTIATE_TEST_SUITE_P(Sizes, LinearTest,
                                            LinearCase{528, 320, 96, false, true},
                                            // a long sum in segments; more rows than a run has
                                            LinearCase{40, 5120, 48, true, true},
-                                           LinearCase{4096, 320, 64}));
+                                           LinearCase{4096, 320, 64},
+                                           LinearCase{70, 96, 64, true, true, Dtype::kF16},
+                                           LinearCase{70, 96, 64, true, true, Dtype::kBf16},
+                                           // in fp32 more rows than are split at a time
+                                           LinearCase{33000, 128, 32, true, true}));
+
+// What a feed-forward begins with: one operation where the sizes allow it.
+TEST_P(LinearTest, BeforeAGegluIsItsFormula) {
+  const LinearCase& size = GetParam();
+  const int out = size.out / 2 * 2;
+  const Weights matrix({out, size.in}, 1, size.dtype), bias({out}, 2);
+  Network network;
+  const LinearOp op = {.x = network.Input({size.rows, 1, size.in}),
+                       .matrix = &matrix.parameter,
+                       .bias = size.bias ? &bias.parameter : nullptr};
+  network.Output(network.graph.Geglu("geglu", network.graph.Linear("linear", op)));
+  ExpectFormulas(network, {.bf16 = 1e-2});
+}
 
 struct ConvCase {
   int height, width, in, out;
   int stride = 1;
   bool residual = false;
+  Dtype dtype = Dtype::kF32;
 };
 
 class ConvTest : public ::testing::TestWithParam<ConvCase> {};
 
-TEST_P(ConvTest, Bf16IsNearFp32) {
+TEST_P(ConvTest, IsItsFormula) {
   const ConvCase& size = GetParam();
-  const Weights filter({size.out, size.in, 3, 3}, 1), bias({size.out}, 2);
+  const Weights filter({size.out, size.in, 3, 3}, 1, size.dtype), bias({size.out}, 2);
   Network network;
   const Value x = network.Input({size.height, size.width, size.in});
   ConvOp op = {.x = x, .filter = &filter.parameter, .bias = &bias.parameter, .stride = size.stride};
   if (size.residual) op.residual = network.Input({size.height, size.width, size.out});
   network.Output(network.graph.Conv("conv", op));
-  ExpectNearFp32(network);
+  ExpectFormulas(network);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, ConvTest,
@@ -146,6 +198,10 @@ INSTANTIATE_TEST_SUITE_P(Sizes, ConvTest,
                                            ConvCase{3, 48, 64, 4}, ConvCase{16, 16, 4, 64},
                                            ConvCase{72, 104, 32, 40, 1, true},
                                            ConvCase{16, 16, 640, 40, 1, true},
+                                           ConvCase{9, 13, 64, 40, 1, true, Dtype::kF16},
+                                           ConvCase{9, 16, 64, 40, 1, true, Dtype::kBf16},
+                                           // in fp32 more lines than are split at a time
+                                           ConvCase{143, 512, 64, 4, 1, true}, ConvCase{143, 500, 64, 4},
                                            ConvCase{16, 16, 64, 64, 2},
                                            ConvCase{9, 13, 64, 64, 2}));
 
@@ -172,11 +228,11 @@ TEST(PadEndTest, WindowsBeginAtTheirCorner) {
     }
   }
   EXPECT_LT(Distance(engine::Run(network, Compute::kFp32, 1), expected), 1e-6);
-  ExpectNearFp32(network);
+  ExpectFormulas(network);
 }
 
 // As in a residual block: what the norm makes lies with the border that the convolution reads.
-TEST_P(ConvTest, AfterAGroupNormBf16IsNearFp32) {
+TEST_P(ConvTest, AfterAGroupNormIsItsFormula) {
   const ConvCase& size = GetParam();
   const Weights filter({size.out, size.in, 3, 3}, 1), bias({size.out}, 2), scale({size.in}, 3),
       shift({size.in}, 4);
@@ -190,18 +246,18 @@ TEST_P(ConvTest, AfterAGroupNormBf16IsNearFp32) {
   const ConvOp conv = {
       .x = x, .filter = &filter.parameter, .bias = &bias.parameter, .stride = size.stride};
   network.Output(network.graph.Conv("conv", conv));
-  ExpectNearFp32(network, 1e-2);
+  ExpectFormulas(network, {.bf16 = 1e-2});
 }
 
 // As between two levels.
-TEST_P(ConvTest, AfterAnUpsamplingBf16IsNearFp32) {
+TEST_P(ConvTest, AfterAnUpsamplingIsItsFormula) {
   const ConvCase& size = GetParam();
   if (size.stride != 1) GTEST_SKIP() << "the same again";
   const Weights filter({size.out, size.in, 3, 3}, 1), bias({size.out}, 2);
   Network network;
   const Value x = network.graph.Upsample("up", network.Input({size.height, size.width, size.in}), 2 * size.height, 2 * size.width - 1);
   network.Output(network.graph.Conv("conv", {.x = x, .filter = &filter.parameter, .bias = &bias.parameter}));
-  ExpectNearFp32(network);
+  ExpectFormulas(network);
 }
 
 struct AttentionCase {
@@ -210,7 +266,7 @@ struct AttentionCase {
 
 class AttentionTest : public ::testing::TestWithParam<AttentionCase> {};
 
-TEST_P(AttentionTest, Bf16IsNearFp32) {
+TEST_P(AttentionTest, IsItsFormula) {
   const AttentionCase& size = GetParam();
   const int channels = size.heads * size.d;
   Network network;
@@ -220,7 +276,7 @@ TEST_P(AttentionTest, Bf16IsNearFp32) {
   op.v = network.Input({size.keys, 1, channels});
   network.Output(network.graph.Attention("attention", op));
   // The mean of many values is small beside them, and the weights' own rounding is not.
-  ExpectNearFp32(network, 1e-2);
+  ExpectFormulas(network, {.bf16 = 1e-2});
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -234,7 +290,7 @@ INSTANTIATE_TEST_SUITE_P(
                       AttentionCase{130, 1024, 1, 80}, AttentionCase{40, 2000, 1, 160}));
 
 // One key beyond what weights can be without a top: where it scores high it takes all, else nothing.
-TEST_P(AttentionTest, WithAKeyThatOutweighsAllBf16IsNearFp32) {
+TEST_P(AttentionTest, WithAKeyThatOutweighsAllIsItsFormula) {
   const AttentionCase& size = GetParam();
   const int channels = size.heads * size.d;
   Network network;
@@ -249,7 +305,7 @@ TEST_P(AttentionTest, WithAKeyThatOutweighsAllBf16IsNearFp32) {
     for (int c = 0; c < channels; ++c) (*values)[c * size.keys + key] *= 1000;
   };
   // Rounding moves that key's score by about 1, which matters in the some 1.5% of rows where it is near the others'.
-  ExpectNearFp32(network, 0.06);
+  ExpectFormulas(network, {.bf16 = 0.06});
 }
 
 struct NormCase {
@@ -259,7 +315,7 @@ struct NormCase {
 
 class GroupNormTest : public ::testing::TestWithParam<NormCase> {};
 
-TEST_P(GroupNormTest, Bf16IsNearFp32) {
+TEST_P(GroupNormTest, IsItsFormula) {
   const NormCase& size = GetParam();
   const Weights scale({size.channels}, 1), shift({size.channels}, 2);
   Network network;
@@ -270,7 +326,7 @@ TEST_P(GroupNormTest, Bf16IsNearFp32) {
                           .groups = size.groups,
                           .nonlinearity = size.nonlinearity};
   network.Output(network.graph.GroupNorm("norm", op));
-  ExpectNearFp32(network);
+  ExpectFormulas(network);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, GroupNormTest,
@@ -279,13 +335,13 @@ INSTANTIATE_TEST_SUITE_P(Sizes, GroupNormTest,
                                            NormCase{129, 320, 32, Nonlinearity::kNone},
                                            NormCase{7, 72, 1, Nonlinearity::kQuickGelu}));
 
-TEST(RowsTest, LayerNormBf16IsNearFp32) {
+TEST(RowsTest, LayerNormIsItsFormula) {
   const Weights scale({100}, 1), shift({100}, 2);
   Network network;
   const Value x = network.Input({33, 1, 100});
   network.Output(network.graph.LayerNorm(
       "norm", {.x = x, .scale = &scale.parameter, .shift = &shift.parameter}));
-  ExpectNearFp32(network);
+  ExpectFormulas(network);
 }
 
 TEST(RowsTest, MapsAreTheirFormulas) {
@@ -296,7 +352,7 @@ TEST(RowsTest, MapsAreTheirFormulas) {
     std::vector<float> expected = Random(33 * 7, 100);
     for (float& v : expected) v = f == Nonlinearity::kRelu ? std::fmax(v, 0.0f) : 3 * std::tanh(v / 3);
     EXPECT_LT(Distance(engine::Run(network, Compute::kFp32, 1), expected), 1e-6);
-    ExpectNearFp32(network);
+    ExpectFormulas(network);
   }
 }
 
@@ -325,10 +381,10 @@ TEST(RowsTest, UpsampleCutsOddSides) {
   }
 }
 
-TEST(RowsTest, GegluBf16IsNearFp32) {
+TEST(RowsTest, GegluIsItsFormula) {
   Network network;
   network.Output(network.graph.Geglu("geglu", network.Input({33, 1, 2 * 72})));
-  ExpectNearFp32(network);
+  ExpectFormulas(network);
 }
 
 }  // namespace

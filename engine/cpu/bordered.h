@@ -37,6 +37,10 @@ struct Bordered {
     }
     std::fill_n(to + planes * plane, 16 * kPixel, 0);
   }
+  // Line h of the picture with its border, or the border below.
+  void ClearLine(uint16_t* to, int64_t h) const {
+    for (int64_t p = 0; p < planes; ++p) std::fill_n(to + p * plane + (h + 1) * line, line, 0);
+  }
   // The border left and right of line h.
   void ClearSides(uint16_t* to, int64_t h) const {
     for (int64_t p = 0; p < planes; ++p) {

@@ -27,6 +27,18 @@ struct StepMaker {
   std::unique_ptr<Step> operator()(const ToPlanarOp& op) const { return MakeToPlanar(setting, op); }
 };
 
+// GEGLU within its matrix product, where our own kernels do it.
+Graph Folded(Graph graph, const CpuProgram::Options& options) {
+  const MemoryPlan plan(graph, options.bf16 ? 2 : 4);
+  const Graph before = graph;
+  const Setting setting = {before,         options.bf16,     options.products, options.threads,
+                           options.engine, *options.weights, *options.kernels, plan};
+  graph.FoldGeglu([&](const LinearOp& op) {
+    return FitsAmx(setting, op) && op.matrix->shape[0] % simd::kPanelColumns == 0;
+  });
+  return graph;
+}
+
 double Seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -52,7 +64,7 @@ class CpuProgram::PlanBinder : public Binder {
 };
 
 CpuProgram::CpuProgram(const Graph& graph, const Options& options)
-    : graph_(graph), plan_(graph_, options.bf16 ? 2 : 4), stream_(options.engine) {
+    : graph_(Folded(graph, options)), plan_(graph_, options.bf16 ? 2 : 4), stream_(options.engine) {
   const Setting setting = {graph_,         options.bf16,     options.products, options.threads,
                            options.engine, *options.weights, *options.kernels, plan_};
   const int nodes = static_cast<int>(graph_.nodes().size());

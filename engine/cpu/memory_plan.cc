@@ -48,6 +48,9 @@ void MemoryPlan::FindLives(const Graph& graph) {
     for (const Value& value : InputsOf(op)) use(value);
     use(OutputOf(op));
   }
+  for (MemoryBlock& block : blocks_) {
+    if (block.last < block.first) block.size = 0;  // nobody uses it
+  }
 }
 
 void MemoryPlan::ShareResiduals(const Graph& graph) {

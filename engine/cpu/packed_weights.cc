@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "engine/cpu/parallel.h"
-#include "engine/cpu/simd/amx_product.h"
 
 namespace tiltshift::engine::cpu {
 namespace {
@@ -15,35 +14,60 @@ uint16_t ToBf16(float value) {
   const auto bits = std::bit_cast<uint32_t>(value);
   return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
+float FromBf16(uint16_t value) { return std::bit_cast<float>(uint32_t{value} << 16); }
 
 // A row of a filter [in][places] in the order of k: blocks of 32 channels, in each the places, in those the channels.
-void OrderRow(const float* row, int64_t in, int64_t places, uint16_t* out) {
+// Term t of a weight is what the terms before it left, rounded; each lies `term` elements after the one before.
+void OrderRow(const float* row, int64_t in, int64_t places, int terms, int64_t term, uint16_t* out) {
   for (int64_t block = 0; block < in; block += simd::kStepDepth) {
     for (int64_t place = 0; place < places; ++place) {
       const float* from = row + block * places + place;
-      for (int64_t c = 0; c < simd::kStepDepth; ++c) *out++ = ToBf16(from[c * places]);
+      for (int64_t c = 0; c < simd::kStepDepth; ++c, ++out) {
+        float left = from[c * places];
+        for (int t = 0; t < terms; ++t) {
+          out[t * term] = ToBf16(left);
+          left -= FromBf16(out[t * term]);
+        }
+      }
     }
   }
 }
 
-// 32 columns; those past the last are zero.
-void PackPanel(const Parameter& parameter, int64_t panel, uint16_t* out) {
-  const int64_t first = panel * simd::kPanelColumns;
-  const int64_t columns = std::min(simd::kPanelColumns, parameter.shape[0] - first);
+constexpr int64_t kTileColumns = 16;
+
+// The floats of a panel's columns; those past the last are zero.
+std::vector<float> ColumnsOf(const Parameter& parameter, int64_t panel, const simd::PanelLayout& layout) {
+  const int64_t depth = parameter.elements() / parameter.shape[0];
+  std::vector<float> floats(simd::kPanelColumns * depth);
+  if (layout.pairs) {
+    for (int64_t i = 0; i < 2; ++i) {
+      parameter.CopyRows(panel * kTileColumns + i * parameter.shape[0] / 2,
+                         std::span(floats).subspan(i * kTileColumns * depth, kTileColumns * depth));
+    }
+  } else {
+    const int64_t first = panel * simd::kPanelColumns;
+    const int64_t columns = std::min(simd::kPanelColumns, parameter.shape[0] - first);
+    parameter.CopyRows(first, std::span(floats).first(columns * depth));
+  }
+  return floats;
+}
+
+void PackPanel(const Parameter& parameter, int64_t panel, const simd::PanelLayout& layout, uint16_t* out) {
   const int64_t in = parameter.shape[1];
   const int64_t depth = parameter.elements() / parameter.shape[0];
-  std::vector<float> floats(columns * depth);
-  parameter.CopyRows(first, floats);
-  std::vector<uint16_t> rows(simd::kPanelColumns * depth);
-  for (int64_t n = 0; n < columns; ++n) {
-    OrderRow(&floats[n * depth], in, depth / in, &rows[n * depth]);
+  const int64_t term = simd::kPanelColumns * depth;
+  const std::vector<float> floats = ColumnsOf(parameter, panel, layout);
+  std::vector<uint16_t> rows(layout.terms * term);
+  for (int64_t n = 0; n < simd::kPanelColumns; ++n) {
+    OrderRow(&floats[n * depth], in, depth / in, layout.terms, term, &rows[n * depth]);
   }
-  constexpr int64_t kTileColumns = 16;
   for (int64_t k = 0; k < depth; k += simd::kStepDepth) {
-    for (int64_t tile = 0; tile < simd::kPanelColumns; tile += kTileColumns) {
-      for (int64_t pair = k; pair < k + simd::kStepDepth; pair += 2) {
-        for (int64_t n = tile; n < tile + kTileColumns; ++n, out += 2) {
-          std::memcpy(out, &rows[n * depth + pair], 2 * sizeof(uint16_t));
+    for (int t = 0; t < layout.terms; ++t) {
+      for (int64_t tile = 0; tile < simd::kPanelColumns; tile += kTileColumns) {
+        for (int64_t pair = k; pair < k + simd::kStepDepth; pair += 2) {
+          for (int64_t n = tile; n < tile + kTileColumns; ++n, out += 2) {
+            std::memcpy(out, &rows[t * term + n * depth + pair], 2 * sizeof(uint16_t));
+          }
         }
       }
     }
@@ -73,20 +97,21 @@ dnnl::memory PackedWeights::Packed(const Parameter& parameter, const dnnl::memor
   return to;
 }
 
-std::span<const uint16_t> PackedWeights::Panels(const Parameter& parameter) {
+std::span<const uint16_t> PackedWeights::Panels(const Parameter& parameter, const simd::PanelLayout& layout) {
   std::lock_guard<std::mutex> lock(mutex_);
-  const auto [found, made] = panels_.try_emplace(&parameter);
+  const auto [found, made] = panels_.try_emplace({&parameter, layout});
   if (!made) return found->second;
-  const int64_t steps = parameter.elements() / parameter.shape[0] / simd::kStepDepth;
+  const int64_t panel_elements =
+      layout.elements(parameter.elements() / parameter.shape[0] / simd::kStepDepth);
   const int64_t panels = simd::PanelsFor(parameter.shape[0]);
-  const int64_t elements = panels * simd::PanelElements(steps);
+  const int64_t elements = panels * panel_elements;
   auto* packed = reinterpret_cast<uint16_t*>(arena_.New(elements * sizeof(uint16_t)));
   if (packed == nullptr) {
     panels_.erase(found);
     throw dnnl::error(dnnl_out_of_memory, "weights");
   }
   ParallelFor(panels, omp_get_max_threads(), [&](int64_t panel, int) {
-    PackPanel(parameter, panel, packed + panel * simd::PanelElements(steps));
+    PackPanel(parameter, panel, layout, packed + panel * panel_elements);
   });
   parameter.Release();
   return found->second = {packed, static_cast<size_t>(elements)};

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/cpu/aligned.h"
+#include "engine/cpu/simd/amx_product.h"
 #include "engine/parameter.h"
 
 namespace tiltshift::engine::cpu {
@@ -24,10 +25,10 @@ class PackedWeights {
   // first call; a layout that another size of picture wants is another copy.
   dnnl::memory Packed(const Parameter& parameter, const dnnl::memory::desc& plain,
                       const dnnl::memory::desc& packed);
-  // A filter [out, in, kh, kw] or matrix [out, in] as the panels of simd/amx_product.h, in bf16; k
-  // runs over blocks of 32 input channels, of which there must be whole ones, in each over the
-  // filter's places, and fastest over the block's channels.
-  std::span<const uint16_t> Panels(const Parameter& parameter);
+  // A filter [out, in, kh, kw] or matrix [out, in] as the panels of simd/amx_product.h; k runs over
+  // blocks of 32 input channels, of which there must be whole ones, in each over the filter's
+  // places, and fastest over the block's channels. With layout.pairs there must be whole 32 outputs.
+  std::span<const uint16_t> Panels(const Parameter& parameter, const simd::PanelLayout& layout);
   // The floats as they are: biases, scales and shifts.
   const float* Floats(const Parameter& parameter);
 
@@ -41,7 +42,7 @@ class PackedWeights {
   std::mutex mutex_;
   Arena arena_;
   std::map<const Parameter*, std::vector<Entry>> packed_;
-  std::map<const Parameter*, std::span<const uint16_t>> panels_;
+  std::map<std::pair<const Parameter*, simd::PanelLayout>, std::span<const uint16_t>> panels_;
   std::map<const Parameter*, std::vector<float>> floats_;
 };
 

@@ -61,6 +61,7 @@ class Step {
 // One maker an operation; `node` is its place in the graph. They may throw dnnl::error.
 std::unique_ptr<Step> MakeConv(const Setting& setting, const ConvOp& op, int node);
 // On AMX tiles; null where that cannot be.
+bool FitsAmx(const Setting& setting, const LinearOp& op);
 std::unique_ptr<Step> MakeAmxLinear(const Setting& setting, const LinearOp& op);
 std::unique_ptr<Step> MakeAmxConv(const Setting& setting, const ConvOp& op);
 // A tensor that a group norm or an upsampling makes for one such convolution: it lies there with its border (bordered.h).

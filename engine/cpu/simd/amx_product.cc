@@ -4,40 +4,26 @@
 
 #include <algorithm>
 
+#include "engine/cpu/simd/amx_config.h"
+#include "engine/cpu/simd/amx_finish.h"
+
 namespace tiltshift::engine::simd {
 namespace {
 
-constexpr int64_t kTile = 512;  // elements of a tile of weights
 constexpr int64_t kTileBytes = 64;
 constexpr int64_t kRunBytes = 768 << 10;  // of rows, beside a segment's panels in 2 MiB
-constexpr int64_t kSegmentSteps = 128;    // 256 KiB of a panel
+constexpr int64_t kSegmentTiles = 256;    // of a panel: 256 KiB
 constexpr int64_t kBlockSums = 32 * 32;
-
-// Tiles 0-3: sums; 4, 5: rows; 6, 7: weights.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-
-  // For a single tile of fewer rows.
-  constexpr explicit TileConfig(int count) {
-    for (int tile : {0, 1, 4}) rows[tile] = static_cast<uint8_t>(count);
-  }
-};
-
-constexpr int64_t kSumStride = 32;  // floats
 
 // Asks for the next weights, a share at each step, while those before them are multiplied by
 // `blocks` blocks.
 class Ahead {
  public:
   Ahead() = default;
-  Ahead(const uint16_t* from, int64_t steps, int64_t blocks)
+  Ahead(const uint16_t* from, int64_t steps, int64_t terms, int64_t blocks)
       : at_(reinterpret_cast<const char*>(from)),
-        end_(at_ + steps * kStepBytes),
-        lines_((kStepBytes / kLine + blocks - 1) / blocks) {}
+        end_(at_ + steps * terms * kTermBytes),
+        lines_((terms * kTermBytes / kLine + blocks - 1) / blocks) {}
   void Advance() {
     if (at_ == end_) return;
     for (int64_t i = 0; i < lines_; ++i, at_ += kLine) _mm_prefetch(at_, _MM_HINT_T1);
@@ -45,7 +31,7 @@ class Ahead {
   }
 
  private:
-  static constexpr int64_t kLine = 64, kStepBytes = 2 * kTile * 2;
+  static constexpr int64_t kLine = 64, kTermBytes = 2 * kTile * 2;
   const char* at_ = nullptr;
   const char* end_ = nullptr;
   int64_t lines_ = 0;
@@ -55,66 +41,23 @@ struct Steps {
   int64_t first = 0, last = 0;
 };
 
-__m512 Widen(__m256i bf16) { return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16); }
-
-// A block's sums on their way to y: residual added, rounded, written.
-struct Finish {
-  const float* sums = nullptr;
-  const int32_t* out = nullptr;
-  const uint16_t* residual = nullptr;
-  uint16_t* y = nullptr;
-  int64_t residual_stride = 0, y_stride = 0;
-  __mmask32 mask = 0;
-  int64_t rows = 0;  // left
-
-  void Some(int64_t count) {
-    count = std::min(count, rows);
-    rows -= count;
-    residual != nullptr ? Write<true>(count) : Write<false>(count);
-  }
-
- private:
-  template <bool kResidual>
-  __attribute__((always_inline)) void Write(int64_t count) {
-    // In registers: through `this`, each store to y would have them read again.
-    const float* const from = sums;
-    const int32_t* const places = out;
-    const uint16_t* const added = residual;
-    uint16_t* const to = y;
-    const int64_t added_stride = residual_stride, to_stride = y_stride;
-    const __mmask32 columns = mask;
-    for (int64_t r = 0; r < count; ++r) {
-      const int64_t place = places[r];
-      if (place < 0) continue;
-      __m512 low = _mm512_load_ps(from + r * kSumStride),
-             high = _mm512_load_ps(from + r * kSumStride + 16);
-      if (kResidual) {
-        const __m512i both = _mm512_maskz_loadu_epi16(columns, added + place * added_stride);
-        low = _mm512_add_ps(low, Widen(_mm512_castsi512_si256(both)));
-        high = _mm512_add_ps(high, Widen(_mm512_extracti64x4_epi64(both, 1)));
-      }
-      _mm512_mask_storeu_epi16(to + place * to_stride, columns,
-                               (__m512i)_mm512_cvtne2ps_pbh(high, low));
-    }
-    sums += count * kSumStride;
-    out += count;
-  }
-};
-
 // Blocks of 16 * kRows rows by one panel. The vector units finish a block while the tile unit is
 // busy with the next: a few rows after each step, for the processor looks ahead by some 500
-// instructions, not by a block.
+// instructions, not by a block. kTerms: of the weights where T is float.
+template <class T, int kTerms>
 class Multiplier {
  public:
   explicit Multiplier(const AmxProduct& product) : product_(product) {}
 
   void StartPanel(int64_t panel) {
-    column_ = panel * kPanelColumns;
-    b_ = product_.b + panel * PanelElements(product_.step_count);
+    const int64_t half = product_.columns / 2, width = kPairs() ? 16 : 32;
+    column_ = panel * width;
+    b_ = product_.b + panel * product_.layout.elements(product_.step_count);
     const int64_t left = product_.columns - column_;
     mask_ = left >= 32 ? ~0u : (1u << left) - 1;
     for (int64_t i = 0; i < kPanelColumns; ++i) {
-      bias_[i] = product_.bias != nullptr && i < left ? product_.bias[column_ + i] : 0;
+      const int64_t column = column_ + i + (kPairs() && i >= 16 ? half - 16 : 0);
+      bias_[i] = product_.bias != nullptr && column < product_.columns ? product_.bias[column] : 0;
     }
   }
 
@@ -123,32 +66,28 @@ class Multiplier {
   void Block(int64_t tile, int64_t rows, const Steps& part, float* kept, Ahead* ahead) {
     const uint16_t* a0 = product_.a + product_.tiles[tile];
     const uint16_t* a1 = kRows == 2 ? product_.a + product_.tiles[tile + 1] : nullptr;
-    const uint16_t* b = b_ + part.first * 2 * kTile;
-    const int64_t stride = product_.a_stride * 2, steps = part.last - part.first;
+    const uint16_t* b = b_ + part.first * kStepElements;
+    const int64_t steps = part.last - part.first;
     const int64_t rows_a_step = (finish_.rows + steps - 1) / steps;
     part.first == 0 ? StartSums<kRows>() : LoadSums<kRows>(kept);
-    for (int64_t s = part.first; s < part.last; ++s, b += 2 * kTile) {
+    for (int64_t s = part.first; s < part.last; ++s, b += kStepElements) {
       ahead->Advance();
-      _tile_loadd(4, a0 + product_.steps[s], stride);
-      _tile_loadd(6, b, kTileBytes);
-      _tile_loadd(7, b + kTile, kTileBytes);
-      if (kRows == 2) _tile_loadd(5, a1 + product_.steps[s], stride);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 7);
-      if (kRows == 2) _tile_dpbf16ps(2, 5, 6);
-      if (kRows == 2) _tile_dpbf16ps(3, 5, 7);
+      const int64_t at = product_.steps[s];
+      sizeof(T) == 4 ? SplitStep<kRows>(a0 + at, a1 + at, b) : Step<kRows>(a0 + at, a1 + at, b);
       finish_.Some(rows_a_step);
     }
     if (part.last < product_.step_count) return StoreSums<kRows>(kept);
     StoreSums<kRows>(sums_);
+    const T* residual = static_cast<const T*>(product_.residual);
     finish_ = {
         .sums = sums_,
         .out = product_.out + 16 * tile,
-        .residual = product_.residual != nullptr ? product_.residual + column_ : nullptr,
-        .y = product_.y + column_,
+        .residual = residual != nullptr ? residual + column_ : nullptr,
+        .y = static_cast<T*>(product_.y) + column_,
         .residual_stride = product_.residual_stride,
         .y_stride = product_.y_stride,
         .mask = mask_,
+        .pairs = kPairs(),
         .rows = rows,
     };
   }
@@ -156,6 +95,52 @@ class Multiplier {
 
  private:
   static constexpr int64_t kSumBytes = kSumStride * sizeof(float);
+  static constexpr int64_t kStepElements = kTerms * 2 * kTile;
+
+  bool kPairs() const { return product_.layout.pairs; }
+
+  template <int kRows>
+  __attribute__((always_inline)) void Step(const uint16_t* a0, const uint16_t* a1, const uint16_t* b) {
+    const int64_t stride = product_.a_stride * 2;
+    _tile_loadd(4, a0, stride);
+    LoadWeights(b);
+    if (kRows == 2) _tile_loadd(5, a1, stride);
+    Multiply<kRows>();
+  }
+  // Terms i of a and j of b where i + j <= 2; the tiles that are there serve twice where they can.
+  template <int kRows>
+  __attribute__((always_inline)) void SplitStep(const uint16_t* a0, const uint16_t* a1, const uint16_t* b) {
+    const auto load = [&](int64_t term) __attribute__((always_inline)) {
+      _tile_loadd(4, a0 + term * product_.a_term, product_.a_stride * 2);
+      if (kRows == 2) _tile_loadd(5, a1 + term * product_.a_term, product_.a_stride * 2);
+    };
+    LoadWeights(b);
+    for (int64_t term = kSplitTerms - 1; term >= 0; --term) {
+      load(term);
+      Multiply<kRows>();
+    }
+    if (kTerms == 3) {
+      LoadWeights(b + 4 * kTile);
+      Multiply<kRows>();
+    }
+    if (kTerms >= 2) {
+      LoadWeights(b + 2 * kTile);
+      Multiply<kRows>();
+      load(1);
+      Multiply<kRows>();
+    }
+  }
+  static __attribute__((always_inline)) void LoadWeights(const uint16_t* b) {
+    _tile_loadd(6, b, kTileBytes);
+    _tile_loadd(7, b + kTile, kTileBytes);
+  }
+  template <int kRows>
+  static __attribute__((always_inline)) void Multiply() {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    if (kRows == 2) _tile_dpbf16ps(2, 5, 6);
+    if (kRows == 2) _tile_dpbf16ps(3, 5, 7);
+  }
 
   template <int kRows>
   void StartSums() {
@@ -180,10 +165,10 @@ class Multiplier {
   }
 
   const AmxProduct& product_;
-  int64_t column_ = 0;
+  int64_t column_ = 0;  // of y
   const uint16_t* b_ = nullptr;
   __mmask32 mask_ = 0;
-  Finish finish_;
+  Finish<T> finish_;
   alignas(64) float bias_[kPanelColumns];
   alignas(64) float sums_[32 * kSumStride];
 };
@@ -191,26 +176,22 @@ class Multiplier {
 int64_t RunTiles(const AmxProduct& product) {
   return std::max<int64_t>(4, kRunBytes / (16 * product.row_bytes) / 2 * 2);
 }
+int64_t MostSegmentSteps(const AmxProduct& product) { return kSegmentTiles / 2 / product.layout.terms; }
 int64_t SegmentSteps(const AmxProduct& product) {
-  const int64_t segments = (product.step_count + kSegmentSteps - 1) / kSegmentSteps;
+  const int64_t most = MostSegmentSteps(product);
+  const int64_t segments = (product.step_count + most - 1) / most;
   return (product.step_count + segments - 1) / segments;
 }
 
-}  // namespace
-
-int64_t AmxSumFloats(const AmxProduct& product) {
-  const int64_t tiles = std::min(product.tile_count, RunTiles(product) + 3);
-  return product.step_count > kSegmentSteps ? (tiles + 1) / 2 * kBlockSums : 0;
-}
-
-void AmxMultiply(const AmxProduct& product, const AmxPart& part) {
+template <class T, int kTerms>
+void MultiplyPart(const AmxProduct& product, const AmxPart& part) {
   const TileConfig whole(16), last(product.last_rows);
-  const int64_t elements = PanelElements(product.step_count);
+  const int64_t elements = product.layout.elements(product.step_count);
   const int64_t whole_tiles = product.tile_count - (product.last_rows < 16);
   const int64_t run = RunTiles(product), segment = SegmentSteps(product);
   const uint16_t* const first_weights = product.b + part.first_panel * elements;
   const uint16_t* const end_of_weights = product.b + part.last_panel * elements;
-  Multiplier multiplier(product);
+  Multiplier<T, kTerms> multiplier(product);
   _tile_loadconfig(&whole);
   for (int64_t first = part.first_tile, end; first < part.last_tile; first = end) {
     end = part.last_tile - first < run + 3 ? part.last_tile : first + run;
@@ -219,18 +200,18 @@ void AmxMultiply(const AmxProduct& product, const AmxPart& part) {
       multiplier.StartPanel(panel);
       for (Steps steps; steps.first < product.step_count; steps.first = steps.last) {
         steps.last = std::min(steps.first + segment, product.step_count);
-        const uint16_t* next = product.b + panel * elements + PanelElements(steps.last);
+        const uint16_t* next = product.b + panel * elements + product.layout.elements(steps.last);
         if (next == end_of_weights) next = first_weights;
-        Ahead ahead(next, segment, (end - first + 1) / 2);
+        Ahead ahead(next, segment, kTerms, (end - first + 1) / 2);
         float* sums = part.sums;
         int64_t tile = first;
         for (; tile + 2 <= whole_end; tile += 2, sums += kBlockSums) {
-          multiplier.Block<2>(tile, 32, steps, sums, &ahead);
+          multiplier.template Block<2>(tile, 32, steps, sums, &ahead);
         }
-        if (tile < whole_end) multiplier.Block<1>(tile++, 16, steps, sums, &ahead);
+        if (tile < whole_end) multiplier.template Block<1>(tile++, 16, steps, sums, &ahead);
         if (tile < end) {
           _tile_loadconfig(&last);
-          multiplier.Block<1>(tile, product.last_rows, steps, sums + kBlockSums / 2, &ahead);
+          multiplier.template Block<1>(tile, product.last_rows, steps, sums + kBlockSums / 2, &ahead);
           _tile_loadconfig(&whole);
         }
       }
@@ -238,6 +219,34 @@ void AmxMultiply(const AmxProduct& product, const AmxPart& part) {
   }
   multiplier.Flush();
   _tile_release();
+}
+
+}  // namespace
+
+int64_t AmxSumFloats(const AmxProduct& product) {
+  const int64_t tiles = std::min(product.tile_count, RunTiles(product) + 3);
+  return product.step_count > MostSegmentSteps(product) ? (tiles + 1) / 2 * kBlockSums : 0;
+}
+
+void AmxMultiply(const AmxProduct& product, const AmxPart& part) {
+  if (!product.fp32) return MultiplyPart<uint16_t, 1>(product, part);
+  switch (product.layout.terms) {
+    case 1: return MultiplyPart<float, 1>(product, part);
+    case 2: return MultiplyPart<float, 2>(product, part);
+    default: return MultiplyPart<float, 3>(product, part);
+  }
+}
+
+void AmxSplit(const float* x, int64_t count, int64_t term, uint16_t* out) {
+  for (int64_t i = 0; i < count; i += 16) {
+    const auto mask = static_cast<__mmask16>(count - i >= 16 ? 0xffff : (1 << (count - i)) - 1);
+    __m512 left = _mm512_maskz_loadu_ps(mask, x + i);
+    for (int64_t t = 0; t < kSplitTerms; ++t) {
+      const auto rounded = (__m256i)_mm512_cvtneps_pbh(left);
+      _mm256_mask_storeu_epi16(out + t * term + i, mask, rounded);
+      left = _mm512_sub_ps(left, Widen(rounded));
+    }
+  }
 }
 
 }  // namespace tiltshift::engine::simd

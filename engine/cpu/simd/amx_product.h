@@ -1,7 +1,13 @@
-// Products of activations and weights in bf16 on AMX tiles: linear layers, and convolutions as
-// products whose left rows are picked from the picture ("implicit GEMM").
+// Products of activations and weights on AMX tiles: linear layers, and convolutions as products
+// whose left rows are picked from the picture ("implicit GEMM").
 //
 //   y[r, n] = sum over k of a[r, k] * b[k, n] + bias[n] + residual[r, n]
+//
+// In bf16, or in fp32 as a sum of products of bf16: a float is the sum of three of them, which keep
+// its 24 bits (Henry, Tang and Heinecke 2019). Activations have three such terms, weights as many as
+// the type of their file needs (WeightTerms): of fp16 two say all, of bf16 one. Of the products of
+// terms those below 2^-24 of the largest are left out: 6 are left for weights of three terms, 5 for
+// two, 3 for one. Multiply-adds of floats reach 1/15 of the tiles' rate.
 //
 // Sums are fp32, over the k in ascending order in steps of 32, whatever rows or columns are
 // computed together (I4). 32 rows by 32 columns are in flight: four tiles of sums, two of each
@@ -18,11 +24,21 @@
 
 namespace tiltshift::engine::simd {
 
-// Weights as panels of 32 columns; a panel is, for each step of 32 k, two tiles of [16 pairs of
-// k][16 columns][2] elements. Columns past the last are zero.
 inline constexpr int64_t kPanelColumns = 32;
 inline constexpr int64_t kStepDepth = 32;
-inline int64_t PanelElements(int64_t steps) { return steps * kStepDepth * kPanelColumns; }
+inline constexpr int64_t kSplitTerms = 3;  // of a float, the largest first
+
+// Weights as panels of 32 columns; a panel is, for each step of 32 k and each term, two tiles of
+// [16 pairs of k][16 columns][2] elements. Columns past the last are zero.
+struct PanelLayout {
+  int terms = 1;
+  // Columns are the first half's 16 by 16, each before the 16 that lie half of all columns on: what
+  // a GEGLU multiplies is in one panel.
+  bool pairs = false;
+
+  int64_t elements(int64_t steps) const { return steps * terms * kStepDepth * kPanelColumns; }
+  auto operator<=>(const PanelLayout&) const = default;
+};
 inline int64_t PanelsFor(int64_t columns) { return (columns + kPanelColumns - 1) / kPanelColumns; }
 
 struct AmxProduct {
@@ -39,13 +55,20 @@ struct AmxProduct {
 
   int64_t row_bytes = 0;  // what a further row adds to the bytes that are read
 
+  // fp32: a has kSplitTerms terms, each `a_term` elements after the one before; residual and y are
+  // floats. Else all are bf16, and layout.terms is 1.
+  bool fp32 = false;
+  int64_t a_term = 0;
+
   const uint16_t* b = nullptr;  // panels
+  PanelLayout layout;
   int64_t columns = 0;
 
   const float* bias = nullptr;         // [columns] or null
-  const uint16_t* residual = nullptr;  // rows like y's, or null; may be y itself
+  // With layout.pairs y has half the columns: value * gelu(gate), and there is no residual.
+  const void* residual = nullptr;  // rows like y's, or null; may be y itself
   int64_t residual_stride = 0;
-  uint16_t* y = nullptr;
+  void* y = nullptr;
   int64_t y_stride = 0;
   const int32_t* out = nullptr;  // [tile_count * 16]: the row of y, or -1
 };
@@ -58,5 +81,8 @@ struct AmxPart {
 };
 int64_t AmxSumFloats(const AmxProduct& product);
 void AmxMultiply(const AmxProduct& product, const AmxPart& part);
+
+// The terms of `count` floats, each `term` elements after the one before.
+void AmxSplit(const float* x, int64_t count, int64_t term, uint16_t* out);
 
 }  // namespace tiltshift::engine::simd

@@ -8,19 +8,11 @@
 
 #include <cstdint>
 
+#include "engine/cpu/simd/amx_config.h"
+
 namespace tiltshift::engine::simd {
 namespace {
 
-constexpr int64_t kTile = 512;  // elements of a 16 x 32 tile
-
-// Tiles 0-3: sums; 4, 5: the left side; 6, 7: the right side. All 16 rows of 64 bytes.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
 constexpr TileConfig kConfig;
 
 // c [32, 16 * columns] (+)= a [32, 32 * steps] * b, whose column tile n is `steps` tiles from b + n * column on.

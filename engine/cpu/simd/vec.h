@@ -1,7 +1,7 @@
 // A vector of floats in the compiler's own vector types, and the functions the kernels need over
 // it.
 //
-// Included by kernels.inc alone, inside one namespace an instruction set: everything here has
+// Included by kernels.inc and amx_finish.h alone, once an instruction set: everything here has
 // internal linkage, so no function compiled for a newer processor can be picked by the linker for
 // an older one.
 #pragma once

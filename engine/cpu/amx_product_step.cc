@@ -1,0 +1,74 @@
+#include "engine/cpu/amx_product_step.h"
+
+#include <algorithm>
+
+#include "engine/cpu/aligned.h"
+#include "engine/cpu/isa.h"
+#include "engine/cpu/parallel.h"
+
+namespace tiltshift::engine::cpu {
+namespace {
+
+// Terms that say all of a weight: fp16 keeps 11 bits, bf16 8, and a term 8.
+int WeightTerms(const Parameter& parameter) {
+  int terms = parameter.addends.empty() ? 1 : simd::kSplitTerms;
+  for (const TensorView& part : parameter.parts) {
+    if (part.dtype != Dtype::kBf16) terms = std::max(terms, part.dtype == Dtype::kF16 ? 2 : 3);
+  }
+  return terms;
+}
+
+}  // namespace
+
+bool MayUseAmx(const Setting& setting) { return HasAmx() && setting.products == Products::kFastest; }
+
+bool IsActivation(const Setting& setting, const Value& value) {
+  return !setting.bf16 || setting.graph.element(value) == Element::kActivation;
+}
+
+AmxProductStep::AmxProductStep(const Setting& setting, const Parameter& matrix, const Parameter* bias,
+                               bool pairs)
+    : threads_(setting.threads) {
+  product_.fp32 = !setting.bf16;
+  product_.layout = {.terms = setting.bf16 ? 1 : WeightTerms(matrix), .pairs = pairs};
+  product_.b = setting.weights.Panels(matrix, product_.layout).data();
+  product_.columns = matrix.shape[0];
+  product_.row_bytes = matrix.shape[1] * 2 * terms();
+  if (bias != nullptr) product_.bias = setting.weights.Floats(*bias);
+}
+
+void AmxProductStep::SetPlaces(const RowPlaces& rows) {
+  product_.steps = steps_.data();
+  product_.step_count = static_cast<int64_t>(steps_.size());
+  product_.tile_count = static_cast<int64_t>(rows.tiles.size());
+}
+
+size_t AmxProductStep::ThreadSumBytes() const { return Align(simd::AmxSumFloats(product_) * sizeof(float)); }
+
+// Threads share out the rows, or the columns where there are few rows.
+void AmxProductStep::Multiply(const RowPlaces& rows, const uint16_t* a, int64_t row, char* y,
+                              const char* residual) {
+  const size_t bytes = element_bytes(), sum_bytes = ThreadSumBytes();
+  simd::AmxProduct product = product_;
+  product.a = a;
+  product.tiles = rows.tiles.data();
+  product.tile_count = static_cast<int64_t>(rows.tiles.size());
+  product.last_rows = rows.last_rows;
+  product.out = rows.out.data();
+  product.y = y + row * product.y_stride * bytes;
+  if (residual != nullptr) product.residual = residual + row * product.residual_stride * bytes;
+  const int64_t tiles = product.tile_count, panels = simd::PanelsFor(product.columns);
+  const bool by_rows = tiles >= 4 * threads_;
+  const int64_t count = by_rows ? tiles : panels;
+  const int64_t share = (count + threads_ - 1) / threads_;
+  ParallelFor(threads_, threads_, [&](int64_t i, int) {
+    const int64_t first = std::min(count, i * share), last = std::min(count, (i + 1) * share);
+    simd::AmxPart part = {0, tiles, 0, panels};
+    (by_rows ? part.first_tile : part.first_panel) = first;
+    (by_rows ? part.last_tile : part.last_panel) = last;
+    part.sums = reinterpret_cast<float*>(sums_ + i * sum_bytes);
+    simd::AmxMultiply(product, part);
+  });
+}
+
+}  // namespace tiltshift::engine::cpu
