@@ -3,7 +3,8 @@
 //
 //   build/release/bin/engine_bench --slots 2 --threads 1          (two renderers, a core each)
 //   build/release/bin/engine_bench --slots 1 --threads 2 --ops    (and a table of operations)
-//   build/release/bin/engine_bench --shape sd15 --ops             (one renderer at a checkpoint's shapes)
+//   build/release/bin/engine_bench --shape sd15 --ops             (one renderer at a checkpoint's shapes, and the peers)
+//   build/release/bin/engine_bench --error                        (what each precision costs in exactness)
 //
 // Validates first (every slot must give the same bytes, I4), warms up, then measures. The limit is
 // measured in the same run, by the same threads at the same time: each convolution and linear layer
@@ -21,9 +22,11 @@
 #include <thread>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_split.h"
 #include "bench/engine_report.h"
 #include "bench/shape_bench.h"
 #include "engine/pipeline.h"
+#include "engine/testing/precision_error.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -32,7 +35,8 @@ struct Settings {
   std::string model = "models/diorama";
   std::string precision = "auto", device = "cpu";
   int slots = 2, threads = 1, images = 6, steps = 20, size = 256;
-  bool ops = false, each = false;
+  bool ops = false, each = false, error = false;
+  std::string peers = "torch,openvino";
   std::string shape;
 };
 
@@ -206,10 +210,29 @@ int ShapeMain(const CLI::App& app, const Settings& settings, ShapeSettings shape
   shape.size = app.count("--size") > 0 ? settings.size : 512;
   shape.ops = settings.ops || settings.each;
   shape.each = settings.each;
+  if (settings.peers != "none") shape.peers = absl::StrSplit(settings.peers, ',');
   const absl::Status status = RunShapeBench(shape);
   if (status.ok()) return 0;
   std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
   return 1;
+}
+
+// Against fp32 by oneDNN, over a set of prompts: docs/performance.md has the table.
+int ErrorMain(const Settings& settings) {
+  for (const auto& [name, precision] : kPrecisions) {
+    if (precision == Precision::kAuto) continue;
+    const auto error = testing::MeasurePrecision(
+        precision, {.model = settings.model, .size = settings.size, .steps = settings.steps});
+    if (!error.ok()) {
+      std::printf("%s: %s\n", name.c_str(), std::string(error.status().message()).c_str());
+      continue;
+    }
+    std::printf("%s: latent at the end %.2e (worst prompt %.2e), picture %.1f dB (worst %.1f)\n  after each step",
+                name.c_str(), error->latents.back(), error->worst_latent, error->psnr, error->worst_psnr);
+    for (const double step : error->latents) std::printf(" %.1e", step);
+    std::printf("\n");
+  }
+  return 0;
 }
 
 }  // namespace
@@ -235,7 +258,12 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"sd15"}));
   app.add_option("--runs", shape.runs, "With --shape: forwards to take the best of")->check(CLI::Range(1, 1000));
   app.add_flag("--limits", shape.limits, "With --shape: oneDNN alone at the same operations");
+  app.add_option("--peers", settings.peers, "With --shape: torch, openvino, both with a comma, or none")
+      ->check(CLI::IsMember({"torch", "openvino", "torch,openvino", "none"}));
+  app.add_option("--peer-python", shape.peer_pythons, "A Python to look for them in; may be given several times");
+  app.add_flag("--error", settings.error, "Measure each precision's error against fp32 instead");
   CLI11_PARSE(app, argc, argv);
+  if (settings.error) return tiltshift::engine::ErrorMain(settings);
   if (settings.shape.empty()) return tiltshift::engine::Main(settings);
   return tiltshift::engine::ShapeMain(app, settings, shape);
 }

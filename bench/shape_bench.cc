@@ -12,6 +12,7 @@
 
 #include "bench/engine_report.h"
 #include "bench/peak.h"
+#include "bench/peers.h"
 #include "bench/random_model.h"
 #include "engine/pipeline.h"
 
@@ -117,6 +118,24 @@ absl::Status PrintLimits(const ShapeSettings& settings, const std::vector<OpProf
   return absl::OkStatus();
 }
 
+void PrintPeers(const ShapeSettings& settings, bool bf16, double forward, double decode) {
+  const std::vector<PeerResult> results = RunPeers({.source_dir = settings.source_dir,
+                                                    .pythons = settings.peer_pythons,
+                                                    .peers = settings.peers,
+                                                    .bf16 = bf16,
+                                                    .threads = settings.threads,
+                                                    .size = settings.size,
+                                                    .runs = settings.runs});
+  for (const PeerResult& peer : results) {
+    if (!peer.skipped.empty()) {
+      std::printf("%s: skipped, %s\n", peer.name.c_str(), peer.skipped.c_str());
+      continue;
+    }
+    std::printf("%-28s %9.3f s a forward, %.2f times ours; %.3f s a decode, %.2f times ours\n", peer.name.c_str(),
+                peer.forward, peer.forward / forward, peer.decode, peer.decode / decode);
+  }
+}
+
 }  // namespace
 
 absl::Status RunShapeBench(const ShapeSettings& settings) {
@@ -159,6 +178,8 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
               static_cast<double>(subject.unet().memory_bytes()) / (1 << 20),
               static_cast<double>(subject.vae().memory_bytes()) / (1 << 20));
   std::printf("memory at most               %9.0f MiB, %.2f times the files\n", memory, memory / weights);
+  std::fflush(stdout);
+  if (on_cpu) PrintPeers(settings, bf16, forward.best, decode.best);
   if (settings.ops) {
     const std::vector<OpProfile> alone = subject.unet().ProfileAlone(settings.runs);
     PrintOps("UNet forward", ops, &alone);

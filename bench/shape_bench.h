@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "engine/renderer.h"
@@ -16,6 +17,7 @@ struct ShapeSettings {
   Device device = Device::kCpu;
   int threads = 2, size = 512, runs = 4;
   bool ops = false, each = false;
+  std::vector<std::string> peers, peer_pythons;  // to run beside it, on the CPU
   bool limits = false;  // also oneDNN alone at the same operations: packs all weights again
 };
 

@@ -9,7 +9,7 @@ namespace tiltshift::engine {
 namespace {
 
 // Raised by any change that may change a picture's bytes.
-constexpr int kEngineVersion = 5;
+constexpr int kEngineVersion = 6;
 
 absl::StatusOr<Compute> ChooseCompute(Precision precision, const Backend& backend) {
   if (precision == Precision::kFp32 && !backend.HasFp32()) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "engine/blocks.h"
 #include "engine/model_config.h"
@@ -24,7 +25,7 @@ class Vae {
     float range = 1;
     float shift = 0;
   };
-  virtual DecodeGraph BuildDecode(Shape latent) const = 0;
+  DecodeGraph BuildDecode(Shape latent) const;
 
   // The same in two parts, for pictures that are decoded in tiles. The head looks at all of the
   // latent at once: its work and memory are small. The tail makes of its features, any rectangle of
@@ -36,10 +37,10 @@ class Vae {
     Value latent;
     Value features;  // fp32 [height, width, feature channels]
   };
-  virtual HeadGraph BuildHead(Shape latent) const = 0;
+  HeadGraph BuildHead(Shape latent) const;
   // `latent` is then the features of the rectangle, fp32 [height, width, feature channels].
-  virtual DecodeGraph BuildTail(Shape features, Norms norms) const = 0;
-  virtual int halo() const = 0;
+  DecodeGraph BuildTail(Shape features, Norms norms) const;
+  int halo() const;
 
   struct EncodeGraph {
     Graph graph;
@@ -58,9 +59,24 @@ class Vae {
   Vae(const VaeConfig& config, Weights weights) : config_(config), set_(std::move(weights)) {}
   virtual void LoadAll() = 0;
 
+  // The decoder in two: what looks at all of the latent at once, and the rest.
+  virtual Value Head(Graph& graph, const Value& latent) const = 0;
+  virtual Value Tail(Graph& graph, const Value& features) const = 0;
+  virtual int feature_channels() const = 0;
+  // How many convolutions of 3x3 follow each other in the tail at each level, the picture's own not counted.
+  virtual std::vector<int> TailConvolutions() const = 0;
+  // DecodeGraph's.
+  struct Range {
+    float range = 1, shift = 0;
+  };
+  virtual Range picture_range() const { return {}; }
+
   VaeConfig config_;
   ParameterSet set_;
   bool has_encoder_ = false;
+
+ private:
+  void Finish(DecodeGraph& decode, const Value& features) const;
 };
 
 }  // namespace tiltshift::engine

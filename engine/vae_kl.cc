@@ -1,6 +1,5 @@
 #include "engine/vae_kl.h"
 
-#include <cmath>
 #include <utility>
 
 namespace tiltshift::engine {
@@ -50,8 +49,9 @@ Value KlVae::Head(Graph& graph, const Value& latent) const {
   return BuildMiddle(graph, net.middle, x);
 }
 
-Value KlVae::Tail(Graph& graph, Value x) const {
+Value KlVae::Tail(Graph& graph, const Value& features) const {
   const Network& net = decoder_;
+  Value x = features;
   for (const Level& level : net.levels) {
     for (const ResnetBlock& resnet : level.resnets) x = resnet.Build(graph, x, std::nullopt);
     if (level.resample) {
@@ -65,46 +65,12 @@ Value KlVae::Tail(Graph& graph, Value x) const {
                     Element::kFloat);
 }
 
-Vae::DecodeGraph KlVae::BuildDecode(Shape latent) const {
-  DecodeGraph decode;
-  latent.channels = config_.latent_channels;
-  decode.latent = decode.graph.Input(latent, Element::kFloat);
-  decode.picture = Tail(decode.graph, Head(decode.graph, decode.latent));
-  decode.graph.Output(decode.picture);
-  return decode;
-}
-
-Vae::HeadGraph KlVae::BuildHead(Shape latent) const {
-  HeadGraph head;
-  latent.channels = config_.latent_channels;
-  head.latent = head.graph.Input(latent, Element::kFloat);
-  const Value features = Head(head.graph, head.latent);
-  head.features = head.graph.Map("features", features, Nonlinearity::kNone, Element::kFloat);
-  head.graph.Output(head.features);
-  return head;
-}
-
-Vae::DecodeGraph KlVae::BuildTail(Shape features, Norms norms) const {
-  DecodeGraph tail;
-  features.channels = top();
-  tail.latent = tail.graph.Input(features, Element::kFloat);
-  tail.graph.SetNorms(norms);
-  tail.picture = Tail(tail.graph, tail.graph.Map("features", tail.latent, Nonlinearity::kNone));
-  tail.graph.Output(tail.picture);
-  return tail;
-}
-
-// A 3x3 convolution looks one position farther, which is less of a cell at each finer level; an
-// upsampling may round away from the cell, at most one position.
-int KlVae::halo() const {
-  double cells = 0;
-  for (size_t i = 0; i < decoder_.levels.size(); ++i) {
-    const double convolutions =
-        2.0 * static_cast<double>(decoder_.levels[i].resnets.size()) + (i > 0 ? 2 : 0);
-    cells += convolutions / static_cast<double>(int64_t{1} << i);
+std::vector<int> KlVae::TailConvolutions() const {
+  std::vector<int> convolutions;
+  for (const Level& level : decoder_.levels) {
+    convolutions.push_back(2 * static_cast<int>(level.resnets.size()) + (convolutions.empty() ? 0 : 1));
   }
-  cells += 1.0 / config_.scale();  // conv_out
-  return static_cast<int>(std::ceil(cells));
+  return convolutions;
 }
 
 Vae::EncodeGraph KlVae::BuildEncode(Shape photo) const {

@@ -10,14 +10,14 @@ namespace tiltshift::engine {
 class KlVae final : public Vae {
  public:
   KlVae(const VaeConfig& config, Weights weights) : Vae(config, std::move(weights)) {}
-  DecodeGraph BuildDecode(Shape latent) const override;
-  HeadGraph BuildHead(Shape latent) const override;
-  DecodeGraph BuildTail(Shape features, Norms norms) const override;
-  int halo() const override;
   EncodeGraph BuildEncode(Shape photo) const override;
 
  protected:
   void LoadAll() override;
+  Value Head(Graph& graph, const Value& latent) const override;
+  Value Tail(Graph& graph, const Value& features) const override;
+  int feature_channels() const override { return config_.block_out_channels.back(); }
+  std::vector<int> TailConvolutions() const override;
 
  private:
   struct Level {
@@ -42,8 +42,6 @@ class KlVae final : public Vae {
   Attention LoadAttention(const std::string& name);
   Value BuildMiddle(Graph& graph, const Middle& middle, const Value& x) const;
   Value BuildAttention(Graph& graph, const Attention& attention, const Value& x) const;
-  Value Head(Graph& graph, const Value& latent) const;
-  Value Tail(Graph& graph, Value x) const;
   Value BuildNormOut(Graph& graph, const Norm& norm_out, const Value& x) const;
   GroupNormSettings norm() const { return {config_.norm_num_groups, 1e-6f}; }
   int top() const { return config_.block_out_channels.back(); }

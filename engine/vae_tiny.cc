@@ -1,6 +1,5 @@
 #include "engine/vae_tiny.h"
 
-#include <cmath>
 #include <utility>
 
 namespace tiltshift::engine {
@@ -79,9 +78,8 @@ Value TinyVae::Head(Graph& graph, const Value& latent) const {
   return graph.Map("clamp", x, Nonlinearity::kSoftClamp);
 }
 
-void TinyVae::Tail(Value x, DecodeGraph* decode) const {
-  Graph& graph = decode->graph;
-  x = graph.Map("relu", BuildConv(graph, "conv_in", decoder_.conv, x), Nonlinearity::kRelu);
+Value TinyVae::Tail(Graph& graph, const Value& features) const {
+  Value x = graph.Map("relu", BuildConv(graph, "conv_in", decoder_.conv, features), Nonlinearity::kRelu);
   for (const Level& level : decoder_.levels) {
     const bool last = &level == &decoder_.levels.back();
     for (const Block& block : level.blocks) x = BuildBlock(graph, block, x);
@@ -89,49 +87,13 @@ void TinyVae::Tail(Value x, DecodeGraph* decode) const {
     x = BuildConv(graph, "upsample.conv", level.conv, graph.Upsample("upsample", x));
   }
   const Affine& out = decoder_.levels.back().conv;
-  decode->picture =
-      graph.Conv("conv_out", {.x = x, .filter = out.weight, .bias = out.bias}, Element::kFloat);
-  decode->range = 2;  // it works in 0..1
-  decode->shift = -1;
-  graph.Output(decode->picture);
+  return graph.Conv("conv_out", {.x = x, .filter = out.weight, .bias = out.bias}, Element::kFloat);
 }
 
-Vae::DecodeGraph TinyVae::BuildDecode(Shape latent) const {
-  DecodeGraph decode;
-  latent.channels = config_.latent_channels;
-  decode.latent = decode.graph.Input(latent, Element::kFloat);
-  Tail(Head(decode.graph, decode.latent), &decode);
-  return decode;
-}
-
-Vae::HeadGraph TinyVae::BuildHead(Shape latent) const {
-  HeadGraph head;
-  latent.channels = config_.latent_channels;
-  head.latent = head.graph.Input(latent, Element::kFloat);
-  const Value features = Head(head.graph, head.latent);
-  head.features = head.graph.Map("features", features, Nonlinearity::kNone, Element::kFloat);
-  head.graph.Output(head.features);
-  return head;
-}
-
-Vae::DecodeGraph TinyVae::BuildTail(Shape features, Norms) const {  // it has no norms
-  DecodeGraph tail;
-  features.channels = config_.latent_channels;
-  tail.latent = tail.graph.Input(features, Element::kFloat);
-  Tail(tail.graph.Map("features", tail.latent, Nonlinearity::kNone), &tail);
-  return tail;
-}
-
-// As an AutoencoderKL's.
-int TinyVae::halo() const {
-  double cells = 1;  // conv_in
-  for (size_t i = 0; i < decoder_.levels.size(); ++i) {
-    const double convolutions =
-        3.0 * static_cast<double>(decoder_.levels[i].blocks.size()) + (i > 0 ? 2 : 0);
-    cells += convolutions / static_cast<double>(int64_t{1} << i);
-  }
-  cells += 1.0 / config_.scale();  // conv_out
-  return static_cast<int>(std::ceil(cells));
+std::vector<int> TinyVae::TailConvolutions() const {
+  std::vector<int> convolutions;  // conv_in, or an upsampling's, and the blocks'
+  for (const Level& level : decoder_.levels) convolutions.push_back(1 + 3 * static_cast<int>(level.blocks.size()));
+  return convolutions;
 }
 
 Vae::EncodeGraph TinyVae::BuildEncode(Shape photo) const {

@@ -11,14 +11,15 @@ namespace tiltshift::engine {
 class TinyVae final : public Vae {
  public:
   TinyVae(const VaeConfig& config, Weights weights) : Vae(config, std::move(weights)) {}
-  DecodeGraph BuildDecode(Shape latent) const override;
-  HeadGraph BuildHead(Shape latent) const override;
-  DecodeGraph BuildTail(Shape features, Norms norms) const override;
-  int halo() const override;
   EncodeGraph BuildEncode(Shape photo) const override;
 
  protected:
   void LoadAll() override;
+  Value Head(Graph& graph, const Value& latent) const override;
+  Value Tail(Graph& graph, const Value& features) const override;
+  int feature_channels() const override { return config_.latent_channels; }
+  std::vector<int> TailConvolutions() const override;
+  Range picture_range() const override { return {2, -1}; }  // it works in 0..1
 
  private:
   // y = relu(x + conv(relu(conv(relu(conv(x)))))
@@ -37,8 +38,6 @@ class TinyVae final : public Vae {
 
   Affine LoadConv(const std::string& name, int in, int out, bool bias);
   Block LoadBlock(const std::string& name, int channels);
-  Value Head(Graph& graph, const Value& latent) const;
-  void Tail(Value x, DecodeGraph* decode) const;
   static Value BuildBlock(Graph& graph, const Block& block, const Value& x);
 
   Network decoder_, encoder_;

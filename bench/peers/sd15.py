@@ -1,9 +1,9 @@
 """Seconds a UNet forward and a VAE decode of Stable Diffusion 1.5's shapes take elsewhere, with random weights.
 
-    python bench/peers/sd15.py torch bf16 [threads] [size]      # needs torch and diffusers
-    python bench/peers/sd15.py openvino bf16                    # and openvino
+    python bench/peers/sd15.py torch bf16 [threads] [size] [runs]      # needs torch and diffusers
+    python bench/peers/sd15.py openvino bf16                           # and openvino
 
-Prints a line a figure, the best of a few runs: "torch 2.15.0 bf16 forward 0.512".
+Prints a line a figure, the best of the runs: "torch 2.15.0 bf16 forward 0.512". engine_bench starts it by itself.
 """
 import sys
 import time
@@ -13,11 +13,22 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 
 def networks():
+    with torch.device("meta"):  # no time goes into initial weights that nobody uses
+        unet, vae = empty_networks()
+    for network in (unet, vae):
+        network.to_empty(device="cpu")
+        for tensor in [*network.parameters(), *network.buffers()]:
+            if tensor.is_floating_point():
+                tensor.data.uniform_(-0.02, 0.02)
+    return unet.eval(), vae.eval()
+
+
+def empty_networks():
     unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)
     vae = AutoencoderKL(block_out_channels=[128, 256, 512, 512], layers_per_block=2,
                         down_block_types=["DownEncoderBlock2D"] * 4,
                         up_block_types=["UpDecoderBlock2D"] * 4)
-    return unet.eval(), vae.eval()
+    return unet, vae
 
 
 class Unet(torch.nn.Module):
@@ -52,6 +63,7 @@ def main():
     peer, precision = sys.argv[1], sys.argv[2]
     threads = int(sys.argv[3]) if len(sys.argv) > 3 else 2
     side = (int(sys.argv[4]) if len(sys.argv) > 4 else 512) // 8
+    runs = int(sys.argv[5]) if len(sys.argv) > 5 else 4
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     unet, vae = networks()
@@ -64,8 +76,8 @@ def main():
         unet, vae = unet.to(dtype).to(**kwargs), vae.to(dtype).to(**kwargs)
         latent, context = latent.to(dtype).to(**kwargs), context.to(dtype)
         with torch.inference_mode():
-            forward = best(lambda: unet(latent, timestep, context), 4)
-            decode = best(lambda: vae.decode(latent), 2)
+            forward = best(lambda: unet(latent, timestep, context), runs)
+            decode = best(lambda: vae.decode(latent), (runs + 1) // 2)
         name = f"torch {torch.__version__}"
     else:
         import openvino
@@ -80,8 +92,8 @@ def main():
         run_unet = compiled(Unet(unet), (latent, timestep, context))
         run_vae = compiled(Decoder(vae), (latent,))
         inputs = [latent.numpy(), timestep.numpy(), context.numpy()]
-        forward = best(lambda: run_unet(inputs), 4)
-        decode = best(lambda: run_vae([latent.numpy()]), 2)
+        forward = best(lambda: run_unet(inputs), runs)
+        decode = best(lambda: run_vae([latent.numpy()]), (runs + 1) // 2)
         name = f"openvino {openvino.__version__}"
     print(f"{name} {precision} forward {forward:.3f}")
     print(f"{name} {precision} decode {decode:.3f}")

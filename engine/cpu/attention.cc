@@ -1,4 +1,4 @@
-// Attention where there is no AMX, or in fp32, over packed heads: each head's keys and values are unpacked to floats, then blocks of
+// Attention where there is no AMX, and causal attention, over packed heads: each head's keys and values are unpacked to floats, then blocks of
 // queries run on their own. See simd/attend.inc for the arithmetic.
 #include <algorithm>
 #include <cmath>
@@ -91,6 +91,8 @@ class AttentionStep : public Step {
 std::unique_ptr<Step> MakeAttention(const Setting& setting, const AttentionOp& op) {
   const bool whole_pairs = op.q.shape.channels / op.heads % 2 == 0;
   if (setting.bf16 && HasAmx() && whole_pairs && !op.causal) return MakeAmxAttention(setting, op);
+  const bool tiles = HasAmx() && setting.products == Products::kFastest;
+  if (!setting.bf16 && tiles && !op.causal) return MakeAmxFloatAttention(setting, op);
   return std::make_unique<AttentionStep>(setting, op);
 }
 

@@ -36,7 +36,7 @@ struct PanelLayout {
   // a GEGLU multiplies is in one panel.
   bool pairs = false;
 
-  int64_t elements(int64_t steps) const { return steps * terms * kStepDepth * kPanelColumns; }
+  constexpr int64_t elements(int64_t steps) const { return steps * terms * kStepDepth * kPanelColumns; }
   auto operator<=>(const PanelLayout&) const = default;
 };
 inline int64_t PanelsFor(int64_t columns) { return (columns + kPanelColumns - 1) / kPanelColumns; }

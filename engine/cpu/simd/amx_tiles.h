@@ -47,6 +47,7 @@ class TileQueue {
   }
 
  private:
+  // Three rounds over the tiles of sums, of four pieces each.
   enum Next : uint8_t { kLoad0, kLoad1, kLoad2, kLoad3, kDot0, kDot1, kDot2, kDot3, kStore0, kStore1, kStore2, kStore3 };
 
   // At a pair of columns' first piece.
@@ -76,71 +77,48 @@ class TileQueue {
 
   void Piece() {
     const TileProduct& p = products_[current_];
-    float* const c1 = c_ + 4 * p.c_bytes;  // 16 rows on
     switch (next_) {
-      case kLoad0:
-        _tile_loadd(0, c_, p.c_bytes);
-        next_ = pair_ ? kLoad1 : kLoad2;
-        break;
-      case kLoad1:
-        _tile_loadd(1, c_ + 16, p.c_bytes);
-        next_ = kLoad2;
-        break;
-      case kLoad2:
-        _tile_loadd(2, c1, p.c_bytes);
-        next_ = pair_ ? kLoad3 : kDot0;
-        break;
-      case kLoad3:
-        _tile_loadd(3, c1 + 16, p.c_bytes);
-        next_ = kDot0;
-        break;
+      case kLoad0: _tile_loadd(0, Sums(0), p.c_bytes); break;
+      case kLoad1: _tile_loadd(1, Sums(1), p.c_bytes); break;
+      case kLoad2: _tile_loadd(2, Sums(2), p.c_bytes); break;
+      case kLoad3: _tile_loadd(3, Sums(3), p.c_bytes); break;
       case kDot0:
         _tile_loadd(4, a_, p.a_bytes);
         _tile_loadd(6, b_, 64);
         _tile_dpbf16ps(0, 4, 6);
-        next_ = pair_ ? kDot1 : kDot2;
         break;
       case kDot1:
         _tile_loadd(7, b_ + p.column, 64);
         _tile_dpbf16ps(1, 4, 7);
-        next_ = kDot2;
         break;
       case kDot2:
         _tile_loadd(5, a_ + 8 * p.a_bytes, p.a_bytes);
         _tile_dpbf16ps(2, 5, 6);
-        if (pair_) {
-          next_ = kDot3;
-          break;
-        }
-        NextStep();
         break;
-      case kDot3:
-        _tile_dpbf16ps(3, 5, 7);
-        NextStep();
-        break;
-      case kStore0:
-        _tile_stored(0, c_, p.c_bytes);
-        next_ = pair_ ? kStore1 : kStore2;
-        break;
-      case kStore1:
-        _tile_stored(1, c_ + 16, p.c_bytes);
-        next_ = kStore2;
-        break;
-      case kStore2:
-        _tile_stored(2, c1, p.c_bytes);
-        next_ = kStore3;
-        if (!pair_) End();
-        break;
-      case kStore3:
-        _tile_stored(3, c1 + 16, p.c_bytes);
-        End();
-        break;
+      case kDot3: _tile_dpbf16ps(3, 5, 7); break;
+      case kStore0: _tile_stored(0, Sums(0), p.c_bytes); break;
+      case kStore1: _tile_stored(1, Sums(1), p.c_bytes); break;
+      case kStore2: _tile_stored(2, Sums(2), p.c_bytes); break;
+      case kStore3: _tile_stored(3, Sums(3), p.c_bytes); break;
     }
+    Advance();
   }
-  void NextStep() {
-    a_ += 32;
-    b_ += kTile;
-    next_ = --step_ > 0 ? kDot0 : kStore0;
+  // Tiles 0 and 1 side by side, 2 and 3 the 16 rows below.
+  float* Sums(int tile) const { return c_ + tile % 2 * 16 + tile / 2 * 4 * products_[current_].c_bytes; }
+  // Tiles 1 and 3 are in work where there is a pair of columns.
+  void Advance() {
+    const int step = pair_ ? 1 : 2;
+    if (next_ % 4 + step < 4) {
+      next_ = static_cast<Next>(next_ + step);
+    } else if (next_ < kDot0) {
+      next_ = kDot0;
+    } else if (next_ < kStore0) {
+      a_ += 32;
+      b_ += kTile;
+      next_ = --step_ > 0 ? kDot0 : kStore0;
+    } else {
+      End();
+    }
   }
 
   TileProduct products_[2];
