@@ -99,26 +99,37 @@ class WideBlock {
     return piece;
   }
 
-  __device__ __forceinline__ void Begin() {
+  // visit(m, half) for the rows that a lane has of the scores, or of y: 16 m + lane / 4 + 8 half.
+  template <int kTiles, class Visit>
+  static __device__ __forceinline__ void ForRows(const Visit& visit) {
 #pragma unroll
-    for (int m = 0; m < 2; ++m) {
+    for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        top_[m][half] = -INFINITY;
-        sum_[m][half] = 0;
-      }
+      for (int half = 0; half < 2; ++half) visit(m, half);
     }
+  }
+  // visit(m, half, sum) for all sums of y.
+  template <class Visit>
+  __device__ __forceinline__ void ForSums(const Visit& visit) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
+    for (int side = 0; side < 2; ++side) {
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
 #pragma unroll
-          for (int i = 0; i < 4; ++i) y_[half][m][n][i] = 0;
+          for (int i = 0; i < 4; ++i) visit(m, i / 2, y_[side][m][n][i]);
         }
       }
     }
+  }
+
+  __device__ __forceinline__ void Begin() {
+    ForRows<2>([&](int m, int half) {
+      top_[m][half] = -INFINITY;
+      sum_[m][half] = 0;
+    });
+    ForSums([](int, int, float& sum) { sum = 0; });
   }
 
   // 32 queries x 16 keys.
@@ -160,50 +171,42 @@ class WideBlock {
     const int lane = Lane();
     const SharedPtr<float> parts = Shared<float>(kPartsAt), factors = Shared<float>(kFactorsAt);
     const SharedPtr<T> weights = Shared<T>(kWeightsAt);
+    ForRows<2>([&](int m, int half) {
+      float most = -INFINITY;
 #pragma unroll
-    for (int m = 0; m < 2; ++m) {
+      for (int n = 0; n < 2; ++n) {
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float most = -INFINITY;
-#pragma unroll
-        for (int n = 0; n < 2; ++n) {
-#pragma unroll
-          for (int i = 0; i < 2; ++i) {
-            float& score = s[m][n][2 * half + i];
-            const int key = first_key + 16 * key_warp_ + 8 * n + lane % 4 * 2 + i;
-            if (key >= p_.shape.keys) score = -INFINITY;
-            most = fmaxf(most, score);
-          }
+        for (int i = 0; i < 2; ++i) {
+          float& score = s[m][n][2 * half + i];
+          const int key = first_key + 16 * key_warp_ + 8 * n + lane % 4 * 2 + i;
+          if (key >= p_.shape.keys) score = -INFINITY;
+          most = fmaxf(most, score);
         }
-        most = fmaxf(most, ShuffleXor(most, 1));
-        most = fmaxf(most, ShuffleXor(most, 2));
-        if (lane % 4 == 0) Store(parts + (RowOf(m, half) * kKeyWarps + key_warp_), most);
       }
-    }
+      most = fmaxf(most, ShuffleXor(most, 1));
+      most = fmaxf(most, ShuffleXor(most, 2));
+      if (lane % 4 == 0) Store(parts + (RowOf(m, half) * kKeyWarps + key_warp_), most);
+    });
     SyncThreads();
+    ForRows<2>([&](int m, int half) {
+      const int row = RowOf(m, half);
+      const Floats4 four = Load<Floats4>(parts + row * kKeyWarps);
+      const float highest = p_.scale * fmaxf(fmaxf(four.value[0], four.value[1]),
+                                             fmaxf(four.value[2], four.value[3]));
+      const bool raise = highest > top_[m][half] + kHighestWeight;
+      const float factor = raise ? Exp2(top_[m][half] - highest) : 1.0f;
+      if (raise) top_[m][half] = highest;
+      if (key_warp_ == 0 && lane % 4 == 0) Store(factors + row, factor);
+      sum_[m][half] *= factor;
 #pragma unroll
-    for (int m = 0; m < 2; ++m) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int row = RowOf(m, half);
-        const Floats4 four = Load<Floats4>(parts + row * kKeyWarps);
-        const float highest = p_.scale * fmaxf(fmaxf(four.value[0], four.value[1]),
-                                               fmaxf(four.value[2], four.value[3]));
-        const bool raise = highest > top_[m][half] + kHighestWeight;
-        const float factor = raise ? Exp2(top_[m][half] - highest) : 1.0f;
-        if (raise) top_[m][half] = highest;
-        if (key_warp_ == 0 && lane % 4 == 0) Store(factors + row, factor);
-        sum_[m][half] *= factor;
-#pragma unroll
-        for (int n = 0; n < 2; ++n) {
-          const float low = Exp2(s[m][n][2 * half] * p_.scale - top_[m][half]);
-          const float high = Exp2(s[m][n][2 * half + 1] * p_.scale - top_[m][half]);
-          sum_[m][half] += low + high;
-          Store(weights + (PlaceInRows<kKeys / kChunk>(row, 2 * key_warp_ + n) + lane % 4 * 2),
-                PackPair<T>(low, high));
-        }
+      for (int n = 0; n < 2; ++n) {
+        const float low = Exp2(s[m][n][2 * half] * p_.scale - top_[m][half]);
+        const float high = Exp2(s[m][n][2 * half + 1] * p_.scale - top_[m][half]);
+        sum_[m][half] += low + high;
+        Store(weights + (PlaceInRows<kKeys / kChunk>(row, 2 * key_warp_ + n) + lane % 4 * 2),
+              PackPair<T>(low, high));
       }
-    }
+    });
   }
 
   // All queries x the warp's columns.
@@ -241,56 +244,33 @@ class WideBlock {
   __device__ __forceinline__ void Rescale() {
     float factor[kRowTiles][2];
     bool some = false;
-#pragma unroll
-    for (int m = 0; m < kRowTiles; ++m) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        factor[m][half] = Load(Shared<float>(kFactorsAt) + (16 * m + Lane() / 4 + 8 * half));
-        some = some || factor[m][half] != 1;
-      }
-    }
+    ForRows<kRowTiles>([&](int m, int half) {
+      factor[m][half] = Load(Shared<float>(kFactorsAt) + (16 * m + Lane() / 4 + 8 * half));
+      some = some || factor[m][half] != 1;
+    });
     if (Any(some)) Multiply(factor);
   }
 
   __device__ __forceinline__ void Multiply(const float (&factor)[kRowTiles][2]) {
-#pragma unroll
-    for (int side = 0; side < 2; ++side) {
-#pragma unroll
-      for (int m = 0; m < kRowTiles; ++m) {
-#pragma unroll
-        for (int n = 0; n < 4; ++n) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) y_[side][m][n][i] *= factor[m][i / 2];
-        }
-      }
-    }
+    ForSums([&](int m, int half, float& sum) { sum *= factor[m][half]; });
   }
 
   // Divides by the sums, and sends the rows away through q's place.
   __device__ __forceinline__ void Finish() {
     const SharedPtr<float> parts = Shared<float>(kPartsAt);
-#pragma unroll
-    for (int m = 0; m < 2; ++m) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float sum = sum_[m][half];
-        sum += ShuffleXor(sum, 1);
-        sum += ShuffleXor(sum, 2);
-        if (Lane() % 4 == 0) Store(parts + (RowOf(m, half) * kKeyWarps + key_warp_), sum);
-      }
-    }
+    ForRows<2>([&](int m, int half) {
+      float sum = sum_[m][half];
+      sum += ShuffleXor(sum, 1);
+      sum += ShuffleXor(sum, 2);
+      if (Lane() % 4 == 0) Store(parts + (RowOf(m, half) * kKeyWarps + key_warp_), sum);
+    });
     WaitCopies<0>();
     SyncThreads();
     float factor[kRowTiles][2];
-#pragma unroll
-    for (int m = 0; m < kRowTiles; ++m) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int row = 16 * m + Lane() / 4 + 8 * half;
-        const Floats4 four = Load<Floats4>(parts + row * kKeyWarps);
-        factor[m][half] = 1.0f / (four.value[0] + four.value[1] + four.value[2] + four.value[3]);
-      }
-    }
+    ForRows<kRowTiles>([&](int m, int half) {
+      const Floats4 four = Load<Floats4>(parts + (16 * m + Lane() / 4 + 8 * half) * kKeyWarps);
+      factor[m][half] = 1.0f / (four.value[0] + four.value[1] + four.value[2] + four.value[3]);
+    });
     Multiply(factor);
     const SharedPtr<T> rows = Shared<T>(0);
 #pragma unroll
