@@ -7,8 +7,10 @@
 //
 // SelfKernel: 128 queries (64 where d > 80) by four warps, blocks of 64 keys through two stages of
 // shared memory, 512 d bytes: 20 KB at d = 40, 32 at 64, 80 at 160. CrossKernel, where all keys fit
-// in one block of 80 (a text's 77): they stay in shared memory while tiles of 64 queries pass, 576
-// d bytes, and the softmax is done in one pass.
+// in up to three blocks of 80 (a text's 77; 154 and 231 of a prompt in two or three chunks) within
+// 99 KB: they stay in shared memory while tiles of 64 queries pass, 256 + 320 d bytes a block. 80
+// divides those by 64 keys less: 154 are padded to 160, not 192. From d = 128 on the second block,
+// and from d = 80 on a fourth, does not fit.
 //
 // Per head 4 d FLOPs and one exponential a pair of query and key; at least 4 d bytes a query and a
 // key. A multiprocessor of an H100 makes 16 exponentials a cycle, so 32 queries x 64 keys cost a
@@ -28,12 +30,13 @@
 namespace tiltshift::kernels {
 namespace {
 
-constexpr int kFewKeys = 80;
+constexpr int kBlockKeys = 80, kMostBlocks = 3, kMostSharedBytes = 99 << 10;
+constexpr int kWidestOfMany = 80;  // head dims of which more than one block fits
 
 template <int kDim>
 using SelfTile = AttentionTile<kDim, kDim <= 80 ? 2 : 1, 4, 64>;
 template <int kDim>
-using CrossTile = AttentionTile<kDim, 1, 4, kFewKeys>;
+using CrossTile = AttentionTile<kDim, 1, 4, kBlockKeys>;
 
 // Grid: query tiles, heads, samples.
 template <class T, class Tile>
@@ -94,19 +97,23 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kDim <= 40 ? 3 : 2)
 template <class T>
 struct CrossArguments {
   AttentionArguments<T> attention;
-  int tiles = 1;  // in a group
+  int tiles = 1;       // in a group
+  int key_blocks = 1;  // all keys are in these
 };
 template <class T, class Tile>
-__global__ void __launch_bounds__(Tile::kThreads) CrossKernel(CrossArguments<T> arguments) {
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kDim <= 40 ? 4 : 1)
+    CrossKernel(CrossArguments<T> arguments) {
   const AttentionArguments<T>& p = arguments.attention;
   const Head<T> head(p);
-  const SharedPtr<T> keys = Shared<T>(0), values = Shared<T>(Tile::kKeysBytes);
+  const int blocks = Tile::kDim > kWidestOfMany ? 1 : arguments.key_blocks;
+  const auto keys_of = [](int block) { return Shared<T>(2 * block * Tile::kKeysBytes); };
+  const auto values_of = [](int block) { return Shared<T>((2 * block + 1) * Tile::kKeysBytes); };
   const int first_tile = BlockIndex().x * arguments.tiles;
   const auto first_row_of = [&](int tile) {
     return (first_tile + tile) * Tile::kQueries + Warp() * Tile::kWarpQueries;
   };
-  const auto queries_of = [](int tile) {
-    return Shared<T>(2 * Tile::kKeysBytes + tile % 2 * Tile::kQueriesBytes) +
+  const auto queries_of = [&](int tile) {
+    return Shared<T>(2 * blocks * Tile::kKeysBytes + tile % 2 * Tile::kQueriesBytes) +
            Warp() * Tile::kWarpQueries * Tile::kDim;
   };
   const auto copy = [&](int tile) {
@@ -117,10 +124,13 @@ __global__ void __launch_bounds__(Tile::kThreads) CrossKernel(CrossArguments<T> 
     return tile < arguments.tiles && first_row_of(tile) < p.shape.queries;
   };
 
-  CopyRows<Tile::kChunks, Tile::kKeys, Tile::kThreads>(keys, head.k, p.k_stride, 0, p.shape.keys,
-                                                       ThreadIndex().x);
-  CopyRows<Tile::kChunks, Tile::kKeys, Tile::kThreads>(values, head.v, p.v_stride, 0, p.shape.keys,
-                                                       ThreadIndex().x);
+  for (int block = 0; block < blocks; ++block) {
+    const int first = block * Tile::kKeys, thread = ThreadIndex().x;
+    CopyRows<Tile::kChunks, Tile::kKeys, Tile::kThreads>(keys_of(block), head.k, p.k_stride, first,
+                                                         p.shape.keys, thread);
+    CopyRows<Tile::kChunks, Tile::kKeys, Tile::kThreads>(values_of(block), head.v, p.v_stride,
+                                                         first, p.shape.keys, thread);
+  }
   if (tile_exists(0)) copy(0);
   CommitCopies();
   WaitCopies<0>();
@@ -133,10 +143,15 @@ __global__ void __launch_bounds__(Tile::kThreads) CrossKernel(CrossArguments<T> 
     QueryRows<T, Tile> rows;
     rows.Begin(queries_of(tile));
     const int first_row = first_row_of(tile);
-    const bool some_hidden = p.shape.keys < Tile::kKeys || p.shape.causal;
-    rows.Add(keys, values, p.scale, some_hidden, [&](int key, int row) {
-      return key >= p.shape.keys || (p.shape.causal && key > first_row + row);
-    });
+#pragma unroll 1
+    for (int block = 0; block < blocks; ++block) {
+      const int first_key = block * Tile::kKeys;
+      const bool some_hidden = first_key + Tile::kKeys > p.shape.keys || p.shape.causal;
+      rows.Add(keys_of(block), values_of(block), p.scale, some_hidden, [&](int key, int row) {
+        return first_key + key >= p.shape.keys ||
+               (p.shape.causal && first_key + key > first_row + row);
+      });
+    }
     SyncWarp();
     rows.End(queries_of(tile));
     SyncWarp();
@@ -150,8 +165,12 @@ cudaError_t LaunchDim(cudaStream_t stream, AttentionArguments<T> p) {
   p.scale *= kLog2E;
   const auto heads = static_cast<unsigned>(p.shape.heads),
              batch = static_cast<unsigned>(p.shape.batch);
-  if (p.shape.keys <= kFewKeys) {
-    using Tile = CrossTile<kDim>;
+  using Resident = CrossTile<kDim>;
+  const int blocks = (p.shape.keys + kBlockKeys - 1) / kBlockKeys;
+  const size_t resident_bytes =
+      2 * (static_cast<size_t>(blocks) * Resident::kKeysBytes + Resident::kQueriesBytes);
+  if (blocks <= kMostBlocks && resident_bytes <= kMostSharedBytes) {
+    using Tile = Resident;
     // A group has more tiles where there are still enough groups to fill a large card.
     constexpr int64_t kEnoughBlocks = 512, kMostTiles = 8;
     const int64_t tiles = (p.shape.queries + Tile::kQueries - 1) / Tile::kQueries;
@@ -161,8 +180,8 @@ cudaError_t LaunchDim(cudaStream_t stream, AttentionArguments<T> p) {
         stream,
         {.grid = {static_cast<unsigned>((tiles + group - 1) / group), heads, batch},
          .block = {Tile::kThreads},
-         .shared_bytes = 2 * (Tile::kKeysBytes + Tile::kQueriesBytes)},
-        {p, static_cast<int>(group)});
+         .shared_bytes = resident_bytes},
+        {p, static_cast<int>(group), blocks});
   }
   using Tile = SelfTile<kDim>;
   const auto tiles = static_cast<unsigned>((p.shape.queries + Tile::kQueries - 1) / Tile::kQueries);

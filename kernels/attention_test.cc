@@ -61,6 +61,12 @@ const AttentionCase kCases[] = {
     Text("text_24", 1, 24, 33, 77),
     Text("text_128", 1, 128, 33, 80),
     Text("long_text_40", 1, 40, 70, 154),
+    Text("long_text_64", 2, 64, 33, 231),
+    Text("long_text_80", 1, 80, 33, 231),
+    Text("long_text_24", 1, 24, 33, 81),
+    Text("long_text_128", 1, 128, 33, 154),
+    Text("too_long_text_64", 1, 64, 33, 241),
+    Causal("causal_24_long", 1, 24, 200),
     Text("long_text_160", 1, 160, 64, 308),
     Text("one_query", 1, 64, 1, 2),
     Causal("causal_64", 2, 64, 77),
@@ -149,6 +155,11 @@ const Budget kBudgets[] = {
      .mma = 8 * 5 * (2 * 4 + 8),
      .load_matrix = 2 * 4 * (4 + 5 * 4 + 5 * 4),
      .copies = 2 * (2 * 20 + 16),
+     .barriers = 2},
+    {.c = Text("long_text_64", 1, 64, 128, 231),
+     .mma = 8 * 15 * (2 * 4 + 8),
+     .load_matrix = 2 * 4 * (4 + 3 * (5 * 4 + 5 * 4)),
+     .copies = 2 * (3 * 2 * 20 - 2 * 2 + 16),  // the last 9 keys are two warps' zeros and a bit
      .barriers = 2},
 };
 
