@@ -31,7 +31,10 @@ __host__ __device__ __forceinline__ int64_t RowsOf(const ConvShape& s) {
   return int64_t{s.batch} * s.out_height * s.out_width;
 }
 
-template <class T, class Tile, bool kPrologue>
+// What stands between x and the tensor cores.
+enum class Input : uint8_t { kPlain, kEnlarged, kNormed /* perhaps enlarged too */ };
+
+template <class T, class Tile, Input kInput>
 __global__ void __launch_bounds__(Tile::kThreads) ConvKernel(ConvArguments<T> p) {
   const int rows = static_cast<int>(RowsOf(p.shape));
   const int tiles_m = (rows + Tile::kM - 1) / Tile::kM;
@@ -46,12 +49,12 @@ __global__ void __launch_bounds__(Tile::kThreads) ConvKernel(ConvArguments<T> p)
 
   FilterCopier<T, Tile> filters(p, column, first);
   Products<T, Tile> products;
-  if constexpr (kPrologue) {
+  if constexpr (kInput == Input::kNormed) {
     PatchChanger<T, Tile> patches(p, row, first);
     products.Run(range.end - range.begin, patches, filters,
                  [&](SharedPtr<T> stage, int behind) { patches.Land(stage, behind); });
   } else {
-    PatchCopier<T, Tile> patches(p, row, first);
+    PatchCopier<T, Tile, kInput == Input::kEnlarged> patches(p, row, first);
     products.Run(range.end - range.begin, patches, filters);
   }
   FinishTile<T, Tile>(products, p.split, p.epilogue, {p.y, p.y_stride, rows, p.shape.out_channels},
@@ -66,8 +69,11 @@ cudaError_t LaunchTile(cudaStream_t stream, const ConvArguments<T>& p) {
       .grid = {static_cast<unsigned>(blocks), static_cast<unsigned>(p.split.count)},
       .block = {Tile::kThreads},
       .shared_bytes = Tile::kSharedBytes};
-  return p.prologue.affine == nullptr ? Launch<&ConvKernel<T, Tile, false>>(stream, shape, p)
-                                      : Launch<&ConvKernel<T, Tile, true>>(stream, shape, p);
+  if (p.prologue.affine != nullptr) {
+    return Launch<&ConvKernel<T, Tile, Input::kNormed>>(stream, shape, p);
+  }
+  return p.shape.upsample ? Launch<&ConvKernel<T, Tile, Input::kEnlarged>>(stream, shape, p)
+                          : Launch<&ConvKernel<T, Tile, Input::kPlain>>(stream, shape, p);
 }
 
 // What 32 bits can say from a tile's first sample on.

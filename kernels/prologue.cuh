@@ -40,8 +40,8 @@ struct ChunkAffine {
 // A PatchCopier that changes what it copied when it has landed: Products::Run calls it for every
 // tile of k in the order of the copies.
 template <class T, class Tile>
-class PatchChanger : public PatchCopier<T, Tile> {
-  using Base = PatchCopier<T, Tile>;
+class PatchChanger : public PatchCopier<T, Tile, true> {
+  using Base = PatchCopier<T, Tile, true>;
 
  public:
   __device__ __forceinline__ PatchChanger(const ConvArguments<T>& p, int first_row,
