@@ -122,6 +122,49 @@ TEST_F(CudaOperationTest, Norms) {
   ExpectNearCpu(network);
 }
 
+// Some of these the convolution does in its loads, some not: the results are the same.
+TEST_F(CudaOperationTest, NormsBeforeConvolutions) {
+  const Weights scale({48}, 1), shift({48}, 2), narrow({8, 48, 3, 3}, 3), wide({48, 48, 3, 3}, 4),
+      one({24, 48, 1, 1}, 5);
+  const auto norm = [&](Network& network, const Value& x, Nonlinearity f) {
+    return network.graph.GroupNorm("norm", {.x = x,
+                                            .scale = &scale.parameter,
+                                            .shift = &shift.parameter,
+                                            .groups = 4,
+                                            .nonlinearity = f});
+  };
+  for (const Nonlinearity f :
+       {Nonlinearity::kNone, Nonlinearity::kSilu, Nonlinearity::kQuickGelu}) {
+    for (const Weights* filter : {&narrow, &one}) {
+      Network network;
+      const Value h = norm(network, network.Input({9, 7, 48}), f);
+      network.Output(network.graph.Conv("conv", {.x = h, .filter = &filter->parameter}));
+      ExpectNearCpu(network, 2);
+    }
+    // The residual is what the norm reads, at other positions than the convolution writes.
+    Network block;
+    const Value x = block.graph.Map("x", block.Input({9, 7, 48}), Nonlinearity::kNone);
+    block.Output(block.graph.Conv(
+        "conv", {.x = norm(block, x, f), .filter = &wide.parameter, .residual = x}));
+    ExpectNearCpu(block, 2);
+  }
+}
+
+// As the small autoencoders have it: with the residual before the function.
+TEST_F(CudaOperationTest, FunctionsBehindConvolutions) {
+  const Weights filter({20, 20, 3, 3}, 1), bias({20}, 2);
+  for (const Nonlinearity f :
+       {Nonlinearity::kRelu, Nonlinearity::kSoftClamp, Nonlinearity::kSilu}) {
+    Network network;
+    const Value x = network.Input({5, 6, 20});
+    ConvOp op = {.x = network.graph.Upsample("up", x), .filter = &filter.parameter};
+    const Value h = network.graph.Map("map", network.graph.Conv("up.conv", op), f);
+    op = {.x = h, .filter = &filter.parameter, .bias = &bias.parameter, .residual = h};
+    network.Output(network.graph.Map("last", network.graph.Conv("conv", op), f));
+    ExpectNearCpu(network, 2);
+  }
+}
+
 // A picture's part is normed by moments that others measured, and measures its own for them.
 TEST_F(CudaOperationTest, NormsOfPartsOfAPicture) {
   const Weights scale({48}, 1), shift({48}, 2);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/conv.h"
+
 namespace tiltshift::engine::cuda {
 namespace {
 
@@ -61,27 +63,57 @@ void CardLayout::Fold(int node, int into) {
   folds_[into] = node;
 }
 
+// The operation that does `node` in the end.
+int CardLayout::LastOf(int node) const {
+  while (folded_into_[node] >= 0) node = folded_into_[node];
+  return node;
+}
+
+bool CardLayout::NormFoldsInto(const GroupNormOp& norm, const ConvOp& conv) const {
+  const bool silu = norm.nonlinearity == Nonlinearity::kSilu;
+  if (!silu && norm.nonlinearity != Nonlinearity::kNone) return false;
+  const Shape &x = norm.x.shape, &y = conv.y.shape;
+  return x.channels % kChannelPiece == 0 &&
+         kernels::PrologueGains({.batch = batch_,
+                                 .height = x.height,
+                                 .width = x.width,
+                                 .channels = x.channels,
+                                 .out_height = y.height,
+                                 .out_width = y.width,
+                                 .out_channels = PaddedChannels(y.channels),
+                                 .kernel = static_cast<int>(conv.filter->shape[2]),
+                                 .stride = conv.stride},
+                                silu);
+}
+
+// Of an operation whose result `reader` alone reads.
+bool CardLayout::FoldsInto(const Op& op, int reader) const {
+  if (folds_[reader] >= 0) return false;
+  const Op& next = graph_.nodes()[reader].op;
+  const Value& made = OutputOf(op);
+  if (const auto* conv = std::get_if<ConvOp>(&next)) {
+    const bool residual = conv->residual && conv->residual->tensor == made.tensor;
+    if (residual || conv->x.shape != made.shape) return false;
+    if (const auto* norm = std::get_if<GroupNormOp>(&op)) return NormFoldsInto(*norm, *conv);
+    const auto* up = std::get_if<UpsampleOp>(&op);
+    return up != nullptr && up->y.shape.height == 2 * up->x.shape.height &&
+           up->y.shape.width == 2 * up->x.shape.width && conv->stride == 1;
+  }
+  if (const auto* linear = std::get_if<LinearOp>(&op)) {
+    const auto* geglu = std::get_if<GegluOp>(&next);
+    return geglu != nullptr && !linear->residual && linear->nonlinearity == Nonlinearity::kNone &&
+           geglu->x.shape == made.shape && made.shape.channels % (2 * kChannelPiece) == 0;
+  }
+  const auto* map = std::get_if<MapOp>(&next);
+  return std::holds_alternative<ConvOp>(op) && map != nullptr && map->x.shape == made.shape &&
+         graph_.element(made) == graph_.element(map->y);
+}
+
 void CardLayout::FindFolds() {
   for (int node = 0; node < static_cast<int>(graph_.nodes().size()); ++node) {
     const Op& op = graph_.nodes()[node].op;
-    const auto* up = std::get_if<UpsampleOp>(&op);
-    const auto* linear = std::get_if<LinearOp>(&op);
-    if (up == nullptr && linear == nullptr) continue;
     const int reader = SoleReader(OutputOf(op).tensor);
-    if (reader < 0) continue;
-    const Op& next = graph_.nodes()[reader].op;
-    if (const auto* conv = std::get_if<ConvOp>(&next); up != nullptr && conv != nullptr) {
-      const Shape &x = up->x.shape, &y = up->y.shape;
-      const bool doubles = y.height == 2 * x.height && y.width == 2 * x.width;
-      const bool residual = ResidualOf(next) != nullptr && ResidualOf(next)->tensor == up->y.tensor;
-      if (doubles && !residual && conv->x.shape == y && conv->stride == 1) Fold(node, reader);
-    }
-    if (linear != nullptr && std::holds_alternative<GegluOp>(next) && !linear->residual &&
-        linear->nonlinearity == Nonlinearity::kNone &&
-        std::get<GegluOp>(next).x.shape == linear->y.shape &&
-        linear->y.shape.channels % (2 * kChannelPiece) == 0) {
-      Fold(node, reader);
-    }
+    if (reader >= 0 && FoldsInto(op, reader)) Fold(node, reader);
   }
 }
 
@@ -123,7 +155,7 @@ void CardLayout::FindLives() {
   };
   for (int node = 0; node < end; ++node) {
     const Op& op = graph_.nodes()[node].op;
-    const int when = IsFolded(node) ? folded_into_[node] : node;
+    const int when = LastOf(node);
     for (const Value& value : InputsOf(op)) {
       const int folded = folds_[node];
       if (folded >= 0 && value.tensor == OutputOf(graph_.nodes()[folded].op).tensor) continue;
@@ -139,11 +171,17 @@ void CardLayout::FindLives() {
   }
 }
 
+// Whether what is folded in `node` reads it, at other positions than `node` writes.
+bool CardLayout::ReadsFolded(int node, int tensor) const {
+  const int folded = folds_[node];
+  return folded >= 0 && (Reads(graph_.nodes()[folded].op, tensor) || ReadsFolded(folded, tensor));
+}
+
 void CardLayout::ShareResiduals() {
   for (int node = 0; node < static_cast<int>(graph_.nodes().size()); ++node) {
     const Op& op = graph_.nodes()[node].op;
     const Value* from = ResidualOf(op);
-    if (from == nullptr || IsFolded(node)) continue;
+    if (from == nullptr || IsFolded(node) || ReadsFolded(node, from->tensor)) continue;
     const Value& to = OutputOf(op);
     const int target = home_[to.tensor].block, source = home_[from->tensor].block;
     int uses = 0;

@@ -4,10 +4,11 @@
 // what the kernels move at once; floats lie densely, as the host writes and reads them. A batch's
 // samples follow each other. Everything lies in one block of memory, planned once.
 //
-// Folded: an upsampling that only a 3x3 convolution reads happens in that convolution's loads; a
-// linear layer that only a GEGLU reads is one product with it. Concatenations are no operations
-// where their parts can be written to their place at once; a residual that nothing needs later is
-// added in place.
+// Folded: an upsampling that only a 3x3 convolution reads happens in that convolution's loads, as
+// does a group norm where that takes less time; a linear layer that only a GEGLU reads is one
+// product with it, and a convolution with the function that alone reads it. Concatenations are no
+// operations where their parts can be written to their place at once; a residual that nothing needs
+// later is added in place.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +33,7 @@ class CardLayout {
   int batch() const { return batch_; }
   // Done by another operation.
   bool IsFolded(int node) const { return folded_into_[node] >= 0; }
-  // The operation that `node` does as well, or -1.
+  // The operation before it that `node` does as well, or -1.
   int FoldedIn(int node) const { return folds_[node]; }
 
   // Bytes from the memory's beginning to a sample's first number.
@@ -54,7 +55,11 @@ class CardLayout {
     int tensors;  // that have their home there
   };
   void FindFolds();
+  bool FoldsInto(const Op& op, int reader) const;
+  bool NormFoldsInto(const GroupNormOp& norm, const ConvOp& conv) const;
   void Fold(int node, int into);
+  int LastOf(int node) const;
+  bool ReadsFolded(int node, int tensor) const;
   void ShareConcats();
   void FindLives();
   void ShareResiduals();

@@ -1,7 +1,6 @@
-// Norms, and the small operations between.
+// The small operations between products, norms and attention.
 #include "engine/cuda/card_steps.h"
 #include "kernels/elementwise.h"
-#include "kernels/norm.h"
 #include "kernels/upsample.h"
 
 namespace tiltshift::engine::cuda {
@@ -25,19 +24,6 @@ kernels::Mapping ToMapping(Nonlinearity nonlinearity) {
   return kernels::Mapping::kNone;
 }
 
-size_t MomentBytes(const kernels::GroupNormShape& shape) {
-  const size_t floats = kernels::GroupNormMomentFloats(shape);
-  return (floats * sizeof(float) + 255) / 256 * 256;
-}
-
-template <class NormOp>
-kernels::GroupNormShape ShapeOf(const NormOp& op, int batch) {
-  return {.batch = batch,
-          .positions = static_cast<int>(op.x.shape.rows()),
-          .channels = op.x.shape.channels,
-          .groups = op.groups};
-}
-
 template <class T>
 class OtherMaker {
  public:
@@ -45,44 +31,19 @@ class OtherMaker {
       : setting_(setting), node_(node), steps_(steps) {}
 
   absl::Status operator()(const GroupNormOp& op) const {
-    kernels::GroupNormArguments<T> p = NormOf(op);
-    TS_ASSIGN_OR_RETURN(p.scale, setting_.weights.Floats(*op.scale));
-    TS_ASSIGN_OR_RETURN(p.shift, setting_.weights.Floats(*op.shift));
-    p.eps = op.eps;
-    p.silu = op.nonlinearity == Nonlinearity::kSilu;
-    if (op.moments) p.given = setting_.At<const float>(*op.moments);
-    p.affine = reinterpret_cast<float*>(setting_.scratch + MomentBytes(p.shape));
-    p.y = setting_.At<T>(op.y);
-    p.y_stride = setting_.layout.Stride(op.y);
-    Add([p](cudaStream_t stream) { return kernels::GroupNorm<T>(stream, p); });
-    if (op.nonlinearity != Nonlinearity::kNone && !p.silu) {
-      AddMap(op.y, op.y, op.nonlinearity);
-    }
+    TS_RETURN_IF_ERROR(AddNorm<T>(setting_, op, node_, steps_));
+    const bool with_it =
+        op.nonlinearity == Nonlinearity::kNone || op.nonlinearity == Nonlinearity::kSilu;
+    if (!with_it) AddMap(op.y, op.y, op.nonlinearity);
     return absl::OkStatus();
   }
-
   absl::Status operator()(const MomentsOp& op) const {
-    kernels::GroupNormArguments<T> p = NormOf(op);
-    p.measured = setting_.At<float>(op.y);
-    Add([p](cudaStream_t stream) { return kernels::GroupNorm<T>(stream, p); });
+    AddMoments<T>(setting_, op, node_, steps_);
     return absl::OkStatus();
   }
-
   absl::Status operator()(const LayerNormOp& op) const {
-    kernels::LayerNormArguments<T> p;
-    p.rows = setting_.rows(op.x);
-    p.channels = op.x.shape.channels;
-    p.x = setting_.At<const T>(op.x);
-    p.x_stride = setting_.layout.Stride(op.x);
-    TS_ASSIGN_OR_RETURN(p.scale, setting_.weights.Floats(*op.scale));
-    TS_ASSIGN_OR_RETURN(p.shift, setting_.weights.Floats(*op.shift));
-    p.eps = op.eps;
-    p.y = setting_.At<T>(op.y);
-    p.y_stride = setting_.layout.Stride(op.y);
-    Add([p](cudaStream_t stream) { return kernels::LayerNorm<T>(stream, p); });
-    return absl::OkStatus();
+    return AddNorm<T>(setting_, op, node_, steps_);
   }
-
   absl::Status operator()(const AttentionOp& op) const {
     return AddAttention<T>(setting_, op, node_, steps_);
   }
@@ -160,16 +121,6 @@ class OtherMaker {
   absl::Status operator()(const LinearOp&) const { return absl::InternalError("a product"); }
 
  private:
-  template <class NormOp>  // GroupNormOp or MomentsOp
-  kernels::GroupNormArguments<T> NormOf(const NormOp& op) const {
-    kernels::GroupNormArguments<T> p;
-    p.shape = ShapeOf(op, setting_.layout.batch());
-    p.x = setting_.At<const T>(op.x);
-    p.x_stride = setting_.layout.Stride(op.x);
-    p.moments = reinterpret_cast<float*>(setting_.scratch);
-    return p;
-  }
-
   template <class Launch>
   void Add(Launch launch) const {
     steps_.push_back({node_, launch});
@@ -236,12 +187,7 @@ size_t OtherScratch(const Op& op, int batch) {
   if (const auto* attention = std::get_if<AttentionOp>(&op)) {
     return AttentionScratch(*attention, batch);
   }
-  if (const auto* moments = std::get_if<MomentsOp>(&op))
-    return MomentBytes(ShapeOf(*moments, batch));
-  const auto* norm = std::get_if<GroupNormOp>(&op);
-  if (norm == nullptr) return 0;
-  const kernels::GroupNormShape shape = ShapeOf(*norm, batch);
-  return MomentBytes(shape) + sizeof(float) * 2 * batch * shape.channels;
+  return NormScratch(op, batch);
 }
 
 }  // namespace tiltshift::engine::cuda

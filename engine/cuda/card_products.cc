@@ -11,8 +11,7 @@ namespace {
 using kernels::ConvArguments;
 using kernels::GemmArguments;
 
-// None for what no epilogue does.
-std::optional<kernels::Activation> ToActivation(Nonlinearity nonlinearity) {
+kernels::Activation ToActivation(Nonlinearity nonlinearity) {
   switch (nonlinearity) {
     case Nonlinearity::kNone:
       return kernels::Activation::kNone;
@@ -22,9 +21,12 @@ std::optional<kernels::Activation> ToActivation(Nonlinearity nonlinearity) {
       return kernels::Activation::kGelu;
     case Nonlinearity::kQuickGelu:
       return kernels::Activation::kQuickGelu;
-    default:
-      return std::nullopt;
+    case Nonlinearity::kRelu:
+      return kernels::Activation::kRelu;
+    case Nonlinearity::kSoftClamp:
+      return kernels::Activation::kSoftClamp;
   }
+  return kernels::Activation::kNone;
 }
 
 // The layer's, whatever the batch is (I4).
@@ -45,14 +47,18 @@ class ProductMaker {
 
   template <class T>
   absl::Status Add(std::vector<Step>& steps) const {
-    if (const auto* conv = std::get_if<ConvOp>(&op_)) return AddConv<T>(*conv, steps);
-    if (const auto* linear = std::get_if<LinearOp>(&op_)) {
-      const auto activation = ToActivation(linear->nonlinearity);
-      if (!activation) return absl::UnimplementedError("this function behind a linear layer");
-      return AddLinear<T>(*linear, linear->y, *activation, steps);
+    if (const auto* conv = std::get_if<ConvOp>(&op_)) {
+      return AddConv<T>(*conv, node_, {conv->y, Nonlinearity::kNone}, steps);
     }
-    const Op& folded = setting_.graph.nodes()[setting_.layout.FoldedIn(node_)].op;
-    return AddLinear<T>(std::get<LinearOp>(folded), std::get<GegluOp>(op_).y,
+    if (const auto* linear = std::get_if<LinearOp>(&op_)) {
+      return AddLinear<T>(*linear, linear->y, ToActivation(linear->nonlinearity), steps);
+    }
+    const int folded = setting_.layout.FoldedIn(node_);
+    const Op& before = setting_.graph.nodes()[folded].op;
+    if (const auto* map = std::get_if<MapOp>(&op_)) {
+      return AddConv<T>(std::get<ConvOp>(before), folded, {map->y, map->nonlinearity}, steps);
+    }
+    return AddLinear<T>(std::get<LinearOp>(before), std::get<GegluOp>(op_).y,
                         kernels::Activation::kGeglu, steps);
   }
 
@@ -80,13 +86,29 @@ class ProductMaker {
     return absl::OkStatus();
   }
 
+  // What a convolution makes, and by which function.
+  struct Made {
+    Value y;
+    Nonlinearity nonlinearity;
+  };
+
   template <class T>
-  absl::Status AddConv(const ConvOp& op, std::vector<Step>& steps) const {
+  absl::Status AddConv(const ConvOp& op, int conv_node, const Made& made,
+                       std::vector<Step>& steps) const {
     ConvArguments<T> p;
     Value x = op.x;
     if (IsFloat(x)) return absl::UnimplementedError("a convolution of fp32");
-    const int folded = setting_.layout.FoldedIn(node_);
-    if (folded >= 0) x = std::get<UpsampleOp>(setting_.graph.nodes()[folded].op).x;
+    const int folded = setting_.layout.FoldedIn(conv_node);
+    const Op* before = folded >= 0 ? &setting_.graph.nodes()[folded].op : nullptr;
+    const auto* up = before != nullptr ? std::get_if<UpsampleOp>(before) : nullptr;
+    const auto* norm = before != nullptr ? std::get_if<GroupNormOp>(before) : nullptr;
+    if (up != nullptr) x = up->x;
+    if (norm != nullptr) {
+      x = norm->x;
+      char* scratch = setting_.scratch + ProductScratch(op, setting_.layout.batch());
+      TS_ASSIGN_OR_RETURN(p.prologue.affine, AddAffine<T>(setting_, *norm, folded, scratch, steps));
+      p.prologue.silu = norm->nonlinearity == Nonlinearity::kSilu;
+    }
     const int kernel = static_cast<int>(op.filter->shape[2]);
     p.shape = {.batch = setting_.layout.batch(),
                .height = x.shape.height,
@@ -98,15 +120,17 @@ class ProductMaker {
                .kernel = kernel,
                .stride = op.stride,
                .pad = op.pad_end ? 0 : kernel / 2,
-               .upsample = folded >= 0};
+               .upsample = up != nullptr};
     p.x = setting_.At<const T>(x);
     p.x_stride = setting_.layout.Stride(x);
     TS_ASSIGN_OR_RETURN(const void* w, setting_.weights.Rows(*op.filter));
     p.w = static_cast<const T*>(w);
-    p.y = setting_.At<void>(op.y);
-    p.y_stride = setting_.layout.Stride(op.y);
+    p.y = setting_.At<void>(made.y);
+    p.y_stride = setting_.layout.Stride(made.y);
     p.split = SplitFor(SplitOf(op));
-    TS_RETURN_IF_ERROR(AddEnds(op.residual, op.y, &p.epilogue));
+    TS_RETURN_IF_ERROR(AddEnds(op.residual, made.y, &p.epilogue));
+    p.epilogue.activation = ToActivation(made.nonlinearity);
+    p.epilogue.residual_first = true;
     if (op.row_bias) {
       if (!IsFloat(*op.row_bias) || op.row_bias->shape.channels % 8 != 0) {
         return absl::UnimplementedError("a row of biases that is not fp32, or no multiple of 8");
@@ -162,7 +186,7 @@ template absl::Status AddProduct<kernels::Fp16>(const Setting&, int, std::vector
 size_t ProductScratch(const Op& op, int batch) {
   const auto bytes = [&](int split, const Shape& y) {
     const size_t partial = batch * y.rows() * PaddedChannels(y.channels) * sizeof(float);
-    return split > 1 ? split * partial : 0;
+    return split > 1 ? (split * partial + 255) / 256 * 256 : 0;
   };
   if (const auto* conv = std::get_if<ConvOp>(&op)) return bytes(SplitOf(*conv), conv->y.shape);
   if (const auto* linear = std::get_if<LinearOp>(&op))

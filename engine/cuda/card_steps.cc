@@ -11,8 +11,9 @@ template <class T>
 absl::Status AddNode(const Setting& setting, int node, std::vector<Step>& steps) {
   if (setting.layout.IsFolded(node)) return absl::OkStatus();
   const Op& op = setting.graph.nodes()[node].op;
+  // A function that has folded something in is a product's.
   const bool product = std::holds_alternative<ConvOp>(op) || std::holds_alternative<LinearOp>(op) ||
-                       (std::holds_alternative<GegluOp>(op) && setting.layout.FoldedIn(node) >= 0);
+                       setting.layout.FoldedIn(node) >= 0;
   return product ? AddProduct<T>(setting, node, steps) : AddOther<T>(setting, node, steps);
 }
 
@@ -20,9 +21,13 @@ absl::Status AddNode(const Setting& setting, int node, std::vector<Step>& steps)
 
 size_t ScratchBytes(const Graph& graph, const CardLayout& layout) {
   size_t bytes = 0;
-  for (const Node& node : graph.nodes()) {
-    bytes = std::max(
-        {bytes, ProductScratch(node.op, layout.batch()), OtherScratch(node.op, layout.batch())});
+  for (int node = 0; node < static_cast<int>(graph.nodes().size()); ++node) {
+    size_t together = 0;  // with what is folded in
+    for (int each = node; each >= 0; each = layout.FoldedIn(each)) {
+      const Op& op = graph.nodes()[each].op;
+      together += std::max(ProductScratch(op, layout.batch()), OtherScratch(op, layout.batch()));
+    }
+    bytes = std::max(bytes, together);
   }
   return bytes;
 }

@@ -50,8 +50,21 @@ absl::Status AddOther(const Setting& setting, int node, std::vector<Step>& steps
 template <class T>
 absl::Status AddAttention(const Setting& setting, const AttentionOp& op, int node,
                           std::vector<Step>& steps);
+template <class T>
+absl::Status AddNorm(const Setting& setting, const GroupNormOp& op, int node,
+                     std::vector<Step>& steps);  // with SiLU alone
+template <class T>
+absl::Status AddNorm(const Setting& setting, const LayerNormOp& op, int node,
+                     std::vector<Step>& steps);
+template <class T>
+void AddMoments(const Setting& setting, const MomentsOp& op, int node, std::vector<Step>& steps);
+// Folded in a convolution: `norm` as factors and summands, for the convolution's prologue.
+template <class T>
+absl::StatusOr<const float*> AddAffine(const Setting& setting, const GroupNormOp& norm, int node,
+                                       char* scratch, std::vector<Step>& steps);
 size_t ProductScratch(const Op& op, int batch);
 size_t AttentionScratch(const AttentionOp& op, int batch);
+size_t NormScratch(const Op& op, int batch);
 size_t OtherScratch(const Op& op, int batch);
 
 }  // namespace tiltshift::engine::cuda
