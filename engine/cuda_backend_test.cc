@@ -3,6 +3,7 @@
 // that are made in place.
 #include <gtest/gtest.h>
 
+#include "engine/cuda/card_layout.h"
 #include "engine/testing/backend_case.h"
 
 namespace tiltshift::engine {
@@ -148,6 +149,25 @@ TEST_F(CudaOperationTest, NormsBeforeConvolutions) {
         "conv", {.x = norm(block, x, f), .filter = &wide.parameter, .residual = x}));
     ExpectNearCpu(block, 2);
   }
+}
+
+// What the card reads and writes the more costs less than what its products do the more, where
+// there is little of it.
+TEST(CardLayoutTest, NormsAreFoldedWhereTheyCostLess) {
+  const auto is_folded = [](int side, int channels) {
+    const Weights scale({channels}, 1), shift({channels}, 2), filter({channels, channels, 3, 3}, 3);
+    Network network;
+    const Value h = network.graph.GroupNorm("norm", {.x = network.Input({side, side, channels}),
+                                                     .scale = &scale.parameter,
+                                                     .shift = &shift.parameter,
+                                                     .groups = 8,
+                                                     .nonlinearity = Nonlinearity::kSilu});
+    network.Output(network.graph.Conv("conv", {.x = h, .filter = &filter.parameter}));
+    constexpr int kNorm = 1;
+    return cuda::CardLayout(network.graph, 1).IsFolded(kNorm);
+  };
+  EXPECT_TRUE(is_folded(16, 64));
+  EXPECT_FALSE(is_folded(128, 64));
 }
 
 // As the small autoencoders have it: with the residual before the function.
