@@ -305,6 +305,42 @@ TEST_F(CudaOperationTest, ResidualsInPlaceAndNot) {
   ExpectNearCpu(network, 4);
 }
 
+TEST_F(CudaOperationTest, I4TwoProgramsTogetherHaveTheBitsOfTwoRuns) {
+  const Weights scale({48}, 1), shift({48}, 2), filter({48, 48, 3, 3}, 3), qkv({144, 48}, 4);
+  Network network;
+  Graph& graph = network.graph;
+  const Value x = network.Input({9, 7, 48});
+  Value h = graph.GroupNorm(
+      "norm", {.x = x, .scale = &scale.parameter, .shift = &shift.parameter, .groups = 4});
+  h = graph.Conv("conv", {.x = h, .filter = &filter.parameter, .residual = x});
+  h = graph.Linear("qkv", {.x = h, .matrix = &qkv.parameter});
+  network.Output(graph.Attention("attention", {.q = Graph::Channels(h, 0, 48),
+                                               .k = Graph::Channels(h, 48, 48),
+                                               .v = Graph::Channels(h, 96, 48),
+                                               .heads = 2}));
+  const auto backend = MakeCudaBackend();
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  std::vector<std::unique_ptr<Program>> programs;
+  std::vector<std::vector<float>> alone, together;
+  const auto read = [&](const Program& program) {
+    std::vector<float> out(network.output.shape.size());
+    program.Read(network.output, out);
+    return out;
+  };
+  for (int seed = 1; seed <= 2; ++seed) {
+    auto program = (*backend)->Compile(graph, Compute::kBf16);
+    ASSERT_TRUE(program.ok()) << program.status();
+    (*program)->Write(network.inputs[0], testing::RandomFloats(9 * 7 * 48, seed));
+    (*program)->Run();
+    alone.push_back(read(**program));
+    programs.push_back(*std::move(program));
+  }
+  programs[0]->RunWith(*programs[1]);
+  for (const auto& program : programs) together.push_back(read(*program));
+  EXPECT_EQ(together, alone);
+  EXPECT_NE(alone[0], alone[1]);
+}
+
 TEST_F(CudaOperationTest, ShapesThatNoKernelKnowsAreNamed) {
   Network network;
   const Value x = network.Input({4, 1, 1024});  // one head

@@ -62,10 +62,14 @@ absl::StatusOr<std::unique_ptr<CardForward>> CardForward::NewOnCard(const Graph&
 }
 
 absl::Status CardForward::Prepare(CardWeights& weights) {
-  TS_ASSIGN_OR_RETURN(memory_, DeviceBytes::New(layout_.bytes()));
+  const size_t arrivals_bytes = layout_.batch() * sizeof(uint32_t);
+  TS_ASSIGN_OR_RETURN(memory_, DeviceBytes::New(layout_.bytes() + arrivals_bytes));
   TS_ASSIGN_OR_RETURN(scratch_, DeviceBytes::New(ScratchBytes(graph_, layout_)));
-  TS_RETURN_IF_ERROR(ToStatus(cudaMemset(memory_.get(), 0, layout_.bytes()), "clearing memory"));
-  const Setting setting = {graph_, layout_, weights, memory_.get(), scratch_.get()};
+  TS_RETURN_IF_ERROR(
+      ToStatus(cudaMemset(memory_.get(), 0, layout_.bytes() + arrivals_bytes), "clearing memory"));
+  const Setting setting = {
+      graph_,        layout_,        weights,
+      memory_.get(), scratch_.get(), reinterpret_cast<uint32_t*>(memory_.get() + layout_.bytes())};
   TS_ASSIGN_OR_RETURN(steps_, MakeSteps(setting));
   TS_RETURN_IF_ERROR(ToStatus(cudaStreamSynchronize(nullptr), "clearing memory"));
   return ToStatus(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");

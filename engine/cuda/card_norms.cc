@@ -27,6 +27,7 @@ kernels::GroupNormArguments<T> InputsOfNorm(const Setting& setting, const NormOp
   p.x = setting.At<const T>(op.x);
   p.x_stride = setting.layout.Stride(op.x);
   p.moments = reinterpret_cast<float*>(scratch);
+  p.arrivals = setting.arrivals;
   return p;
 }
 

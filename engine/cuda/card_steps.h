@@ -24,8 +24,9 @@ struct Setting {
   const Graph& graph;
   const CardLayout& layout;
   CardWeights& weights;
-  char* memory;   // layout.bytes()
-  char* scratch;  // of the step that runs: ScratchBytes of the graph
+  char* memory;        // layout.bytes()
+  char* scratch;       // of the step that runs: ScratchBytes of the graph
+  uint32_t* arrivals;  // [batch], zeros between steps
 
   template <class N>
   N* At(const Value& value) const {

@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -21,7 +22,9 @@ bool Card::Run(const LaunchShape& shape, const std::string& kernel, void (*body)
                   "planted by TILTSHIFT_EMULATED_FAULT");
   }
   const int64_t blocks = shape.grid.size();
-#pragma omp parallel
+  // All cores, whatever the calling thread's own work may use: one grid runs at a time.
+  const int threads = static_cast<int>(std::min<int64_t>(blocks, omp_get_num_procs()));
+#pragma omp parallel num_threads(threads) if (threads > 1)
   {
     // Its stacks and shared memory serve many launches.
     thread_local const std::unique_ptr<Block> block = std::make_unique<Block>();
