@@ -14,10 +14,10 @@ TEST(DescribeTest, EveryFamily) {
       {"sd2", "text to image, 4 latent channels of 1/8, epsilon, text 64 wide"},
       {"sd2_v", "text to image, 4 latent channels of 1/8, v-prediction, text 64 wide"},
       {"sdxl", "text to image, 4 latent channels of 1/8, epsilon, text 96 wide by 2 encoders"},
-      {"refiner_forward", "text to image, 4 latent channels of 1/8, epsilon, text 64 wide"},
+      {"image_refiner", "text to image, 4 latent channels of 1/8, epsilon, text 64 wide"},
       {"lcm", "text to image, 4 latent channels of 1/8, epsilon, text 32 wide, guidance embedded"},
-      {"photo_forward", "text and photo to image, 4 latent channels of 1/8, epsilon, text 32 wide"},
-      {"mask_forward", "inpainting, 4 latent channels of 1/8, epsilon, text 32 wide"}};
+      {"edit_ddim", "text and photo to image, 4 latent channels of 1/8, epsilon, text 32 wide"},
+      {"mask_ddim", "inpainting, 4 latent channels of 1/8, epsilon, text 32 wide"}};
   const std::map<std::string, std::string> samplers = {
       {"sd15", "ddim"}, {"sdxl", "euler"}, {"lcm", "lcm"}};
   const auto cases = ReadParityCases(TILTSHIFT_SOURCE_DIR);

@@ -4,11 +4,10 @@
 // Goldens: tests/goldens/make_engine_goldens.py.
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include "base/hash.h"
 #include "engine/cpu/isa.h"
 #include "engine/pipeline.h"
+#include "engine/testing/goldens.h"
 #include "engine/testing/tiny_model.h"
 
 namespace tiltshift::engine {
@@ -20,50 +19,19 @@ constexpr int kPictureRows = 3;  // the goldens keep every third row
 const char kPrompt[] = "a miniature red robot on a round wooden base, studio light";
 const char kNegative[] = "blurry";
 
-double RelativeL2(std::span<const float> ours, std::span<const float> golden) {
-  EXPECT_EQ(ours.size(), golden.size());
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < golden.size(); ++i) {
-    difference += (double{ours[i]} - golden[i]) * (double{ours[i]} - golden[i]);
-    norm += double{golden[i]} * golden[i];
-  }
-  return std::sqrt(difference / norm);
+Goldens Open(const std::string& name) {
+  auto goldens = Goldens::Open(TILTSHIFT_SOURCE_DIR, name);
+  EXPECT_TRUE(goldens.ok()) << goldens.status();
+  return *std::move(goldens);
 }
-
-class Goldens {
- public:
-  explicit Goldens(const std::string& name) {
-    const std::string path = std::string(TILTSHIFT_SOURCE_DIR) + "/tests/goldens/" + name;
-    absl::StatusOr<std::string> bytes = ReadFile(path);
-    EXPECT_TRUE(bytes.ok()) << bytes.status();
-    if (bytes.ok()) bytes_ = *std::move(bytes);
-    absl::StatusOr<TensorMap> tensors = ParseSafetensors(bytes_, path);
-    EXPECT_TRUE(tensors.ok()) << tensors.status();
-    if (tensors.ok()) tensors_ = *std::move(tensors);
-  }
-  std::vector<float> Get(const std::string& name) const {
-    const TensorView& view = tensors_.at(name);
-    std::vector<float> floats(view.elements());
-    EXPECT_TRUE(CopyAsFloat(view, floats).ok());
-    return floats;
-  }
-  LatentSize size() const {
-    const TensorView& noise = tensors_.at("noise");
-    return {static_cast<int>(noise.shape[1]), static_cast<int>(noise.shape[2])};
-  }
-  const std::string& bytes() const { return bytes_; }
-
- private:
-  std::string bytes_;
-  TensorMap tensors_;
-};
 
 void ExpectParity(const std::string& directory, const Goldens& goldens, LoadOptions load, double tolerance) {
   const auto model = Model::Load(directory, load);
   ASSERT_TRUE(model.ok()) << model.status();
   Pipeline pipeline(*model);
-  const LatentSize size = goldens.size();
-  const std::vector<float> noise = goldens.Get("noise");
+  const std::vector<int64_t> shape = goldens.Shape("noise");
+  const LatentSize size = {static_cast<int>(shape[1]), static_cast<int>(shape[2])};
+  const std::vector<float> noise = goldens.Floats("noise");
   const auto prompt = pipeline.Encode(kPrompt);
   ASSERT_TRUE(prompt.ok()) << prompt.status();
   const auto negative = pipeline.Encode(kNegative);
@@ -74,11 +42,11 @@ void ExpectParity(const std::string& directory, const Goldens& goldens, LoadOpti
     EXPECT_LT(error, tolerance) << what;
   };
 
-  expect("text embedding", (*prompt)->embedding, goldens.Get("text"));
+  expect("text embedding", (*prompt)->embedding, goldens.Floats("text"));
 
   std::vector<float> output(noise.size());
   ASSERT_TRUE(pipeline.Forward({size, kForwardTimestep, *prompt}, noise, output).ok());
-  expect("unet forward", output, goldens.Get("forward"));
+  expect("unet forward", output, goldens.Floats("forward"));
 
   const std::pair<const char*, SamplerKind> kinds[] = {
       {"ddim", SamplerKind::kDdim}, {"euler", SamplerKind::kEuler}, {"dpmpp_2m", SamplerKind::kDpmpp2m}};
@@ -89,27 +57,23 @@ void ExpectParity(const std::string& directory, const Goldens& goldens, LoadOpti
     for (float& value : latent) value *= (*sampler)->initial_noise_sigma();
     const DenoiseOptions options = {size, sampler->get(), *prompt, *negative, 4.0f};
     ASSERT_TRUE(pipeline.Denoise(options, nullptr, latent).ok());
-    expect(name, latent, goldens.Get(std::string("latent.") + name));
+    expect(name, latent, goldens.Floats(std::string("latent.") + name));
   }
 
   std::vector<float> picture(pipeline.PictureFloats(size));
-  ASSERT_TRUE(pipeline.coder().Decode(size, goldens.Get("latent.ddim"), picture).ok());
+  ASSERT_TRUE(pipeline.coder().Decode(size, goldens.Floats("latent.ddim"), picture).ok());
   const size_t row = picture.size() / (size.height * (*model)->impl().config.vae.scale());
-  std::vector<float> kept;
-  for (size_t at = 0; at < picture.size(); at += kPictureRows * row) {
-    kept.insert(kept.end(), picture.begin() + at, picture.begin() + at + row);
-  }
-  expect("picture", kept, goldens.Get("picture"));
+  expect("picture", EveryRow(picture, row, kPictureRows), goldens.Floats("picture"));
 }
 
 TEST(ParityTest, BuiltInModel) {
   const std::string directory = std::string(TILTSHIFT_SOURCE_DIR) + "/models/diorama";
-  const Goldens goldens("engine_diorama.safetensors");
+  const Goldens goldens = Open("engine_diorama.safetensors");
   for (const char* file : {"/text_encoder/model.safetensors", "/unet/diffusion_pytorch_model.safetensors",
                            "/vae/diffusion_pytorch_model.safetensors"}) {
     const auto bytes = ReadFile(directory + file);
     ASSERT_TRUE(bytes.ok()) << bytes.status();
-    ASSERT_NE(goldens.bytes().find(Sha256Hex(*bytes)), std::string::npos)
+    ASSERT_NE(goldens.file().find(Sha256Hex(*bytes)), std::string::npos)
         << "models/diorama" << file << " is not what the goldens were made from: run "
         << "python tests/goldens/make_engine_goldens.py diorama";
   }
@@ -129,7 +93,7 @@ TEST(ParityTest, Bf16ForwardIsNearFp32) {
     const auto fp32 = Model::Load(tiny ? folder : std::string(TILTSHIFT_SOURCE_DIR) + "/models/diorama",
                                   {Precision::kFp32});
     ASSERT_TRUE(fp32.ok()) << fp32.status();
-    const std::vector<float> noise = Goldens(tiny ? "engine_tiny.safetensors" : "engine_diorama.safetensors").Get("noise");
+    const std::vector<float> noise = Open(tiny ? "engine_tiny.safetensors" : "engine_diorama.safetensors").Floats("noise");
     const int side = tiny ? 16 : 32;
     std::vector<float> outputs[2] = {std::vector<float>(noise.size()), std::vector<float>(noise.size())};
     for (const bool exact : {false, true}) {
@@ -148,7 +112,7 @@ TEST(ParityTest, Bf16ForwardIsNearFp32) {
 TEST(ParityTest, RandomModelOfStableDiffusionsKind) {
   const std::string folder = ::testing::TempDir() + "parity_tiny";
   ASSERT_TRUE(WriteTinyModel(TILTSHIFT_SOURCE_DIR, folder).ok());
-  const Goldens goldens("engine_tiny.safetensors");
+  const Goldens goldens = Open("engine_tiny.safetensors");
   ExpectParity(folder, goldens, {Precision::kFp32}, kTolerance);
 }
 

@@ -14,7 +14,7 @@
 #include "base/hash.h"
 #include "engine/cpu/isa.h"
 #include "engine/renderer.h"
-#include "engine/testing/tiny_model.h"
+#include "engine/testing/parity_case.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -22,20 +22,20 @@ namespace {
 constexpr int kSlots = 8;
 
 struct Target {
-  const char* set;
+  const char* model;  // of tests/goldens/parity/cases.json
   Mode mode;
 };
-constexpr Target kTargets[] = {{"base", Mode::kTextToImage}, {"base", Mode::kImageToImage},
-                               {"base", Mode::kInpaint},     {"edit", Mode::kEdit},
-                               {"inpaint", Mode::kInpaint},  {"taesd", Mode::kImageToImage}};
+constexpr Target kTargets[] = {{"small", Mode::kTextToImage}, {"small", Mode::kImageToImage},
+                               {"small", Mode::kInpaint},     {"photo", Mode::kEdit},
+                               {"mask", Mode::kInpaint},      {"taesd", Mode::kImageToImage}};
 
-std::shared_ptr<const Model> LoadSet(const std::string& set, Precision precision) {
+std::shared_ptr<const Model> LoadNamed(const std::string& name, Precision precision) {
   static auto& known =
       *new std::map<std::pair<std::string, Precision>, std::shared_ptr<const Model>>;
-  auto& model = known[{set, precision}];
+  auto& model = known[{name, precision}];
   if (model != nullptr) return model;
-  const std::string folder = absl::StrCat(::testing::TempDir(), "same_bits_", ::getpid(), "_", set);
-  EXPECT_TRUE(WriteTinyModel(TILTSHIFT_SOURCE_DIR, folder, "modes_" + set).ok());
+  const std::string folder = absl::StrCat(::testing::TempDir(), "same_bits_", ::getpid(), "_", name);
+  EXPECT_TRUE(WriteParityModel(TILTSHIFT_SOURCE_DIR, name, folder).ok());
   auto loaded = Model::Load(folder, {precision});
   EXPECT_TRUE(loaded.ok()) << loaded.status();
   return model = loaded.ok() ? *loaded : nullptr;
@@ -68,7 +68,7 @@ class Requests {
 
   // Another render for each n, of a mode that the same model does.
   RenderRequest Neighbour(const Target& target, int n) const {
-    const bool usual = target.set == std::string("base") || target.set == std::string("taesd");
+    const bool usual = target.model == std::string("small") || target.model == std::string("taesd");
     const Mode modes[] = {Mode::kTextToImage, Mode::kImageToImage, Mode::kInpaint};
     RenderRequest request = For(usual ? modes[n % 3] : target.mode);
     request.prompt = absl::StrCat("a red robot ", n);
@@ -103,7 +103,7 @@ class SameBitsTest : public ::testing::TestWithParam<std::tuple<Precision, size_
   void SetUp() override {
     if (precision() == Precision::kBf16 && !cpu::HasBf16())
       GTEST_SKIP() << "no bf16 on this processor";
-    model_ = LoadSet(target().set, precision());
+    model_ = LoadNamed(target().model, precision());
     ASSERT_NE(model_, nullptr);
   }
   void TearDown() override { omp_set_num_threads(omp_get_num_procs()); }
@@ -170,7 +170,7 @@ std::string NameOf(const ::testing::TestParamInfo<std::tuple<Precision, size_t>>
   const char* modes[] = {"Text", "Image", "Edit", "Inpaint"};
   const Target& target = kTargets[std::get<1>(info.param)];
   return absl::StrCat(std::get<0>(info.param) == Precision::kFp32 ? "Fp32" : "Bf16",
-                      modes[static_cast<int>(target.mode)], "With", target.set);
+                      modes[static_cast<int>(target.mode)], "With", target.model);
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, SameBitsTest,

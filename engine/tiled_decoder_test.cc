@@ -9,7 +9,7 @@
 
 #include "engine/photo.h"
 #include "engine/picture_coder.h"
-#include "engine/testing/tiny_model.h"
+#include "engine/testing/parity_case.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -20,9 +20,9 @@ std::shared_ptr<const Model> Load(const std::string& folder) {
   return model.ok() ? *model : nullptr;
 }
 
-std::shared_ptr<const Model> Tiny(const std::string& set) {
-  const std::string folder = ::testing::TempDir() + "tiled_decoder_" + set;
-  EXPECT_TRUE(WriteTinyModel(TILTSHIFT_SOURCE_DIR, folder, set).ok());
+std::shared_ptr<const Model> Named(const std::string& name) {
+  const std::string folder = ::testing::TempDir() + "tiled_decoder_" + name;
+  EXPECT_TRUE(WriteParityModel(TILTSHIFT_SOURCE_DIR, name, folder).ok());
   return Load(folder);
 }
 
@@ -61,13 +61,13 @@ double MeanDifference(std::span<const float> a, std::span<const float> b) {
 
 // TAESD has no norms: its tiles are the whole.
 TEST(TiledDecoderTest, WithoutNormsTilesAreTheWhole) {
-  const auto model = Tiny("modes_taesd");
+  const auto model = Named("taesd");
   ASSERT_NE(model, nullptr);
   PictureCoder coder(model->impl());
-  const LatentSize size = {90, 100};
-  const std::vector<float> latent = LatentOfAPicture(coder, size, 4);
-  const std::vector<float> whole = Decode(coder, size, latent, 4, Tiling::kWhole);
-  const std::vector<float> tiles = Decode(coder, size, latent, 4, Tiling::kTiles);
+  const LatentSize size = {45, 50};
+  const std::vector<float> latent = LatentOfAPicture(coder, size, 8);
+  const std::vector<float> whole = Decode(coder, size, latent, 8, Tiling::kWhole);
+  const std::vector<float> tiles = Decode(coder, size, latent, 8, Tiling::kTiles);
   double largest = 0;
   for (size_t i = 0; i < whole.size(); ++i)
     largest = std::max<double>(largest, std::fabs(whole[i] - tiles[i]));
@@ -77,7 +77,7 @@ TEST(TiledDecoderTest, WithoutNormsTilesAreTheWhole) {
 
 // A tile in the middle of the features, with the whole's moments: beyond the halo it is the whole.
 TEST(TiledDecoderTest, TheHaloIsWhatTheConvolutionsReach) {
-  const auto model = Tiny("modes_base");
+  const auto model = Named("small");
   ASSERT_NE(model, nullptr);
   const Model::Impl& impl = model->impl();
   const int side = 48, halo = impl.vae->halo(), first = 7, part = 2 * halo + 6,

@@ -1,11 +1,8 @@
 #include "engine/testing/parity_case.h"
 
-#include <cstring>
 #include <sstream>
 
-#include "base/check.h"
 #include "base/file.h"
-#include "engine/safetensors.h"
 #include "engine/testing/tensor_file.h"
 #include "engine/testing/tiny_model.h"
 
@@ -33,8 +30,11 @@ constexpr Part kParts[] = {
     {"unet", "diffusers", "UNet2DConditionModel", "diffusion_pytorch_model"},
     {"vae", "diffusers", "AutoencoderKL", "diffusion_pytorch_model"}};
 
-absl::Status WritePart(const std::string& from, const Part& part, const std::string& folder) {
+// Adds to `index` what model_index.json says of the part.
+absl::Status WritePart(const std::string& from, const Part& part, const std::string& folder, json* index) {
   TS_ASSIGN_OR_RETURN(const std::string config, ReadFile(from + "/config.json"));
+  const std::string own_class = json::parse(config).value("_class_name", part.index_class);
+  (*index)[part.name] = {part.library, own_class};
   TS_RETURN_IF_ERROR(Write(folder + "/config.json", config));
   TS_ASSIGN_OR_RETURN(const std::string list, ReadFile(from + "/tensors.txt"));
   TensorFile file;
@@ -61,11 +61,15 @@ absl::Status WriteTokenizer(const std::string& source_dir, const std::string& pa
   return Write(folder + "/tokenizer_config.json", config.dump());
 }
 
+absl::StatusOr<json> ReadTable(const std::string& source_dir) {
+  TS_ASSIGN_OR_RETURN(const std::string text, ReadFile(Folder(source_dir) + "cases.json"));
+  return json::parse(text);
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<ParityCase>> ReadParityCases(const std::string& source_dir) {
-  TS_ASSIGN_OR_RETURN(const std::string text, ReadFile(Folder(source_dir) + "cases.json"));
-  const json table = json::parse(text);
+  TS_ASSIGN_OR_RETURN(const json table, ReadTable(source_dir));
   std::vector<ParityCase> cases;
   for (const json& row : table["cases"]) {
     ParityCase& parity = cases.emplace_back();
@@ -79,6 +83,8 @@ absl::StatusOr<std::vector<ParityCase>> ReadParityCases(const std::string& sourc
     parity.steps = row.value("steps", 0);
     parity.guidance_scale = row["guidance_scale"];
     parity.clip_skip = row.value("clip_skip", 0);
+    parity.strength = row.value("strength", 1.0);
+    parity.image_guidance_scale = row.value("image_guidance_scale", 1.0);
     parity.seed = row["seed"];
     parity.model = table["models"][row["model"].get<std::string>()];
     parity.scheduler = table["schedulers"][row["scheduler"].get<std::string>()];
@@ -97,10 +103,9 @@ absl::Status WriteParityModel(const std::string& source_dir, const ParityCase& p
   }
   for (const Part& part : kParts) {
     if (!parity.model.contains(part.name)) continue;
-    index[part.name] = {part.library, part.index_class};
     TS_RETURN_IF_ERROR(
         WritePart(Folder(source_dir) + "parts/" + parity.model[part.name].get<std::string>(), part,
-                  absl::StrCat(folder, "/", part.name)));
+                  absl::StrCat(folder, "/", part.name), &index));
   }
   for (const std::string suffix : {"", "_2"}) {
     if (!parity.model.contains("pad_token" + suffix)) continue;
@@ -113,38 +118,14 @@ absl::Status WriteParityModel(const std::string& source_dir, const ParityCase& p
   return Write(folder + "/model_index.json", index.dump(1));
 }
 
-struct ParityGoldens::Impl {
-  std::string bytes;
-  TensorMap tensors;
-};
-
-absl::StatusOr<ParityGoldens> ParityGoldens::Open(const std::string& source_dir,
-                                                  const std::string& name) {
-  const std::string path = Folder(source_dir) + name + ".safetensors";
-  const auto impl = std::make_shared<Impl>();
-  TS_ASSIGN_OR_RETURN(impl->bytes, ReadFile(path));
-  TS_ASSIGN_OR_RETURN(impl->tensors, ParseSafetensors(impl->bytes, path));
-  ParityGoldens goldens;
-  goldens.impl_ = impl;
-  return goldens;
-}
-
-bool ParityGoldens::Has(const std::string& tensor) const { return impl_->tensors.contains(tensor); }
-
-std::vector<float> ParityGoldens::Floats(const std::string& tensor) const {
-  const auto found = impl_->tensors.find(tensor);
-  if (found == impl_->tensors.end()) return {};
-  std::vector<float> floats(found->second.elements());
-  TS_CHECK(CopyAsFloat(found->second, floats).ok());
-  return floats;
-}
-
-std::vector<int32_t> ParityGoldens::Ints(const std::string& tensor) const {
-  const auto found = impl_->tensors.find(tensor);
-  if (found == impl_->tensors.end()) return {};
-  std::vector<int32_t> ints(found->second.bytes.size() / sizeof(int32_t));
-  std::memcpy(ints.data(), found->second.bytes.data(), ints.size() * sizeof(int32_t));
-  return ints;
+absl::Status WriteParityModel(const std::string& source_dir, const std::string& model,
+                              const std::string& folder) {
+  TS_ASSIGN_OR_RETURN(const json table, ReadTable(source_dir));
+  if (!table["models"].contains(model)) return absl::NotFoundError(absl::StrCat("no model ", model));
+  ParityCase parity;
+  parity.model = table["models"][model];
+  parity.scheduler = table["schedulers"]["ddim"];
+  return WriteParityModel(source_dir, parity, folder);
 }
 
 }  // namespace tiltshift::engine

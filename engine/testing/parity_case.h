@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,13 +14,14 @@ namespace tiltshift::engine {
 
 struct ParityCase {
   std::string name;
-  std::string mode;  // "text_to_image", or "forward": no further than one forward of the UNet
+  std::string mode;  // "text_to_image", "image_to_image", "inpaint" or "edit"
   std::vector<std::string> prompts;  // of one batch on the other side; here each alone
   std::optional<std::string> negative_prompt;
   int width = 0, height = 0;
   int steps = 0;
   double guidance_scale = 1;
   int clip_skip = 0;
+  double strength = 1, image_guidance_scale = 1;
   uint64_t seed = 0;  // of the first prompt, counted up over the others
 
   nlohmann::json model, scheduler;  // what stands in the table of them
@@ -33,19 +33,8 @@ absl::StatusOr<std::vector<ParityCase>> ReadParityCases(const std::string& sourc
 // tensors' names, the tests' tokenizer.
 absl::Status WriteParityModel(const std::string& source_dir, const ParityCase& parity,
                               const std::string& folder);
-
-// The case's goldens, tensors by name.
-class ParityGoldens {
- public:
-  static absl::StatusOr<ParityGoldens> Open(const std::string& source_dir, const std::string& name);
-
-  bool Has(const std::string& tensor) const;
-  std::vector<float> Floats(const std::string& tensor) const;
-  std::vector<int32_t> Ints(const std::string& tensor) const;
-
- private:
-  struct Impl;
-  std::shared_ptr<const Impl> impl_;
-};
+// That of a model of the table, by name, with DDIM for its own sampler.
+absl::Status WriteParityModel(const std::string& source_dir, const std::string& model,
+                              const std::string& folder);
 
 }  // namespace tiltshift::engine

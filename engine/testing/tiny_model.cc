@@ -76,8 +76,8 @@ std::string TinyTensorBytes(const std::string& name, const std::vector<int64_t>&
   return TensorBytes(name, shape);
 }
 
-absl::Status WriteTinyModel(const std::string& source_dir, const std::string& folder, const std::string& set) {
-  const std::string tiny = source_dir + "/tests/goldens/" + set + "/";
+absl::Status WriteTinyModel(const std::string& source_dir, const std::string& folder) {
+  const std::string tiny = source_dir + "/tests/goldens/tiny/";
   for (const char* name : {"model_index.json", "scheduler/scheduler_config.json",
                            "text_encoder/config.json", "unet/config.json", "vae/config.json"}) {
     TS_RETURN_IF_ERROR(Copy(tiny + name, folder + "/" + name));

@@ -1,7 +1,7 @@
 // A model of Stable Diffusion 1.5's kind, small and random, for tests that must not depend on trained weights.
 //
 // Its configs and its list of tensors lie in tests/goldens/tiny; the weights follow from the tensors' names, in
-// the same way here and in tests/goldens/make_engine_goldens.py.
+// the same way here and in tests/goldens/parity/parts.py.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,8 @@
 
 namespace tiltshift::engine {
 
-// Writes the model directory to `folder`. `set`: the folder of tests/goldens with its configs and list; "tiny" is
-// about 45 MB, the others are less than 2.
-absl::Status WriteTinyModel(const std::string& source_dir, const std::string& folder,
-                            const std::string& set = "tiny");
+// Writes the model directory to `folder`: about 45 MB. Smaller ones, of every family: parity_case.h.
+absl::Status WriteTinyModel(const std::string& source_dir, const std::string& folder);
 
 // A tensor's numbers, BF16, as they follow from its name.
 std::string TinyTensorBytes(const std::string& name, const std::vector<int64_t>& shape);

@@ -8,7 +8,7 @@ Two sets. `engine_diorama.safetensors`: the built-in model as it lies in models/
 hashes of the weights it was made from, and the test says so when they are others. `engine_tiny.safetensors`: a
 model of Stable Diffusion 1.5's kind (1x1 convolution projections, head dims 40, 80 and 160, epsilon, three
 levels), whose weights both sides compute from the tensors' names, so that it needs no weights in the repository:
-see tiny_weights().
+see weights() of parity/parts.py.
 
 Needs torch, diffusers, transformers and safetensors (the versions of models/recipe/requirements.txt).
 """
@@ -26,6 +26,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDENS = ROOT / "tests/goldens"
+sys.path.insert(0, str(GOLDENS / "parity"))
+from parts import config_of, weights
 PROMPT = "a miniature red robot on a round wooden base, studio light"
 NEGATIVE = "blurry"
 STEPS = 20
@@ -91,34 +93,13 @@ def make_diorama():
          json.loads((model / "scheduler/scheduler_config.json").read_text()), 32, hashes)
 
 
-def tiny_weights(name, shape):
-    """Integers from splitmix64 over (FNV-1a of the name) + index, scaled by powers of two: exact in bf16."""
-    seed = 0xcbf29ce484222325
-    for byte in name.encode():
-        seed = (seed ^ byte) * 0x100000001b3 & (1 << 64) - 1
-    count = int(np.prod(shape))
-    with np.errstate(over="ignore"):
-        z = np.uint64(seed) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9e3779b97f4a7c15)
-        z = (z ^ z >> np.uint64(30)) * np.uint64(0xbf58476d1ce4e5b9)
-        z = (z ^ z >> np.uint64(27)) * np.uint64(0x94d049bb133111eb)
-        z = z ^ z >> np.uint64(31)
-    if len(shape) == 1:
-        whole = (z % np.uint64(63)).astype(np.int64) - 31
-        values = whole / 128 + 1 if name.endswith("weight") else whole / 1024
-    else:
-        whole = (z % np.uint64(255)).astype(np.int64) - 127
-        fan_in = int(np.prod(shape[1:]))
-        values = whole * 2.0 ** np.floor(np.log2(np.sqrt(3 / fan_in) / 127))
-    return torch.from_numpy(values.astype(np.float32).reshape(shape))
-
-
 def fill(model, component, names):
     state = model.state_dict()
     for name in sorted(state):
         if "position_ids" in name or component == "vae" and name.startswith(("encoder.", "quant_conv.")):
             continue
         names.append(" ".join([component, name, *map(str, state[name].shape)]))
-        state[name] = tiny_weights(name, list(state[name].shape))
+        state[name] = weights(name, list(state[name].shape))
     model.load_state_dict(state)
     return model.eval()
 
@@ -148,9 +129,9 @@ def make_tiny():
     fill(vae, "vae", names)
     text.config.architectures = ["CLIPTextModel"]
     for path, content in {"model_index.json": index, "scheduler/scheduler_config.json": noise,
-                          "text_encoder/config.json": json.loads(text.config.to_json_string(use_diff=False)),
-                          "unet/config.json": json.loads(unet.to_json_string()),
-                          "vae/config.json": json.loads(vae.to_json_string())}.items():
+                          "text_encoder/config.json": config_of(text),
+                          "unet/config.json": config_of(unet),
+                          "vae/config.json": config_of(vae)}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     (folder / "tensors.txt").write_text("\n".join(names) + "\n")

@@ -18,13 +18,14 @@ import tempfile
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from make_engine_goldens import GOLDENS, PROMPT, ROOT, tiny_weights
+from make_engine_goldens import GOLDENS, PROMPT, ROOT
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
 
 sys.path.insert(0, str(GOLDENS / "parity"))
 import make_goldens as parity
 from noise import normal
+from parts import weights
 
 TINY = GOLDENS / "tiny"
 LISTS = GOLDENS / "lora"
@@ -48,7 +49,7 @@ def tiny_pipeline():
             if component == part:
                 ours = name if name in state else "text_model." + name
                 assert ours in state, ours
-                state[ours] = tiny_weights(name, [int(dim) for dim in shape])
+                state[ours] = weights(name, [int(dim) for dim in shape])
         model.load_state_dict(state)
         model.eval()
     tokenizer = CLIPTokenizerFast.from_pretrained(ROOT / "engine/testdata/tokenizer", model_max_length=77)
@@ -213,7 +214,7 @@ def write(name, path):
             tensors[key] = torch.tensor(float(value))
         else:
             key, *shape = text.split()
-            tensors[key] = tiny_weights(key, [int(dim) for dim in shape])
+            tensors[key] = weights(key, [int(dim) for dim in shape])
     save_file({k: v.to(torch.bfloat16) for k, v in tensors.items()}, path, metadata)
 
 

@@ -5,29 +5,35 @@
 For prompt i: i.ids [encoders, tokens], i.embedding and i.negative (every fifth row), i.pooled, i.forward (the UNet's
 output at timestep 500 for the noise), i.latents [steps, 4, h, w] after each step, i.picture (every ninth line).
 engine/family_parity_test.cc renders the same cases. What cases have in common: weights from the tensors' names
-(parts.py), noise from the seed, counted up over the prompts of a case (noise.py).
+(parts.py), noise from the seed, counted up over the prompts of a case (noise.py), a photo and a mask that are formulas.
 
-A case is text to image unless `mode` names another of MODES. Prompts with weights or of more than one chunk, which
-diffusers leaves to its users, are given in `pieces` as well: encode_pieces() is what docs/spec.md says of them.
+A case is text to image unless `mode` says image_to_image, inpaint or edit: each goes through diffusers' own pipeline of
+that mode. Prompts with weights or of more than one chunk, which diffusers leaves to its users, are given in `pieces` as
+well: encode_pieces() is what docs/spec.md says of them. The case `photo` is what becomes of the photo before any step.
 """
 
+import inspect
 import json
 import pathlib
 import sys
 import tempfile
 
 import diffusers
+import numpy as np
 import torch
+from diffusers.models.autoencoders import vae as posterior
 from diffusers.schedulers import scheduling_euler_ancestral_discrete, scheduling_lcm
+from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPTokenizerFast
 
 import parts
-from noise import StepNoise, normal
+from noise import Streams, normal
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOKENIZER = HERE.parents[2] / "engine/testdata/tokenizer"
 EMBEDDING_ROWS, PICTURE_ROWS, TIMESTEP = 5, 9, 500
+PHOTO_STREAM, MASKED_STREAM = 0x80000000, 0x80000001  # of the noise that the encoder's latents are sampled by
 
 torch.set_grad_enabled(False)
 torch.use_deterministic_algorithms(True)
@@ -43,17 +49,36 @@ def tokenizer(pad_token):
         return CLIPTokenizerFast.from_pretrained(folder)
 
 
-def pipeline(model, scheduler):
-    cls = getattr(diffusers, model["_class_name"])
+PIPELINES = {  # of a mode, for one text encoder and for SDXL's two
+    "image_to_image": ("StableDiffusionImg2ImgPipeline", "StableDiffusionXLImg2ImgPipeline"),
+    "inpaint": ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"),
+    "edit": ("StableDiffusionInstructPix2PixPipeline", "StableDiffusionXLInstructPix2PixPipeline"),
+}
+
+
+def pipeline_class(model, mode):
+    if mode not in PIPELINES:
+        return model["_class_name"]
+    if model["_class_name"] == "LatentConsistencyModelPipeline":
+        return "LatentConsistencyModelImg2ImgPipeline"
+    return PIPELINES[mode]["text_encoder_2" in model]
+
+
+def pipeline(model, scheduler, mode="text_to_image"):
+    cls = getattr(diffusers, pipeline_class(model, mode))
     built = {name: parts.build(model[name]) for name in ("text_encoder", "text_encoder_2", "unet", "vae") if name in model}
     for suffix in ("", "_2"):
         if "pad_token" + suffix in model:
             built["tokenizer" + suffix] = tokenizer(model["pad_token" + suffix])
     if "text_encoder_2" in model:
         built = {"text_encoder": None, "tokenizer": None} | built
-        built |= {k: model[k] for k in ("force_zeros_for_empty_prompt", "requires_aesthetics_score") if k in model}
+        known = inspect.signature(cls.__init__).parameters
+        options = ("force_zeros_for_empty_prompt", "requires_aesthetics_score")
+        built |= {k: model[k] for k in options if k in model and k in known}
     else:
         built |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        if "image_encoder" in inspect.signature(cls.__init__).parameters:
+            built["image_encoder"] = None
     config = {k: v for k, v in scheduler.items() if k != "_class_name"}
     pipe = cls(scheduler=getattr(diffusers, scheduler["_class_name"])(**config), **built)
     pipe.set_progress_bar_config(disable=True)
@@ -99,12 +124,12 @@ def encode(pipe, case):
         (text, pooled), (negative, negative_pooled) = (encode_pieces(pipe, side, chunks) for side in sides)
         return text, negative, pooled, negative_pooled
     if not hasattr(pipe, "encode_prompt"):
-        return encode_pieces(pipe, [[case["prompts"][0], 1]])[0], None, None, None
+        return tuple(encode_pieces(pipe, [[text, 1]])[0] for text in (case["prompts"][0], case["negative_prompt"])) + (None, None)
     count = len(case["prompts"])
     negative = case.get("negative_prompt")
+    more = {"clip_skip": case["clip_skip"]} if "clip_skip" in case else {}
     result = pipe.encode_prompt(case["prompts"], device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=guided,
-                                negative_prompt=None if negative is None else [negative] * count,
-                                clip_skip=case.get("clip_skip"))
+                                negative_prompt=None if negative is None else [negative] * count, **more)
     return result if len(result) == 4 else (*result, None, None)
 
 
@@ -121,32 +146,86 @@ def forward(pipe, case, embedding, pooled, sample):
     return pipe.unet(sample, TIMESTEP, embedding, **extra).sample
 
 
-def text_to_image(pipe, case, conditioning, noise):
+def photo():
+    y, x = np.mgrid[0:75, 0:100]
+    return Image.fromarray(np.stack([x * 255 // 99, y * 255 // 74, (x * 7 + y * 13) % 256], -1).astype(np.uint8))
+
+
+def mask():
+    y, x = np.mgrid[0:75, 0:100]
+    inside = (x - 60) ** 2 * 4 + (y - 35) ** 2 * 9 < 6000
+    return Image.fromarray(np.repeat(np.where(inside, 255, 0).astype(np.uint8)[..., None], 3, -1))
+
+
+def resized(image, width, height):
+    """Widths before heights, as every Pillow before 13 does it, and the engine."""
+    return image.resize((width, image.height), Image.LANCZOS).resize((width, height), Image.LANCZOS)
+
+
+def posterior_streams(case, channels):
+    """The order in which the pipelines sample the encoder's latents; an edit takes the means."""
+    if case["mode"] == "image_to_image":
+        return [PHOTO_STREAM]
+    if case["mode"] == "inpaint":
+        return ([PHOTO_STREAM] if channels == 4 or case["strength"] < 1 else []) + [MASKED_STREAM]
+    return []
+
+
+def of_mode(pipe, case):
+    """What the mode's pipeline is called with beside the prompt; most take the photo's size for the render's."""
+    mode, size = case.get("mode", "text_to_image"), {"width": case["width"], "height": case["height"]}
+    if mode == "text_to_image":
+        return size
+    image = {"image": resized(photo(), **size)}
+    if mode == "image_to_image":
+        return image | {"strength": case["strength"]}
+    if mode == "edit":
+        return image | {"image_guidance_scale": case["image_guidance_scale"]}
+    return size | image | {"mask_image": resized(mask(), **size), "strength": case["strength"]}
+
+
+def render(pipe, case, conditioning):
+    """The latents after each step."""
     latents = []
 
     def keep(_, step, timestep, values):
         latents.append(values["latents"].clone())
         return values
 
-    scheduling_lcm.randn_tensor = scheduling_euler_ancestral_discrete.randn_tensor = StepNoise(case["seed"])
+    # Whatever draws noise: the pipeline the initial latent's, the encoder's posterior, some samplers each step's.
+    sys.modules[type(pipe).__module__].randn_tensor = Streams(case["seed"], [0])
+    if "mode" in case:
+        posterior.randn_tensor = Streams(case["seed"], posterior_streams(case, pipe.unet.config.in_channels))
+    scheduling_lcm.randn_tensor = scheduling_euler_ancestral_discrete.randn_tensor = Streams(case["seed"], range(1, 1000))
+
     names = ["prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"]
     given = {name: value for name, value in zip(names, conditioning) if value is not None}
-    if pipe.unet.config.time_cond_proj_dim is not None:
+    known = inspect.signature(pipe.__call__).parameters
+    if "negative_prompt_embeds" not in known:  # guidance is an input of the UNet's
         given.pop("negative_prompt_embeds", None)
-    pipe(width=case["width"], height=case["height"], num_inference_steps=case["steps"], guidance_scale=case["guidance_scale"],
-         latents=noise.clone(), output_type="latent", callback_on_step_end=keep, **given)
+    if "callback_on_step_end" in known:
+        given["callback_on_step_end"] = keep
+    else:
+        given["callback"] = lambda step, timestep, latent: keep(None, step, timestep, {"latents": latent})
+    pipe(num_inference_steps=case["steps"], guidance_scale=case["guidance_scale"], output_type="latent",
+         generator=torch.Generator(), **of_mode(pipe, case), **given)
     return latents
 
 
-MODES = {"text_to_image": text_to_image, "forward": None}
+def make_photo():
+    """The photo at two sizes, and what the encoders make of it."""
+    outputs = {f"{width}x{height}": torch.from_numpy(np.asarray(resized(photo(), width, height)).copy())
+               for width, height in ((80, 64), (131, 90))}
+    planar = (outputs["80x64"].float() / 255 * 2 - 1).permute(2, 0, 1)[None]
+    outputs["moments.small"] = parts.build("vae").encode(planar).latent_dist.parameters[0]
+    outputs["moments.taesd"] = parts.build("vae_taesd").encode(planar).latents[0]
+    save_file({name: value.contiguous() for name, value in outputs.items()}, HERE / "photo.safetensors")
 
 
 def make(case, table):
-    pipe = pipeline(table["models"][case["model"]], table["schedulers"][case["scheduler"]])
+    pipe = pipeline(table["models"][case["model"]], table["schedulers"][case["scheduler"]], case.get("mode"))
     count, cells = len(case["prompts"]), (case["height"] // 8, case["width"] // 8)
-    shape = (4, *cells)
     conditioning = embedding, negative, pooled, _ = encode(pipe, case)
-    noise = torch.stack([normal(case["seed"] + i, 0, shape) for i in range(count)])
     channels = pipe.unet.config.in_channels
     sample = torch.stack([normal(case["seed"] + i, 0, (channels, *cells)) for i in range(count)])
     outputs = {"embedding": embedding[:, ::EMBEDDING_ROWS], "forward": forward(pipe, case, embedding, pooled, sample)}
@@ -159,12 +238,10 @@ def make(case, table):
         outputs["negative"] = negative[:, ::EMBEDDING_ROWS]
     if pooled is not None:
         outputs["pooled"] = pooled
-    render = MODES[case.get("mode", "text_to_image")]
-    if render is not None:
-        latents = render(pipe, case, conditioning, noise)
-        outputs["latents"] = torch.stack(latents, 1)
-        picture = pipe.vae.decode(latents[-1] / pipe.vae.config.scaling_factor).sample
-        outputs["picture"] = picture.permute(0, 2, 3, 1)[:, ::PICTURE_ROWS]
+    latents = render(pipe, case, conditioning)
+    outputs["latents"] = torch.stack(latents, 1)
+    picture = pipe.vae.decode(latents[-1] / pipe.vae.config.scaling_factor).sample
+    outputs["picture"] = picture.permute(0, 2, 3, 1)[:, ::PICTURE_ROWS]
     path = HERE / f"{case['name']}.safetensors"
     save_file({f"{i}.{name}": value[i].contiguous() for name, value in outputs.items() for i in range(count)}, path)
     print(case["name"], path.stat().st_size, {k: round(v.float().std().item(), 3) for k, v in outputs.items()})
@@ -172,6 +249,8 @@ def make(case, table):
 
 def main():
     table = json.loads((HERE / "cases.json").read_text())
+    if not sys.argv[1:] or "photo" in sys.argv[1:]:
+        make_photo()
     for case in table["cases"]:
         if not sys.argv[1:] or case["name"] in sys.argv[1:]:
             make(case, table)

@@ -30,13 +30,13 @@ def normal(seed, stream_step, shape):
     return torch.from_numpy(np.stack(pairs, 1).reshape(-1)[:count].astype(np.float32).reshape(shape))
 
 
-class StepNoise:
-    """Stands in for diffusers' randn_tensor in the samplers: the n-th call, from 0 on, is stream n + 1. In a batch
-    each sample has its own seed, counted up from the first."""
+class Streams:
+    """Stands in for diffusers' randn_tensor: each call takes the next of `streams`. In a batch each sample has its own
+    seed, counted up from the first."""
 
-    def __init__(self, seed):
-        self.seed, self.step = seed, 0
+    def __init__(self, seed, streams):
+        self.seed, self.streams = seed, iter(streams)
 
     def __call__(self, shape, **_):
-        self.step += 1
-        return torch.stack([normal(self.seed + i, self.step, shape[1:]) for i in range(shape[0])])
+        stream = next(self.streams)
+        return torch.stack([normal(self.seed + i, stream, shape[1:]) for i in range(shape[0])])

@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 PARTS = pathlib.Path(__file__).resolve().parent / "parts"
@@ -43,6 +43,11 @@ def unet_xl(channels, **more):
                 up_block_types=["CrossAttnUpBlock2D"] * (levels - 1) + ["UpBlock2D"], **more)
 
 
+def unet_xl_small(in_channels):
+    return unet_xl((64, 64), in_channels=in_channels, attention_head_dim=[1, 1], cross_attention_dim=96,
+                   transformer_layers_per_block=[1, 2], projection_class_embeddings_input_dim=48 + 6 * 16)
+
+
 def vae(**more):
     return AutoencoderKL(block_out_channels=(8, 16, 16, 32), layers_per_block=1, norm_num_groups=4, latent_channels=4,
                          down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
@@ -58,11 +63,16 @@ MAKE = {
     "unet_sd15": lambda: unet((40, 80, 160, 160), attention_head_dim=1, cross_attention_dim=32, layers_per_block=2),
     "unet_sd2": lambda: unet((64, 128, 128), attention_head_dim=[1, 2, 2], cross_attention_dim=64,
                              use_linear_projection=True, upcast_attention=True),
+    "vae_taesd": lambda: AutoencoderTiny(encoder_block_out_channels=(24,) * 4, decoder_block_out_channels=(24,) * 4,
+                                         num_encoder_blocks=(1, 2, 1, 1), num_decoder_blocks=(2, 1, 1, 1)),
+    "unet_small": lambda: unet((40, 80), attention_head_dim=1, cross_attention_dim=32),
     "unet_lcm": lambda: unet((40, 80), attention_head_dim=1, cross_attention_dim=32, time_cond_proj_dim=24),
     "unet_photo": lambda: unet((40, 80), attention_head_dim=1, cross_attention_dim=32, in_channels=8),
     "unet_mask": lambda: unet((40, 80), attention_head_dim=1, cross_attention_dim=32, in_channels=9),
     "unet_sdxl": lambda: unet_xl((64, 128, 128), attention_head_dim=[1, 2, 2], cross_attention_dim=96,
                                  transformer_layers_per_block=[1, 2, 3], projection_class_embeddings_input_dim=48 + 6 * 16),
+    "unet_sdxl_photo": lambda: unet_xl_small(8),
+    "unet_sdxl_mask": lambda: unet_xl_small(9),
     "unet_refiner": lambda: unet_xl((64, 64), attention_head_dim=[1, 1], cross_attention_dim=64,
                                     transformer_layers_per_block=2, projection_class_embeddings_input_dim=48 + 5 * 16),
 }
