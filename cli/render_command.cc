@@ -30,6 +30,7 @@ namespace fs = std::filesystem;
 constexpr auto kStartPatience = std::chrono::seconds(30);
 constexpr int kWatchPatienceMs = 60'000;
 constexpr int kSlowStartMs = 100;
+constexpr auto kLook = std::chrono::milliseconds(20);
 constexpr auto kTroublePatience = std::chrono::seconds(10);
 
 struct RenderOptions {
@@ -64,6 +65,20 @@ absl::Status ClaimFolder(const std::string& farm_folder, const std::string& out,
       out, " holds the pictures of another campaign or an earlier version of this one (",
       earlier.substr(spec_hash.size() + 1, earlier.size() - spec_hash.size() - 2),
       "); choose another --out, or delete the folder"));
+}
+
+// The scheduler refuses what no worker's model can do, so a worker must be there to be asked. One that
+// takes longer is not waited for: then the job waits for it.
+absl::Status WaitForWorker(LocalFarm& farm, FarmClient& client) {
+  const auto deadline = std::chrono::steady_clock::now() + kStartPatience;
+  while (std::chrono::steady_clock::now() < deadline) {
+    const auto list = client.ListWorkers();
+    if (list.ok() && list->workers_size() > 0) return absl::OkStatus();
+    TS_RETURN_IF_ERROR(farm.status());
+    if (Interrupted()) return absl::CancelledError("interrupted");
+    std::this_thread::sleep_for(kLook);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::SubmitResponse> SubmitWhenReady(LocalFarm& farm, FarmClient& client,
@@ -171,6 +186,7 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   if (!options.common.json)
     std::fprintf(stderr, "%s: %s pictures into %s\n", spec.name().c_str(),
                  WithCommas(plan.count()).c_str(), options.out.c_str());
+  TS_RETURN_IF_ERROR(WaitForWorker(*farm, client));
   TS_ASSIGN_OR_RETURN(const auto submitted,
                       SubmitWhenReady(*farm, client, file, "render-" + spec_hash.substr(0, 40)));
   StoredOutputs outputs(farm->blobs(), submitted.job_id(), options.out);

@@ -1,7 +1,8 @@
 #include <utility>
 
-#include "engine/lora_merge.h"
+#include "engine/demands.h"
 #include "engine/finite.h"
+#include "engine/lora_merge.h"
 #include "engine/model_files.h"
 #include "engine/model_impl.h"
 
@@ -42,12 +43,13 @@ std::string RenderClass(const Backend& backend, Compute compute, const std::stri
 
 }  // namespace
 
-absl::StatusOr<ModelSummary> Model::Examine(const std::string& directory,
-                                            const LoadOptions& options) {
+absl::StatusOr<ModelSummary> Model::Examine(const std::string& directory, const LoadOptions& options,
+                                            const std::vector<std::string>& loras) {
   TS_ASSIGN_OR_RETURN(const ModelFiles files, OpenModelFiles(directory));
   TS_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(options.device));
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
   ModelSummary summary{files.hash, RenderClass(*backend, compute, files.hash)};
+  summary.demands = DemandsOf(files, loras);
   const auto add = [&](const Weights& weights) {
     for (const MappedFile& file : weights.files()) summary.weight_bytes += file.bytes().size();
   };

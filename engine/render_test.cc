@@ -3,10 +3,14 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <cstring>
 #include <thread>
 
+#include "base/file.h"
 #include "engine/cpu/isa.h"
 #include "engine/renderer.h"
+#include "engine/safetensors.h"
+#include "engine/testing/parity_case.h"
 #include "engine/testing/tiny_model.h"
 
 namespace tiltshift::engine {
@@ -151,6 +155,56 @@ TEST(RendererTest, RefusesWhatIsOutOfBounds) {
   EXPECT_THAT(error([](RenderRequest& r) { r.guidance_scale = std::nan(""); }),
               HasSubstr("guidance_scale is nan"));
   EXPECT_THAT(error([](RenderRequest& r) { r.guidance_scale = 1e9; }), HasSubstr("guidance_scale"));
+}
+
+// Every number of one tensor of a small model is `number`, as BF16 holds it.
+absl::StatusOr<std::shared_ptr<const Model>> WithTensor(const std::string& file, const std::string& tensor,
+                                                        uint16_t number) {
+  const std::string folder = ::testing::TempDir() + "render_numbers";
+  TS_RETURN_IF_ERROR(WriteParityModel(TILTSHIFT_SOURCE_DIR, "small", folder));
+  TS_ASSIGN_OR_RETURN(std::string bytes, ReadFile(folder + file));
+  TS_ASSIGN_OR_RETURN(const TensorMap tensors, ParseSafetensors(bytes, file));
+  const std::string_view there = tensors.at(tensor).bytes;
+  for (size_t i = 0; i < there.size(); i += 2)
+    std::memcpy(&bytes[there.data() - bytes.data() + i], &number, 2);
+  TS_RETURN_IF_ERROR(WriteFileAtomic(folder + file, bytes, IfPresent::kReplace).status());
+  return Model::Load(folder, {Precision::kFp32});
+}
+
+constexpr uint16_t kLargest = 0x7f7f, kNan = 0x7fc0;
+constexpr char kUNetFile[] = "/unet/diffusion_pytorch_model.safetensors";
+constexpr char kVaeFile[] = "/vae/diffusion_pytorch_model.safetensors";
+
+TEST(NumbersTest, WeightsThatAreNoneAreNamed) {
+  const std::tuple<const char*, const char*> cases[] = {
+      {kUNetFile, "conv_in.weight"},
+      {kVaeFile, "decoder.conv_out.bias"},
+      {"/text_encoder/model.safetensors", "text_model.encoder.layers.0.mlp.fc1.weight"}};
+  for (const auto& [file, tensor] : cases) {
+    const absl::Status status = WithTensor(file, tensor, kNan).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(tensor));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("is NaN or infinite"));
+  }
+}
+
+// Each weight is a number, and what they make is none: an error in place of a black picture.
+TEST(NumbersTest, WhatIsComputedMustBeNumbers) {
+  const std::tuple<const char*, const char*, const char*> cases[] = {
+      {kUNetFile, "conv_out.weight", "the denoised latent has values that are not numbers"},
+      {kUNetFile, "mid_block.resnets.0.conv1.weight", "the denoised latent has values that are not numbers"},
+      {kVaeFile, "decoder.conv_out.weight", "the decoded picture has values that are not numbers"},
+      {"/text_encoder/model.safetensors", "text_model.final_layer_norm.weight", "the denoised latent has values"}};
+  for (const auto& [file, tensor, what] : cases) {
+    const auto model = WithTensor(file, tensor, kLargest);
+    ASSERT_TRUE(model.ok()) << model.status();
+    RenderRequest request = SmallRequest();
+    request.width = request.height = 64;
+    const absl::Status status = Renderer(*model).Render(request).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << tensor << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(what)) << tensor;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("try precision fp32")) << tensor;
+  }
 }
 
 TEST(RendererTest, StopsWhenAskedAndGoesOnAfterwards) {

@@ -42,9 +42,18 @@ struct LoadOptions {
   std::vector<LoraUse> loras;
 };
 
+// What a request must be for a model.
+struct ModelDemands {
+  std::string needs;  // what it makes nothing without, beside a prompt: "a photo"; empty: nothing
+  int size_multiple = 1;
+  bool has_sampler = true;           // of its own, for a request that names none
+  std::vector<std::string> misfits;  // of the LoRAs asked about that can be read, those it can't have
+};
+
 struct ModelSummary {
   std::string hash, render_class;  // as of a Model
   uint64_t weight_bytes = 0;       // of its files
+  ModelDemands demands;
 };
 
 // Weights and configuration; immutable and shared by all renderers of a process.
@@ -58,9 +67,10 @@ class Model {
   ~Model();
 
   // What Load would make of it, without its memory: everything is checked but the tensors against
-  // the networks' shapes. The same errors.
+  // the networks' shapes. The same errors. `loras` are files of which to say whether they fit it.
   static absl::StatusOr<ModelSummary> Examine(const std::string& directory,
-                                              const LoadOptions& options);
+                                              const LoadOptions& options,
+                                              const std::vector<std::string>& loras = {});
 
   // SHA-256 over the configs, tokenizer and weights, 64 hex characters.
   const std::string& hash() const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <numeric>
 
 #include "absl/strings/numbers.h"
 #include "base/check.h"
@@ -98,6 +99,14 @@ absl::StatusOr<uint64_t> AxisValues::IndexOf(const std::string& value) const {
   if (!absl::SimpleAtoi(value, &number) || std::to_string(number) != value) return unknown;
   const auto position = range_.IndexOf(number);
   return position.ok() ? position : unknown;
+}
+
+std::vector<uint64_t> AxisValues::Telling() const {
+  if (is_entries()) return {};
+  if (is_range_) return {*range_.IndexOf(range_.min()), *range_.IndexOf(range_.max())};
+  std::vector<uint64_t> all(list_.size());
+  std::iota(all.begin(), all.end(), uint64_t{0});
+  return all;
 }
 
 absl::Status AxisValues::AllSeeds() const {

@@ -29,6 +29,9 @@ class AxisValues {
   std::string At(uint64_t position) const;
   absl::StatusOr<uint64_t> IndexOf(const std::string& value) const;
 
+  // The positions that tell of all values: a range's smallest and largest, each of a list, none of entries.
+  std::vector<uint64_t> Telling() const;
+
   // Every value is a whole number >= 0 (what a seed needs), and none is there twice, however it is
   // written ("1", "01"): it would be the same picture again. Else the path and the value.
   absl::Status AllSeeds() const;

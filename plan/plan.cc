@@ -9,6 +9,7 @@
 #include "plan/defaults.h"
 #include "plan/limits.h"
 #include "plan/output_names.h"
+#include "plan/prompt_check.h"
 #include "plan/template.h"
 
 namespace tiltshift::plan {
@@ -61,6 +62,7 @@ absl::StatusOr<Template> ParsePrompt(const std::string& text, const v1::JobSpec&
         absl::StrCat(path, ": could become ", longest,
                      " bytes long with the longest values; the limit is ", kLongestPrompt));
   }
+  TS_RETURN_IF_ERROR(CheckPromptWeights(parsed, axes, path));
   return parsed;
 }
 

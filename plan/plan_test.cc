@@ -47,6 +47,29 @@ std::string Error(const v1::JobSpec& spec) {
   return std::string(Plan::Create(spec).status().message());
 }
 
+// What the engine would refuse at the first variant that has it, refused at submission.
+TEST(Plan, PromptWeightsAreInBounds) {
+  v1::JobSpec spec = Spec();
+  AddList(spec, "subject", {"robot", "cat (big:-12)", "dog"});
+  AddList(spec, "color", {"red"});
+  EXPECT_THAT(Error(spec), HasSubstr("axes.subject[1]: prompt: the prompt weighs \"big\" by -12; weights must be "
+                                     "-10 to 10"));
+  spec = Spec();
+  spec.set_prompt("a (red:10.5) robot");
+  EXPECT_THAT(Error(spec), HasSubstr("prompt: the prompt weighs \"red\" by 10.5"));
+  spec.set_prompt("a robot");
+  spec.set_negative_prompt("((blurry:5):5)");
+  EXPECT_THAT(Error(spec), HasSubstr("negative_prompt: the prompt weighs \"blurry\" by 25"));
+  spec.set_prompt("a (red:{w}) robot");
+  spec.set_negative_prompt("");
+  AddRange(spec, "w", "3,20-1:-1");
+  EXPECT_THAT(Error(spec), HasSubstr("a value appears twice")) << "a range's own check comes first";
+  spec.mutable_axes(0)->set_range("3-10,20,1");
+  EXPECT_THAT(Error(spec), HasSubstr("axes.w[8]: prompt: the prompt weighs \"red\" by 20"));
+  spec.mutable_axes(0)->set_range("-10-10");
+  EXPECT_EQ(Error(spec), "");
+}
+
 TEST(Plan, RightmostAxisIsFastest) {
   const auto plan = Plan::Create(Figurines());
   ASSERT_TRUE(plan.ok()) << plan.status();

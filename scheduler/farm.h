@@ -91,7 +91,8 @@ class Farm {
   bool SetPriority(const std::string& id, int32_t priority);
   // Takes up a job as it is stored once its failures are forgotten: all of them wait again.
   void Retry(const store::StoredJob& stored, int64_t now_ms);
-  // ResourceExhausted where the tenant has as many jobs as it may.
+  // InvalidArgument, with the field's path, for what no connected worker with the job's model can do
+  // with it; ResourceExhausted where the tenant has as many jobs as it may.
   absl::Status MayAdd(const v1::JobSpec& spec) const;
 
   // Why it is where it is, in a few sentences. NotFound where there is no such thing.
@@ -137,6 +138,8 @@ class Farm {
   uint64_t stored_bytes(const std::string& job_id) const { return jobs_.at(job_id).stored_bytes; }
 
  private:
+  absl::Status CheckDemandsOf(const v1::JobSpec& spec) const;
+
   struct JobState {
     v1::JobSpec spec;
     std::string renders_with;  // the model and the set of LoRAs, as workers call what they loaded

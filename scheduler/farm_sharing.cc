@@ -46,7 +46,19 @@ void Farm::Requeue(const std::string& id, const JobState& job) {
   queue_.Put(id, job.spec.tenant(), job.priority + (job.late ? kLatePriority : 0), job.order);
 }
 
+// Where workers differ, one that can is enough.
+absl::Status Farm::CheckDemandsOf(const v1::JobSpec& spec) const {
+  absl::Status refused;
+  for (const auto& [id, worker] : workers_) {
+    if (FindModel(worker.hello, spec.model()) == nullptr) continue;
+    refused = CheckDemands(spec, worker.hello);
+    if (refused.ok()) break;
+  }
+  return refused;
+}
+
 absl::Status Farm::MayAdd(const v1::JobSpec& spec) const {
+  TS_RETURN_IF_ERROR(CheckDemandsOf(spec));
   const TenantRule& rule = RuleOf(spec.tenant());
   if (rule.stored != 0 && StoredBy(spec.tenant()) >= rule.stored) {
     return absl::ResourceExhaustedError(absl::StrCat(

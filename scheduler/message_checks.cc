@@ -9,6 +9,7 @@ namespace tiltshift::scheduler {
 namespace {
 
 constexpr uint32_t kProtocol = 1;
+constexpr size_t kLongestProblem = 4'096;
 
 absl::Status Bad(const std::string& field, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", what));
@@ -102,7 +103,8 @@ absl::Status CheckHello(const v1::Hello& hello) {
   for (int i = 0; i < hello.models_size(); ++i) {
     const std::string field = absl::StrCat("hello.models[", i, "]");
     for (const std::string* text :
-         {&hello.models(i).name(), &hello.models(i).hash(), &hello.models(i).render_class()})
+         {&hello.models(i).name(), &hello.models(i).hash(), &hello.models(i).render_class(),
+          &hello.models(i).needs()})
       TS_RETURN_IF_ERROR(CheckText(field, *text, kLongestDevice));
   }
   if (hello.loras_size() > kMostModels)
@@ -111,6 +113,11 @@ absl::Status CheckHello(const v1::Hello& hello) {
     const std::string field = absl::StrCat("hello.loras[", i, "]");
     for (const std::string* text : {&hello.loras(i).name(), &hello.loras(i).hash()})
       TS_RETURN_IF_ERROR(CheckText(field, *text, kLongestDevice));
+    TS_RETURN_IF_ERROR(CheckText(field + ".problem", hello.loras(i).problem(), kLongestProblem));
+    if (hello.loras(i).misfits_size() > kMostModels)
+      return Bad(field + ".misfits", absl::StrCat("more than ", kMostModels));
+    for (const std::string& model : hello.loras(i).misfits())
+      TS_RETURN_IF_ERROR(CheckText(field + ".misfits", model, kLongestDevice));
   }
   return CheckHeld("hello.held_tokens", hello.held_tokens_size());
 }

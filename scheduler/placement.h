@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "base/status.h"
 #include "proto/job.pb.h"
 #include "proto/worker.pb.h"
 
@@ -14,6 +15,10 @@ const v1::ModelInfo* FindModel(const v1::Hello& worker, const std::string& model
 // The render class the worker would render the job in: its own of the model, with the job's LoRAs
 // behind it, by their files. Empty: it did not say.
 std::string RenderClassOn(const v1::JobSpec& spec, const v1::Hello& worker);
+
+// InvalidArgument, with the field's path, where the spec asks of the model what it can't do: a LoRA
+// that was made for another, a picture without the photo it needs, a size it does not render.
+absl::Status CheckDemands(const v1::JobSpec& spec, const v1::Hello& worker);
 
 // Why the worker can't be given the job, in half a sentence about the worker ("has no model
 // \"x\""); empty: it can. `render_class`: the one a strict job is bound to; empty: none yet.

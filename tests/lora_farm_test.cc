@@ -132,12 +132,13 @@ TEST_F(LoraFarmTest, WhatIsWrongIsSaid) {
                   std::vector<float>(320, 1.0f));
   Put("other", other.Bytes());
   const Result foreign = Render("foreign", "loras: [{name: other}]");
-  EXPECT_EQ(foreign.code, 1) << foreign.errors;
-  EXPECT_THAT(foreign.errors, HasSubstr("It was made for another base model"));
+  EXPECT_EQ(foreign.code, 2) << foreign.errors;
+  EXPECT_THAT(foreign.errors, HasSubstr("loras[0].name: other does not fit model diorama"));
 
   Put("damaged", other.Bytes().substr(0, 300));
   const Result damaged = Render("damaged", "loras: [{name: damaged}]");
-  EXPECT_EQ(damaged.code, 1) << damaged.errors;
+  EXPECT_EQ(damaged.code, 2) << damaged.errors;
+  EXPECT_THAT(damaged.errors, HasSubstr("loras[0].name: damaged can't be read: "));
   EXPECT_THAT(damaged.errors, HasSubstr("damaged.safetensors"));
 }
 

@@ -2,9 +2,9 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <map>
 
-#include "base/file.h"
-#include "base/hash.h"
+#include "engine/describe.h"
 #include "engine/renderer.h"
 #include "picture/png.h"
 #include "plan/model_folder.h"
@@ -93,13 +93,17 @@ class EngineRenderers : public Renderers {
 
   // The folders of the model folder that this engine can render; others are named in the log.
   absl::StatusOr<std::vector<v1::ModelInfo>> Models() override {
+    misfits_.clear();
     const EngineOptions& options = models_->options();
     const auto precision = options.force_fp32 ? engine::Precision::kFp32 : engine::Precision::kAuto;
+    std::vector<std::string> loras;
+    for (const std::string& name : plan::LoraNames(options.models_folder))
+      loras.push_back(plan::LoraPath(options.models_folder, name));
     std::vector<v1::ModelInfo> infos;
     for (const std::string& name : plan::ModelNames(options.models_folder)) {
       const auto summary =
           engine::Model::Examine(absl::StrCat(options.models_folder, "/", name),
-                                 {.precision = precision, .device = options.device});
+                                 {.precision = precision, .device = options.device}, loras);
       if (!summary.ok()) {
         spdlog::warn("model left out: {}", Message(summary.status()));
         continue;
@@ -109,6 +113,10 @@ class EngineRenderers : public Renderers {
       info.set_hash(summary->hash);
       info.set_render_class(summary->render_class);
       info.set_memory_mb((summary->weight_bytes + 999'999) / 1'000'000);
+      info.set_needs(summary->demands.needs);
+      info.set_size_multiple(static_cast<uint32_t>(summary->demands.size_multiple));
+      info.set_names_no_sampler(!summary->demands.has_sampler);
+      for (const std::string& lora : summary->demands.misfits) misfits_[lora].push_back(name);
     }
     if (!infos.empty()) return infos;
     return absl::NotFoundError(
@@ -120,11 +128,15 @@ class EngineRenderers : public Renderers {
   absl::StatusOr<std::vector<v1::LoraInfo>> Loras() override {
     std::vector<v1::LoraInfo> infos;
     for (const std::string& name : plan::LoraNames(models_->options().models_folder)) {
-      TS_ASSIGN_OR_RETURN(const MappedFile file,
-                          MappedFile::Open(plan::LoraPath(models_->options().models_folder, name)));
+      const std::string path = plan::LoraPath(models_->options().models_folder, name);
       v1::LoraInfo& info = infos.emplace_back();
       info.set_name(name);
-      info.set_hash(Sha256Hex(file.bytes()));
+      if (const auto lora = engine::DescribeLora(path); lora.ok()) {
+        info.set_hash(lora->hash);
+      } else {
+        info.set_problem(Message(lora.status()));
+      }
+      for (const std::string& model : misfits_[path]) info.add_misfits(model);
     }
     return infos;
   }
@@ -133,6 +145,7 @@ class EngineRenderers : public Renderers {
 
  private:
   const std::shared_ptr<ModelCache> models_;
+  std::map<std::string, std::vector<std::string>> misfits_;  // a LoRA's file -> the models it does not fit
 };
 
 }  // namespace

@@ -38,6 +38,7 @@ class Renderers {
   virtual std::unique_ptr<VariantRenderer> MakeOne() = 0;  // one a slot
   // What it can render, and with which bits. NotFound where that is nothing.
   virtual absl::StatusOr<std::vector<v1::ModelInfo>> Models() = 0;
+  // After Models(), which finds what fits what.
   virtual absl::StatusOr<std::vector<v1::LoraInfo>> Loras() { return std::vector<v1::LoraInfo>(); }
   virtual std::vector<std::string> Loaded() const { return {}; }  // in memory now; any thread
 };

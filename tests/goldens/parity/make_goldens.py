@@ -180,7 +180,8 @@ def of_mode(pipe, case):
     if mode == "image_to_image":
         return image | {"strength": case["strength"]}
     if mode == "edit":
-        return image | {"image_guidance_scale": case["image_guidance_scale"]}
+        knows_size = "width" in inspect.signature(pipe.__call__).parameters
+        return image | (size if knows_size else {}) | {"image_guidance_scale": case["image_guidance_scale"]}
     return size | image | {"mask_image": resized(mask(), **size), "strength": case["strength"]}
 
 
