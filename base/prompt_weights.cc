@@ -127,8 +127,8 @@ absl::StatusOr<std::vector<PromptPiece>> ParsePrompt(std::string_view text) {
   }
   for (const PromptPiece& piece : pieces) {
     if (std::abs(piece.weight) <= kLargestWeight) continue;
-    return absl::InvalidArgumentError(absl::StrCat("the prompt weighs \"", Shown(piece.text), "\" by ",
-                                                   piece.weight, "; weights must be -",
+    return absl::InvalidArgumentError(absl::StrCat("the prompt weighs \"", Shown(piece.text),
+                                                   "\" by ", piece.weight, "; weights must be -",
                                                    kLargestWeight, " to ", kLargestWeight));
   }
   return pieces;

@@ -2,6 +2,7 @@
 // asked.
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "absl/strings/str_format.h"
@@ -96,9 +97,31 @@ void Print(const v1::ModelDescription& model) {
   line("hash " + model.hash());
 }
 
+void Print(const v1::ControlDescription& control) {
+  auto line = LinesOf(control.name());
+  if (!control.usable()) {
+    line("NOT USABLE: " + control.problem());
+    if (!control.advice().empty()) line(control.advice());
+    return;
+  }
+  line(absl::StrCat(
+      control.kind(), "; fits ",
+      control.fits().empty() ? "none of the models shown" : absl::StrJoin(control.fits(), ", ")));
+  line(absl::StrCat(Millions(control.parameters()), " parameters ", control.dtypes(), ", ",
+                    WithCommas(control.weight_bytes()), " bytes"));
+  line("hash " + control.hash());
+}
+
+bool AllUsable(const v1::ModelFolder& folder) {
+  return std::ranges::all_of(folder.models(), &v1::ModelDescription::usable) &&
+         std::ranges::all_of(folder.controls(), &v1::ControlDescription::usable);
+}
+
 absl::StatusOr<ExitCode> RunModels(const ModelsOptions& options) {
-  for (const std::string& name : options.names)
-    TS_RETURN_IF_ERROR(plan::CheckModelIsThere(options.models, name));
+  for (const std::string& name : options.names) {
+    if (!plan::CheckControlIsThere(options.models, name).ok())
+      TS_RETURN_IF_ERROR(plan::CheckModelIsThere(options.models, name));
+  }
   if (options.names.empty() && plan::ModelNames(options.models).empty()) {
     return absl::NotFoundError(
         absl::StrCat("no models in ", options.models,
@@ -113,11 +136,10 @@ absl::StatusOr<ExitCode> RunModels(const ModelsOptions& options) {
     for (const v1::ModelDescription& model : folder.models()) Print(model);
     if (!folder.loras().empty()) std::printf("LoRAs in %s/loras:\n", folder.folder().c_str());
     for (const v1::LoraDescription& lora : folder.loras()) Print(lora);
+    if (!folder.controls().empty()) std::printf("ControlNets in %s:\n", folder.folder().c_str());
+    for (const v1::ControlDescription& control : folder.controls()) Print(control);
   }
-  for (const v1::ModelDescription& model : folder.models()) {
-    if (!model.usable() && !options.names.empty()) return kOther;
-  }
-  return kDone;
+  return options.names.empty() || AllUsable(folder) ? kDone : kOther;
 }
 
 }  // namespace

@@ -48,27 +48,31 @@ absl::Status CheckModels(const std::string& models, const v1::JobSpec& spec) {
   TS_RETURN_IF_ERROR(plan::CheckModelIsThere(models, spec.model()));
   for (const v1::Lora& lora : spec.loras())
     TS_RETURN_IF_ERROR(plan::CheckLoraIsThere(models, lora.name()));
+  for (const v1::Control& control : spec.controls())
+    TS_RETURN_IF_ERROR(plan::CheckControlIsThere(models, control.name()));
   return absl::OkStatus();
 }
 
+std::string ClaimPath(const std::string& farm_folder) { return farm_folder + "/spec.sha256"; }
+
 // One folder holds one campaign: pictures of two would mix.
-absl::Status ClaimFolder(const std::string& farm_folder, const std::string& out,
+absl::StatusOr<Written> ClaimFolder(const std::string& farm_folder, const std::string& out,
                          const v1::JobSpec& spec, const std::string& spec_hash) {
-  const std::string path = farm_folder + "/spec.sha256";
+  const std::string path = ClaimPath(farm_folder);
   TS_ASSIGN_OR_RETURN(
       const Written written,
       WriteFileAtomic(path, absl::StrCat(spec_hash, " ", spec.name(), "\n"), IfPresent::kKeep));
-  if (written == Written::kCreated) return absl::OkStatus();
+  if (written == Written::kCreated) return written;
   TS_ASSIGN_OR_RETURN(const std::string earlier, ReadFile(path));
-  if (earlier.substr(0, spec_hash.size()) == spec_hash) return absl::OkStatus();
+  if (earlier.substr(0, spec_hash.size()) == spec_hash) return written;
   return absl::AlreadyExistsError(absl::StrCat(
       out, " holds the pictures of another campaign or an earlier version of this one (",
       earlier.substr(spec_hash.size() + 1, earlier.size() - spec_hash.size() - 2),
       "); choose another --out, or delete the folder"));
 }
 
-// The scheduler refuses what no worker's model can do, so a worker must be there to be asked. One that
-// takes longer is not waited for: then the job waits for it.
+// The scheduler refuses what no worker's model can do, so a worker must be there to be asked. One
+// that takes longer is not waited for: then the job waits for it.
 absl::Status WaitForWorker(LocalFarm& farm, FarmClient& client) {
   const auto deadline = std::chrono::steady_clock::now() + kStartPatience;
   while (std::chrono::steady_clock::now() < deadline) {
@@ -171,7 +175,8 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   std::string hashed = plan.spec().SerializeAsString();
   for (const v1::Entries& batch : file.batches) batch.AppendToString(&hashed);
   const std::string spec_hash = Sha256Hex(hashed);
-  TS_RETURN_IF_ERROR(ClaimFolder(farm_folder, options.out, spec, spec_hash));
+  TS_ASSIGN_OR_RETURN(const Written claimed,
+                      ClaimFolder(farm_folder, options.out, spec, spec_hash));
 
   TS_RETURN_IF_ERROR(CheckRoom(options.out, 0, options.keep_free_mb * 1'000'000));
   const LocalFarmOptions farm_options{.folder = farm_folder,
@@ -187,13 +192,17 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
     std::fprintf(stderr, "%s: %s pictures into %s\n", spec.name().c_str(),
                  WithCommas(plan.count()).c_str(), options.out.c_str());
   TS_RETURN_IF_ERROR(WaitForWorker(*farm, client));
-  TS_ASSIGN_OR_RETURN(const auto submitted,
-                      SubmitWhenReady(*farm, client, file, "render-" + spec_hash.substr(0, 40)));
-  StoredOutputs outputs(farm->blobs(), submitted.job_id(), options.out);
-  const auto followed = Follow(*farm, client, submitted.job_id(), outputs, options);
+  const auto submitted =
+      SubmitWhenReady(*farm, client, file, "render-" + spec_hash.substr(0, 40));
+  // A spec that was refused keeps nobody out: the folder is for it when it is mended.
+  if (absl::IsInvalidArgument(submitted.status()) && claimed == Written::kCreated)
+    fs::remove(ClaimPath(farm_folder));
+  TS_RETURN_IF_ERROR(submitted.status());
+  StoredOutputs outputs(farm->blobs(), submitted->job_id(), options.out);
+  const auto followed = Follow(*farm, client, submitted->job_id(), outputs, options);
   // Whatever is rendered belongs to the user, also after Ctrl-C.
   const auto fetched =
-      FetchOutputs(client, submitted.job_id(), options.out, {.local_blobs = farm->blobs()});
+      FetchOutputs(client, submitted->job_id(), options.out, {.local_blobs = farm->blobs()});
   if (!followed.ok()) {
     if (!absl::IsCancelled(followed.status())) {
       farm->GiveUp();
@@ -206,7 +215,7 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   TS_RETURN_IF_ERROR(fetched.status());
   if (spec.has_contest())
     TS_RETURN_IF_ERROR(
-        WriteResults(client, submitted.job_id(), options.out + "/results.csv").status());
+        WriteResults(client, submitted->job_id(), options.out + "/results.csv").status());
   std::vector<std::string> sheets;
   if (!options.no_sheet && fetched->pictures > 0) {
     TS_ASSIGN_OR_RETURN(sheets, WriteSheets(options.out, {.title = spec.name()}));

@@ -1,16 +1,13 @@
-// What a model asks of a request, from its files' configs and names alone: for whoever takes requests
-// before anything is loaded.
+// What a model asks of a request, from its files' configs and names alone: for whoever takes
+// requests before anything is loaded.
 #pragma once
-
-#include <string>
-#include <vector>
 
 #include "engine/model_files.h"
 #include "engine/renderer.h"
 
 namespace tiltshift::engine {
 
-// `loras` are files, of which to say whether they fit.
-ModelDemands DemandsOf(const ModelFiles& files, const std::vector<std::string>& loras);
+// `beside`: of what to say whether it fits.
+ModelDemands DemandsOf(const ModelFiles& files, const Beside& beside);
 
 }  // namespace tiltshift::engine

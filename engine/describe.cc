@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_join.h"
 #include "base/hash.h"
+#include "engine/control_files.h"
+#include "engine/finite.h"
 #include "engine/json_text.h"
 #include "engine/lora_merge.h"
 #include "engine/model_impl.h"
@@ -104,8 +106,7 @@ std::string ComponentOf(const std::string& layer) {
 }  // namespace
 
 absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
-                                               const LoadOptions& options,
-                                               const std::vector<std::string>& loras) {
+                                               const LoadOptions& options, const Beside& beside) {
   TS_ASSIGN_OR_RETURN(const auto model, Model::Load(directory, options));
   const Model::Impl& impl = model->impl();
   const Parts parts = PartsOf(impl);
@@ -119,7 +120,12 @@ absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
   description.size_multiple = model->size_multiple();
   description.hash = model->hash();
   description.render_class = model->render_class();
-  description.fitting_loras = FittingLoras(parts, impl.config.unet, loras);
+  description.fitting = FittingLoras(parts, impl.config.unet, beside.loras);
+  for (const std::string& path : beside.controls) {
+    const auto control = OpenControl(path);
+    if (control.ok() && CheckControlFits(control->config, "", impl.config, "").ok())
+      description.fitting.push_back(path);
+  }
   return description;
 }
 
@@ -137,6 +143,26 @@ absl::StatusOr<LoraDescription> DescribeLora(const std::string& path) {
   return LoraDescription{absl::StrCat(count, count == 1 ? " layer" : " layers", " of ",
                                       absl::StrJoin(components, " and "), ", rank ", ranks),
                          file.bytes().size(), Sha256Hex(file.bytes())};
+}
+
+absl::StatusOr<ControlDescription> DescribeControl(const std::string& directory) {
+  TS_ASSIGN_OR_RETURN(ModelFiles::Control control, OpenControl(directory));
+  TS_RETURN_IF_ERROR(CheckFinite(directory, control.weights));
+  ControlDescription description;
+  const std::vector<int>& channels = control.config.block_out_channels;
+  description.kind = absl::StrCat("ControlNet of ", channels.size(), " levels, ", channels.front(),
+                                  " to ", channels.back(), " channels, text ",
+                                  control.config.cross_attention_dim, " wide");
+  description.part = DescribePart("controlnet", control.weights);
+  TS_ASSIGN_OR_RETURN(description.hash, HashOfControl(directory, control));
+  const auto network = UNet::Load(control.config, std::move(control.weights));
+  if (!network.ok()) return Annotate(network.status(), directory);
+  return description;
+}
+
+absl::StatusOr<std::string> HashOfControl(const std::string& directory) {
+  TS_ASSIGN_OR_RETURN(const ModelFiles::Control control, OpenControl(directory));
+  return HashOfControl(directory, control);
 }
 
 std::string Advice(const absl::Status& error) {

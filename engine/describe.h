@@ -32,19 +32,30 @@ struct ModelDescription {
   int size_multiple = 0;
   std::string hash, render_class;  // as of a Model
   std::vector<PartDescription> parts;
-  std::vector<std::string> fitting_loras;  // of those asked about
+  std::vector<std::string> fitting;  // of what was asked about
+};
+
+// A ControlNet's directory.
+struct ControlDescription {
+  std::string kind;  // "ControlNet of 4 levels, 320 to 1280 channels, text 768 wide"
+  PartDescription part;
+  std::string hash;
 };
 
 // Loads and checks everything, the tensors against the networks' shapes and for numbers that are
 // not finite, but packs nothing: the files' size is read, and little memory taken. Model::Load's
-// errors, and DataLoss for a tensor with NaN or infinity. `loras` are files of which to say whether
-// they fit it.
+// errors, and DataLoss for a tensor with NaN or infinity. `beside`: of what to say whether it fits.
 absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
                                                const LoadOptions& options,
-                                               const std::vector<std::string>& loras = {});
+                                               const Beside& beside = {});
 
 // LoraFile::Open's errors.
 absl::StatusOr<LoraDescription> DescribeLora(const std::string& file);
+
+// Everything of it is read and checked. Errors name the file, the tensor or the field.
+absl::StatusOr<ControlDescription> DescribeControl(const std::string& directory);
+// The hash alone, after its config and its weights' header were read.
+absl::StatusOr<std::string> HashOfControl(const std::string& directory);
 
 // What to do about an error of Model::Load or DescribeModel, in half a sentence.
 std::string Advice(const absl::Status& error);

@@ -1,5 +1,6 @@
-// Every family and mode against diffusers' own pipelines, stage by stage: tests/goldens/parity/cases.json
-// is the table of renders, make_goldens.py beside it what the other side does.
+// Every family and mode against diffusers' own pipelines, stage by stage:
+// tests/goldens/parity/cases.json is the table of renders, make_goldens.py beside it what the other
+// side does.
 //
 // Relative L2 in fp32 below 1e-4, the tolerance the project promises; parity_test.cc says why that
 // is enough.
@@ -10,6 +11,7 @@
 #include "engine/philox.h"
 #include "engine/pipeline.h"
 #include "engine/prompt_text.h"
+#include "engine/starting_point.h"
 #include "engine/testing/goldens.h"
 #include "engine/testing/parity_case.h"
 #include "engine/testing/parity_photo.h"
@@ -27,7 +29,7 @@ std::vector<ParityCase> Cases() {
   return cases.ok() ? *std::move(cases) : std::vector<ParityCase>();
 }
 
-TEST(FamilyParityTest, TheTableIsRead) { EXPECT_GE(Cases().size(), 36u); }
+TEST(FamilyParityTest, TheTableIsRead) { EXPECT_GE(Cases().size(), 42u); }
 
 Mode ModeOf(const std::string& name) {
   const std::pair<const char*, Mode> modes[] = {{"text_to_image", Mode::kTextToImage},
@@ -44,8 +46,8 @@ Mode ModeOf(const std::string& name) {
 // One prompt of a case, on its way.
 class Comparison {
  public:
-  Comparison(Renderer* renderer, Pipeline* pipeline, const ParityCase& parity, const Goldens& goldens,
-             size_t index)
+  Comparison(Renderer* renderer, Pipeline* pipeline, const ParityCase& parity,
+             const Goldens& goldens, size_t index)
       : renderer_(*renderer),
         pipeline_(*pipeline),
         config_(pipeline->model().config),
@@ -91,15 +93,23 @@ class Comparison {
         output(config_.unet.out_channels * cells);
     FillNormal(Seed(), 0, input);
     const float guidance_scale = static_cast<float>(parity_.guidance_scale);
-    const absl::Status status =
-        pipeline_.Forward({size_, kForwardTimestep, pair_.prompt, guidance_scale}, input, output);
+    const std::vector<RgbImage> pictures = ControlPictures();
+    RenderRequest request = RequestOf({}, {}, pictures);
+    for (ControlPicture& control : request.controls) control.start = 0, control.end = 1;
+    const auto hints = FindHints(request, 1, pipeline_);
+    ASSERT_TRUE(hints.ok()) << hints.status();
+    std::vector<ControlHint> controls;
+    for (const Hint& hint : *hints) controls.push_back({hint.buffer.get()});
+    const absl::Status status = pipeline_.Forward(
+        {size_, kForwardTimestep, pair_.prompt, guidance_scale, controls}, input, output);
     ASSERT_TRUE(status.ok()) << status;
     Expect("forward", output);
   }
 
   void Render() {
     const RgbImage photo = ParityPhoto(), mask = ParityMask();
-    const RenderRequest request = RequestOf(photo, mask);
+    const std::vector<RgbImage> pictures = ControlPictures();
+    const RenderRequest request = RequestOf(photo, mask, pictures);
     std::vector<float> latents;
     const auto picture = renderer_.RenderWatched(request, [&](int, std::span<const float> latent) {
       latents.insert(latents.end(), latent.begin(), latent.end());
@@ -112,7 +122,8 @@ class Comparison {
     ASSERT_TRUE(pipeline_.coder().Decode(size_, last, decoded).ok());
     Expect("picture", EveryRow(decoded, decoded.size() / parity_.height, kPictureRows));
     for (size_t i = 0; i < decoded.size(); ++i) {  // bytes are that rounded
-      ASSERT_NEAR(picture->rgb[i], std::clamp(decoded[i] * 127.5f + 127.5f, 0.0f, 255.0f), 0.51) << "byte " << i;
+      ASSERT_NEAR(picture->rgb[i], std::clamp(decoded[i] * 127.5f + 127.5f, 0.0f, 255.0f), 0.51)
+          << "byte " << i;
     }
   }
 
@@ -120,7 +131,15 @@ class Comparison {
   std::string Name(const std::string& stage) const { return absl::StrCat(index_, ".", stage); }
   uint64_t Seed() const { return parity_.seed + index_; }
 
-  RenderRequest RequestOf(const RgbImage& photo, const RgbImage& mask) const {
+  std::vector<RgbImage> ControlPictures() const {
+    std::vector<RgbImage> pictures;
+    for (size_t i = 0; i < parity_.controls.size(); ++i)
+      pictures.push_back(ParityControlPicture(static_cast<int>(i)));
+    return pictures;
+  }
+
+  RenderRequest RequestOf(const RgbImage& photo, const RgbImage& mask,
+                          const std::vector<RgbImage>& pictures) const {
     RenderRequest request;
     request.prompt = parity_.prompts[index_];
     request.negative_prompt = parity_.negative_prompt;
@@ -135,6 +154,9 @@ class Comparison {
     if (request.mode == Mode::kInpaint) request.mask = mask.view();
     request.strength = parity_.strength;
     request.image_guidance_scale = parity_.image_guidance_scale;
+    for (size_t i = 0; i < pictures.size(); ++i)
+      request.controls.push_back(
+          {pictures[i].view(), parity_.controls[i].start, parity_.controls[i].end});
     return request;
   }
 
@@ -179,9 +201,17 @@ TEST_P(FamilyParity, EqualsDiffusers) {
   const std::string folder = ::testing::TempDir() + "family_" + parity.name;
   const absl::Status written = WriteParityModel(TILTSHIFT_SOURCE_DIR, parity, folder);
   ASSERT_TRUE(written.ok()) << written;
-  const auto goldens = Goldens::Open(TILTSHIFT_SOURCE_DIR, absl::StrCat("parity/", parity.name, ".safetensors"));
+  const auto goldens =
+      Goldens::Open(TILTSHIFT_SOURCE_DIR, absl::StrCat("parity/", parity.name, ".safetensors"));
   ASSERT_TRUE(goldens.ok()) << goldens.status();
-  const auto model = Model::Load(folder, {Precision::kFp32});
+  LoadOptions load = {Precision::kFp32};
+  for (const ParityControl& control : parity.controls) {
+    load.controls.push_back({absl::StrCat(folder, "_", control.part), control.scale});
+    ASSERT_TRUE(
+        WriteParityControl(TILTSHIFT_SOURCE_DIR, control.part, load.controls.back().directory)
+            .ok());
+  }
+  const auto model = Model::Load(folder, load);
   ASSERT_TRUE(model.ok()) << model.status();
   Renderer renderer(*model);
   Pipeline pipeline(*model);

@@ -10,6 +10,7 @@
 #include "engine/lora_merge.h"
 #include "engine/philox.h"
 #include "engine/pipeline.h"
+#include "engine/testing/goldens.h"
 #include "engine/testing/parity_case.h"
 #include "engine/testing/tensor_file.h"
 #include "engine/testing/tiny_lora.h"
@@ -27,32 +28,10 @@ constexpr size_t kTextRows = 3;  // the goldens keep every third row of the embe
 constexpr LatentSize kSize = {16, 16};
 const char kPrompt[] = "a miniature red robot on a round wooden base, studio light";
 
-double RelativeL2(std::span<const float> ours, std::span<const float> golden) {
-  EXPECT_EQ(ours.size(), golden.size());
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < golden.size(); ++i) {
-    difference += (double{ours[i]} - golden[i]) * (double{ours[i]} - golden[i]);
-    norm += double{golden[i]} * golden[i];
-  }
-  return std::sqrt(difference / norm);
-}
-
 std::vector<float> Golden(const std::string& file, const std::string& name) {
-  const auto bytes = ReadFile(absl::StrCat(TILTSHIFT_SOURCE_DIR, "/tests/goldens/", file));
-  EXPECT_TRUE(bytes.ok()) << bytes.status();
-  const auto tensors = ParseSafetensors(*bytes, file);
-  EXPECT_TRUE(tensors.ok()) << tensors.status();
-  std::vector<float> floats(tensors->at(name).elements());
-  EXPECT_TRUE(CopyAsFloat(tensors->at(name), floats).ok());
-  return floats;
-}
-
-std::vector<float> EveryRow(const std::vector<float>& rows, size_t width) {
-  std::vector<float> kept;
-  for (size_t at = 0; at < rows.size(); at += kTextRows * width) {
-    kept.insert(kept.end(), rows.begin() + at, rows.begin() + at + width);
-  }
-  return kept;
+  const auto goldens = Goldens::Open(TILTSHIFT_SOURCE_DIR, file);
+  EXPECT_TRUE(goldens.ok()) << goldens.status();
+  return goldens->Floats(name);
 }
 
 struct Outputs {
@@ -97,8 +76,8 @@ class LoraTest : public ::testing::Test {
     ASSERT_TRUE(model.ok()) << model.status();
     const Outputs outputs = Run(*model);
     const size_t width = (*model)->impl().config.unet.cross_attention_dim;
-    const double text_error =
-        RelativeL2(EveryRow(outputs.text, width), Golden("lora.safetensors", set + ".text"));
+    const double text_error = RelativeL2(EveryRow(outputs.text, width, kTextRows),
+                                         Golden("lora.safetensors", set + ".text"));
     const double error = RelativeL2(outputs.forward, Golden("lora.safetensors", set + ".forward"));
     std::printf("  %-8s text %.2e, forward %.2e\n", set.c_str(), text_error, error);
     EXPECT_LT(text_error, kTolerance) << set;
@@ -144,9 +123,9 @@ TEST_F(LoraTest, SdxlIsLikeDiffusers) {
   FillNormal(parity->seed, 0, noise);
   ASSERT_TRUE(pipeline.Forward({size, kForwardTimestep, *prompt}, noise, forward).ok());
   const size_t width = (*model)->impl().config.unet.cross_attention_dim;
-  EXPECT_LT(
-      RelativeL2(EveryRow((*prompt)->embedding, width), Golden("lora.safetensors", "sdxl.text")),
-      kTolerance);
+  EXPECT_LT(RelativeL2(EveryRow((*prompt)->embedding, width, kTextRows),
+                       Golden("lora.safetensors", "sdxl.text")),
+            kTolerance);
   EXPECT_LT(RelativeL2((*prompt)->pooled, Golden("lora.safetensors", "sdxl.pooled")), kTolerance);
   const double error = RelativeL2(forward, Golden("lora.safetensors", "sdxl.forward"));
   std::printf("  sdxl     forward %.2e\n", error);

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "engine/control_files.h"
 #include "engine/demands.h"
 #include "engine/finite.h"
 #include "engine/lora_merge.h"
@@ -43,13 +44,13 @@ std::string RenderClass(const Backend& backend, Compute compute, const std::stri
 
 }  // namespace
 
-absl::StatusOr<ModelSummary> Model::Examine(const std::string& directory, const LoadOptions& options,
-                                            const std::vector<std::string>& loras) {
+absl::StatusOr<ModelSummary> Model::Examine(const std::string& directory,
+                                            const LoadOptions& options, const Beside& beside) {
   TS_ASSIGN_OR_RETURN(const ModelFiles files, OpenModelFiles(directory));
   TS_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(options.device));
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
   ModelSummary summary{files.hash, RenderClass(*backend, compute, files.hash)};
-  summary.demands = DemandsOf(files, loras);
+  summary.demands = DemandsOf(files, beside);
   const auto add = [&](const Weights& weights) {
     for (const MappedFile& file : weights.files()) summary.weight_bytes += file.bytes().size();
   };
@@ -63,6 +64,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
                                                          const LoadOptions& options) {
   TS_ASSIGN_OR_RETURN(ModelFiles files, OpenModelFiles(directory));
   TS_RETURN_IF_ERROR(MergeLoras(options.loras, directory, &files));
+  TS_RETURN_IF_ERROR(AddControls(options.controls, directory, &files));
   const ModelConfig& config = files.config;
   if (config.vae.out_channels != 3) {
     return absl::UnimplementedError(absl::StrCat(directory, "/vae/config.json: out_channels is ",
@@ -84,6 +86,13 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
                       LoadNetwork<UNet>(directory + "/unet", config.unet, std::move(files.unet)));
   TS_ASSIGN_OR_RETURN(
       auto vae, LoadNetwork<Vae>(directory + "/vae", config.vae, std::move(files.vae)));
+  std::vector<std::unique_ptr<UNet>> controls;
+  for (size_t i = 0; i < files.controls.size(); ++i) {
+    ModelFiles::Control& control = files.controls[i];
+    TS_ASSIGN_OR_RETURN(controls.emplace_back(),
+                        LoadNetwork<UNet>(options.controls[i].directory, control.config,
+                                          std::move(control.weights)));
+  }
   const std::string render_class = RenderClass(*backend, compute, files.hash);
   std::unique_ptr<Impl> impl(new Impl{.config = config,
                                       .compute = compute,
@@ -91,6 +100,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
                                       .render_class = render_class,
                                       .texts = std::move(texts),
                                       .unet = std::move(unet),
+                                      .controls = std::move(controls),
                                       .vae = std::move(vae),
                                       .backend = std::move(backend)});
   return std::shared_ptr<const Model>(new Model(std::move(impl)));

@@ -63,7 +63,15 @@ struct UNetConfig {
   int added_dim = 0;  // projection_class_embeddings_input_dim of "text_time": the pooled text, then
                       // each size number
   int size_embed_dim = 0;  // addition_time_embed_dim: of each size number
+  // A ControlNet's (Zhang et al. 2023): of the convolutions that bring its picture to the latent's
+  // size, each but the first halving it. Empty: a denoiser. One that is not has the encoder alone,
+  // and no up_attention.
+  std::vector<int> hint_channels;
 
+  bool is_control() const { return !hint_channels.empty(); }
+  int hint_scale() const {
+    return 1 << (hint_channels.size() - 1);
+  }  // of its picture's pixels a latent cell
   int levels() const { return static_cast<int>(block_out_channels.size()); }
   int time_embedding_dim() const { return 4 * block_out_channels[0]; }
 };
@@ -152,6 +160,8 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory, const 
 absl::StatusOr<TextEncoderConfig> ParseTextEncoderConfig(std::string_view json,
                                                          const std::string& file);
 absl::StatusOr<UNetConfig> ParseUNetConfig(std::string_view json, const std::string& file);
+// Of a diffusers ControlNetModel.
+absl::StatusOr<UNetConfig> ParseControlNetConfig(std::string_view json, const std::string& file);
 absl::StatusOr<VaeConfig> ParseVaeConfig(std::string_view json, const std::string& file);
 // `class_name` is model_index.json's word for the scheduler; where empty, the config's own
 // _class_name.

@@ -123,7 +123,7 @@ absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory) {
   const char* const stem = "diffusion_pytorch_model";
   TS_ASSIGN_OR_RETURN(Weights unet, source.Open(CheckpointPart::kUnet, "unet", stem));
   TS_ASSIGN_OR_RETURN(Weights vae, source.Open(CheckpointPart::kVae, "vae", stem));
-  ModelFiles files{std::move(config), std::move(texts), std::move(unet), std::move(vae), ""};
+  ModelFiles files{std::move(config), std::move(texts), std::move(unet), std::move(vae), {}, ""};
   TS_RETURN_IF_ERROR(CheckLengths(directory, files));
   TS_ASSIGN_OR_RETURN(files.hash, HashOf(directory, files));
   return files;

@@ -2,6 +2,7 @@
 // checked each on its own and against one another, and the hash that names them all.
 #pragma once
 
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -17,10 +18,15 @@ struct ModelFiles {
     Tokenizer tokenizer;
     Weights weights;
   };
+  struct Control {  // a ControlNet beside the model
+    UNetConfig config;
+    Weights weights;
+  };
   ModelConfig config;
   std::vector<Text> texts;
   Weights unet;
   Weights vae;
+  std::deque<Control> controls;  // none until they are added
   std::string hash;  // 64 hex characters: SHA-256 over every file's name, length and bytes
 };
 

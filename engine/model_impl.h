@@ -26,6 +26,7 @@ struct Model::Impl {
   };
   std::vector<Text> texts;  // one for each of config.text_encoders
   std::unique_ptr<UNet> unet;
+  std::vector<std::unique_ptr<UNet>> controls;  // in the order of LoadOptions
   std::unique_ptr<const Vae> vae;
   std::unique_ptr<Backend> backend;  // its own locks; renderers of all threads compile through it
 };

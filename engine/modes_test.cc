@@ -1,5 +1,6 @@
-// What becomes of a photo before any step, against Pillow and diffusers, and what each mode refuses.
-// The modes' renders are cases of family_parity_test.cc. Goldens: tests/goldens/parity/make_goldens.py.
+// What becomes of a photo before any step, against Pillow and diffusers, and what each mode
+// refuses. The modes' renders are cases of family_parity_test.cc. Goldens:
+// tests/goldens/parity/make_goldens.py.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -108,8 +109,9 @@ TEST_F(ModeErrorsTest, PhotosAndMasksAreLookedAtFirst) {
                       r.mask = {10, 10, small};
                     }),
               HasSubstr("mask is 10x10, photo is 100x75; they must be of one size"));
-  EXPECT_THAT(Error("small", Mode::kTextToImage, [&](RenderRequest& r) { r.photo = photo_.view(); }),
-              HasSubstr("mode text-to-image takes no photo"));
+  EXPECT_THAT(
+      Error("small", Mode::kTextToImage, [&](RenderRequest& r) { r.photo = photo_.view(); }),
+      HasSubstr("mode text-to-image takes no photo"));
   EXPECT_THAT(Error("small", Mode::kImageToImage, [&](RenderRequest& r) { r.mask = mask_.view(); }),
               HasSubstr("mode image-to-image takes no mask"));
 }

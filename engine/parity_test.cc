@@ -93,7 +93,8 @@ TEST(ParityTest, Bf16ForwardIsNearFp32) {
     const auto fp32 = Model::Load(tiny ? folder : std::string(TILTSHIFT_SOURCE_DIR) + "/models/diorama",
                                   {Precision::kFp32});
     ASSERT_TRUE(fp32.ok()) << fp32.status();
-    const std::vector<float> noise = Open(tiny ? "engine_tiny.safetensors" : "engine_diorama.safetensors").Floats("noise");
+    const std::vector<float> noise =
+        Open(tiny ? "engine_tiny.safetensors" : "engine_diorama.safetensors").Floats("noise");
     const int side = tiny ? 16 : 32;
     std::vector<float> outputs[2] = {std::vector<float>(noise.size()), std::vector<float>(noise.size())};
     for (const bool exact : {false, true}) {

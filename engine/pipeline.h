@@ -36,6 +36,13 @@ struct DenoiseState {
   std::vector<float> history;  // the sampler's; empty where no step was made
 };
 
+// What a ControlNet is given in a run: its picture as its hint graph leaves it, and the steps
+// [first, end) in which it has a say.
+struct ControlHint {
+  const Buffer* hint = nullptr;
+  int first = 0, end = 0;
+};
+
 // A run of the sampler.
 struct DenoiseOptions {
   LatentSize size;
@@ -49,6 +56,7 @@ struct DenoiseOptions {
   // neither prompt nor photo (Brooks et al. 2023, eq. 3). 0: `extra` is there in every forward.
   float image_guidance_scale = 0;
   Blend blend;
+  std::span<const ControlHint> controls;  // of each of the model's
   std::function<void(int step, std::span<const float> latent)> after_step;  // where set
   // Where set: where the run begins, and where it stood when it was stopped.
   DenoiseState* state = nullptr;
@@ -64,6 +72,7 @@ struct ForwardOptions {
   float timestep = 0;
   const Prompt* prompt = nullptr;
   float guidance_scale = 1;  // for a model that takes it as a number
+  std::span<const ControlHint> controls;  // of each of the model's, with a say
 };
 
 class DeviceDenoiser;
@@ -92,6 +101,10 @@ class Pipeline {
   absl::Status Forward(const ForwardOptions& options, std::span<const float> input,
                        std::span<float> output);
 
+  // What the model's ControlNet `control` makes of its picture, planar [3, height, width] in -1..1.
+  absl::StatusOr<std::unique_ptr<Buffer>> Hint(size_t control, LatentSize size,
+                                               std::span<const float> picture);
+
   // Between latents and pictures. Valid for this thread's next call.
   PictureCoder& coder() {
     DropIfThreadsChanged();
@@ -113,7 +126,10 @@ class Pipeline {
  private:
   struct Denoiser;
   struct Conditions;
-  absl::StatusOr<Denoiser*> DenoiserFor(LatentSize size, int tokens);
+  // `controlled`: which ControlNets have a say.
+  absl::StatusOr<Denoiser*> DenoiserFor(LatentSize size, int tokens,
+                                        const std::vector<bool>& controlled);
+  absl::StatusOr<std::vector<Denoiser*>> DenoisersFor(const DenoiseOptions& options);
   absl::StatusOr<Conditions> ConditionsFor(const DenoiseOptions& options);
   TimeCondition ConditionFor(LatentSize size, const Prompt& prompt, bool negative) const;
   void DropIfThreadsChanged();
@@ -122,6 +138,7 @@ class Pipeline {
   int threads_ = 0;
   PromptEncoder prompts_;
   TimeEncoder times_;
+  std::list<TimeEncoder> control_times_;  // of each ControlNet
   PictureCoder coder_;
   std::list<std::unique_ptr<Denoiser>> denoisers_;  // most recently used first
   std::unique_ptr<DeviceDenoiser> on_device_;       // where the backend keeps the samples

@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kPromptsKept = 32;
 constexpr size_t kEncodersKept = 4;
-constexpr size_t kContextsKept = 4;
+constexpr size_t kContextsKept = 4;  // of each network
 
 // A chunk's hidden states, and where each encoder gives them.
 struct Encoded {
@@ -47,6 +47,7 @@ struct PromptEncoder::Encoder {
 };
 
 struct PromptEncoder::Context {
+  const UNet* network = nullptr;
   int tokens = 0;
   UNet::ContextGraph graph;
   std::unique_ptr<Program> program;
@@ -80,17 +81,19 @@ absl::StatusOr<PromptEncoder::Encoder*> PromptEncoder::EncoderFor(size_t text, i
   return encoders_.front().get();
 }
 
-absl::StatusOr<PromptEncoder::Context*> PromptEncoder::ContextFor(int tokens) {
-  auto* known =
-      MoveToFront(contexts_, [&](const auto& context) { return context->tokens == tokens; });
+absl::StatusOr<PromptEncoder::Context*> PromptEncoder::ContextFor(const UNet& network, int tokens) {
+  auto* known = MoveToFront(contexts_, [&](const auto& context) {
+    return context->network == &network && context->tokens == tokens;
+  });
   if (known != nullptr) return known->get();
   auto context = std::make_unique<Context>();
+  context->network = &network;
   context->tokens = tokens;
-  context->graph = model_.unet->BuildContext(tokens);
+  context->graph = network.BuildContext(tokens);
   TS_ASSIGN_OR_RETURN(context->program,
                       model_.backend->Compile(context->graph.graph, model_.compute));
   contexts_.push_front(std::move(context));
-  if (contexts_.size() > kContextsKept) contexts_.pop_back();
+  if (contexts_.size() > kContextsKept * (1 + model_.controls.size())) contexts_.pop_back();
   return contexts_.front().get();
 }
 
@@ -177,6 +180,14 @@ absl::Status PromptEncoder::EncodeText(size_t text, const Key& key, int first_ch
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<Buffer>> PromptEncoder::ContextOf(const UNet& network,
+                                                                 const Prompt& prompt) {
+  TS_ASSIGN_OR_RETURN(Context * context, ContextFor(network, prompt.tokens));
+  context->program->Write(context->graph.input, prompt.embedding);
+  context->program->Run();
+  return context->program->Keep(context->graph.output);
+}
+
 absl::StatusOr<const Prompt*> PromptEncoder::Find(Key key) {
   const Known* known = MoveToFront(prompts_, [&](const Known& other) { return other.key == key; });
   if (known != nullptr) return &known->prompt;
@@ -190,10 +201,10 @@ absl::StatusOr<const Prompt*> PromptEncoder::Find(Key key) {
     channel += model_.config.text_encoders[text].hidden_size;
   }
   if (key.texts.empty()) prompt.pooled.resize(model_.config.text_encoders.back().projection_dim);
-  TS_ASSIGN_OR_RETURN(Context * context, ContextFor(prompt.tokens));
-  context->program->Write(context->graph.input, prompt.embedding);
-  context->program->Run();
-  TS_ASSIGN_OR_RETURN(prompt.context, context->program->Keep(context->graph.output));
+  TS_ASSIGN_OR_RETURN(prompt.context, ContextOf(*model_.unet, prompt));
+  for (const auto& control : model_.controls) {
+    TS_ASSIGN_OR_RETURN(prompt.control_contexts.emplace_back(), ContextOf(*control, prompt));
+  }
   TS_RETURN_IF_ERROR(model_.backend->health());
   prompts_.push_front({std::move(key), std::move(prompt)});
   if (prompts_.size() > kPromptsKept) prompts_.pop_back();

@@ -20,6 +20,7 @@ struct Prompt {
   std::vector<float> embedding;     // [tokens, cross_attention_dim]
   std::vector<float> pooled;        // [projection_dim]; empty where the model has none
   std::unique_ptr<Buffer> context;  // every cross-attention's keys and values
+  std::vector<std::unique_ptr<Buffer>> control_contexts;  // each ControlNet's
 };
 
 // The two sides of guidance, of equally many tokens.
@@ -74,7 +75,8 @@ class PromptEncoder {
   void PadTo(int chunks, Key* key) const;
   absl::StatusOr<const Prompt*> Find(Key key);
   absl::StatusOr<Encoder*> EncoderFor(size_t text, int clip_skip);
-  absl::StatusOr<Context*> ContextFor(int tokens);
+  absl::StatusOr<Context*> ContextFor(const UNet& network, int tokens);
+  absl::StatusOr<std::unique_ptr<Buffer>> ContextOf(const UNet& network, const Prompt& prompt);
   absl::Status EncodeText(size_t text, const Key& key, int first_channel, Prompt* prompt);
 
   const Model::Impl& model_;

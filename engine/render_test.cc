@@ -158,7 +158,8 @@ TEST(RendererTest, RefusesWhatIsOutOfBounds) {
 }
 
 // Every number of one tensor of a small model is `number`, as BF16 holds it.
-absl::StatusOr<std::shared_ptr<const Model>> WithTensor(const std::string& file, const std::string& tensor,
+absl::StatusOr<std::shared_ptr<const Model>> WithTensor(const std::string& file,
+                                                        const std::string& tensor,
                                                         uint16_t number) {
   const std::string folder = ::testing::TempDir() + "render_numbers";
   TS_RETURN_IF_ERROR(WriteParityModel(TILTSHIFT_SOURCE_DIR, "small", folder));
@@ -192,9 +193,11 @@ TEST(NumbersTest, WeightsThatAreNoneAreNamed) {
 TEST(NumbersTest, WhatIsComputedMustBeNumbers) {
   const std::tuple<const char*, const char*, const char*> cases[] = {
       {kUNetFile, "conv_out.weight", "the denoised latent has values that are not numbers"},
-      {kUNetFile, "mid_block.resnets.0.conv1.weight", "the denoised latent has values that are not numbers"},
+      {kUNetFile, "mid_block.resnets.0.conv1.weight",
+       "the denoised latent has values that are not numbers"},
       {kVaeFile, "decoder.conv_out.weight", "the decoded picture has values that are not numbers"},
-      {"/text_encoder/model.safetensors", "text_model.final_layer_norm.weight", "the denoised latent has values"}};
+      {"/text_encoder/model.safetensors", "text_model.final_layer_norm.weight",
+       "the denoised latent has values"}};
   for (const auto& [file, tensor, what] : cases) {
     const auto model = WithTensor(file, tensor, kLargest);
     ASSERT_TRUE(model.ok()) << model.status();

@@ -36,7 +36,8 @@ absl::Status CheckSide(const char* name, int pixels, int multiple) {
                                                  " from ", kMinPixels, " to ", kMaxPixels));
 }
 
-absl::Status CheckRequest(const RenderRequest& request, const ModelConfig& config) {
+absl::Status CheckRequest(const RenderRequest& request, const Model::Impl& model) {
+  const ModelConfig& config = model.config;
   const int multiple = config.size_multiple();
   TS_RETURN_IF_ERROR(CheckSide("width", request.width, multiple));
   TS_RETURN_IF_ERROR(CheckSide("height", request.height, multiple));
@@ -48,7 +49,7 @@ absl::Status CheckRequest(const RenderRequest& request, const ModelConfig& confi
     return absl::InvalidArgumentError(absl::StrCat("guidance_scale is ", request.guidance_scale,
                                                    "; it must be 0 to ", kMaxGuidance));
   }
-  return CheckMode(request, config);
+  return CheckMode(request, config, model.controls.size());
 }
 
 SamplerOptions SamplerOptionsOf(const RenderRequest& request) {
@@ -104,7 +105,7 @@ absl::StatusOr<Picture> Renderer::RenderWatched(const RenderRequest& request,
                                                 const std::function<bool()>& keep_going) {
   Pipeline& pipeline = impl_->pipeline;
   const ModelConfig& config = pipeline.model().config;
-  TS_RETURN_IF_ERROR(CheckRequest(request, config));
+  TS_RETURN_IF_ERROR(CheckRequest(request, pipeline.model()));
   TS_ASSIGN_OR_RETURN(const auto sampler,
                       MakeSampler(request.sampler, config.noise, SamplerOptionsOf(request)));
   Picture picture;
@@ -112,6 +113,10 @@ absl::StatusOr<Picture> Renderer::RenderWatched(const RenderRequest& request,
   picture.height = request.height;
   Stopwatch stopwatch;
   TS_ASSIGN_OR_RETURN(StartingPoint start, FindStart(request, *sampler, pipeline));
+  TS_ASSIGN_OR_RETURN(const std::vector<Hint> hints,
+                      FindHints(request, sampler->steps(), pipeline));
+  std::vector<ControlHint> controls;
+  for (const Hint& hint : hints) controls.push_back({hint.buffer.get(), hint.first, hint.end});
   TS_ASSIGN_OR_RETURN(const PromptPair pair, pipeline.Encode({.prompt = request.prompt,
                                                               .guided = IsGuided(request, config),
                                                               .negative = request.negative_prompt,
@@ -130,6 +135,7 @@ absl::StatusOr<Picture> Renderer::RenderWatched(const RenderRequest& request,
     options.image_guidance_scale = static_cast<float>(request.image_guidance_scale);
   }
   options.blend = {start.clean, start.noise, start.mask};
+  options.controls = controls;
   options.after_step = after_step;
   TS_RETURN_IF_ERROR(pipeline.Denoise(options, keep_going, start.latent));
   TS_RETURN_IF_ERROR(CheckNumbers(start.latent, "the denoised latent"));

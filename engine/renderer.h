@@ -33,6 +33,15 @@ struct LoraUse {
   double weight = 1;  // -kMostLoraWeight to kMostLoraWeight
 };
 
+constexpr double kMostControlScale = 10;
+
+// A ControlNet (Zhang et al. 2023) that is loaded beside a model: a second picture says what goes
+// where.
+struct ControlUse {
+  std::string directory;  // config.json and diffusion_pytorch_model.safetensors
+  double scale = 1;       // of what it adds, 0 to kMostControlScale
+};
+
 struct LoadOptions {
   Precision precision = Precision::kAuto;
   Device device = Device::kCpu;
@@ -40,14 +49,24 @@ struct LoadOptions {
       false;  // convolutions and matrices by oneDNN alone: for measuring against
   // A set: order does not matter. The model with it has a hash and a render class of its own.
   std::vector<LoraUse> loras;
+  // In the order in which requests bring their pictures. The model with them is one of its own,
+  // too.
+  std::vector<ControlUse> controls;
+};
+
+// What lies beside models in a folder of them.
+struct Beside {
+  std::vector<std::string> loras;     // files
+  std::vector<std::string> controls;  // directories of ControlNets
 };
 
 // What a request must be for a model.
 struct ModelDemands {
   std::string needs;  // what it makes nothing without, beside a prompt: "a photo"; empty: nothing
   int size_multiple = 1;
-  bool has_sampler = true;           // of its own, for a request that names none
-  std::vector<std::string> misfits;  // of the LoRAs asked about that can be read, those it can't have
+  bool has_sampler = true;  // of its own, for a request that names none
+  // Of the LoRAs and ControlNets asked about that can be read, those it can't have.
+  std::vector<std::string> misfits;
 };
 
 struct ModelSummary {
@@ -67,10 +86,10 @@ class Model {
   ~Model();
 
   // What Load would make of it, without its memory: everything is checked but the tensors against
-  // the networks' shapes. The same errors. `loras` are files of which to say whether they fit it.
+  // the networks' shapes. The same errors. `beside`: of what to say whether it fits.
   static absl::StatusOr<ModelSummary> Examine(const std::string& directory,
                                               const LoadOptions& options,
-                                              const std::vector<std::string>& loras = {});
+                                              const Beside& beside = {});
 
   // SHA-256 over the configs, tokenizer and weights, 64 hex characters.
   const std::string& hash() const;
@@ -102,6 +121,14 @@ enum class Mode : uint8_t {
 // (tiled_decoder.h). kAuto: in tiles from more pixels than 1024x1024 has.
 enum class Tiling : uint8_t { kAuto, kWhole, kTiles };
 
+// What a request says to each ControlNet of its model.
+struct ControlPicture {
+  RgbView picture;  // edges, depths, poses, ...: what the ControlNet was trained with; brought to
+                    // the render's size
+  // The part of the steps in which it has a say.
+  double start = 0, end = 1;
+};
+
 struct RenderRequest {
   std::string prompt;
   // None: what the model means by that, an empty text or, for SDXL's kind, an embedding of zeros.
@@ -122,6 +149,7 @@ struct RenderRequest {
   double strength = 0.8;
   // kEdit: how much the photo counts. Below 1, or with a guidance_scale of 1, there is no guidance.
   double image_guidance_scale = 1.5;
+  std::vector<ControlPicture> controls;  // as many as the model was loaded with
   Tiling tiling = Tiling::kAuto;
 };
 

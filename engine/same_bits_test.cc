@@ -34,7 +34,8 @@ std::shared_ptr<const Model> LoadNamed(const std::string& name, Precision precis
       *new std::map<std::pair<std::string, Precision>, std::shared_ptr<const Model>>;
   auto& model = known[{name, precision}];
   if (model != nullptr) return model;
-  const std::string folder = absl::StrCat(::testing::TempDir(), "same_bits_", ::getpid(), "_", name);
+  const std::string folder =
+      absl::StrCat(::testing::TempDir(), "same_bits_", ::getpid(), "_", name);
   EXPECT_TRUE(WriteParityModel(TILTSHIFT_SOURCE_DIR, name, folder).ok());
   auto loaded = Model::Load(folder, {precision});
   EXPECT_TRUE(loaded.ok()) << loaded.status();

@@ -87,7 +87,29 @@ std::vector<float> Masked(std::vector<float> planar, std::span<const uint8_t> ma
 
 }  // namespace
 
-absl::Status CheckMode(const RenderRequest& request, const ModelConfig& config) {
+namespace {
+
+absl::Status CheckControls(const RenderRequest& request, size_t controls) {
+  if (request.controls.size() != controls) {
+    return absl::InvalidArgumentError(absl::StrCat("controls: ", request.controls.size(),
+                                                   " pictures for ", controls,
+                                                   " ControlNets; each takes one"));
+  }
+  for (size_t i = 0; i < controls; ++i) {
+    const ControlPicture& control = request.controls[i];
+    const std::string name = absl::StrCat("controls[", i, "]");
+    TS_RETURN_IF_ERROR(CheckPhoto((name + ".picture").c_str(), control.picture));
+    if (control.start >= 0 && control.start < control.end && control.end <= 1) continue;
+    return absl::InvalidArgumentError(absl::StrCat(name, ": start ", control.start, " and end ",
+                                                   control.end,
+                                                   "; they must be 0 to 1, start first"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckMode(const RenderRequest& request, const ModelConfig& config, size_t controls) {
   TS_RETURN_IF_ERROR(CheckModel(request.mode, config.extra_input));
   const bool wants_photo = request.mode != Mode::kTextToImage,
              wants_mask = request.mode == Mode::kInpaint;
@@ -103,12 +125,37 @@ absl::Status CheckMode(const RenderRequest& request, const ModelConfig& config) 
     return absl::InvalidArgumentError(
         absl::StrCat("strength is ", request.strength, "; it must be above 0 and at most 1"));
   }
+  TS_RETURN_IF_ERROR(CheckControls(request, controls));
   const double guidance = request.image_guidance_scale;
   if (!(guidance >= 0 && guidance <= kMaxImageGuidance)) {
     return absl::InvalidArgumentError(absl::StrCat("image_guidance_scale is ", guidance,
                                                    "; it must be 0 to ", kMaxImageGuidance));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Hint>> FindHints(const RenderRequest& request, int steps,
+                                            Pipeline& pipeline) {
+  const int scale = pipeline.model().config.vae.scale();
+  std::vector<Hint> hints;
+  for (size_t i = 0; i < request.controls.size(); ++i) {
+    const ControlPicture& control = request.controls[i];
+    Hint& hint = hints.emplace_back();
+    // As in diffusers: those steps that begin at `start` or after it and are over by `end`.
+    const auto over = [&](int step) { return static_cast<double>(step) / steps; };
+    while (hint.first < steps && over(hint.first) < control.start) ++hint.first;
+    for (hint.end = hint.first; hint.end < steps && over(hint.end + 1) <= control.end;) ++hint.end;
+    if (hint.first == hint.end) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("controls[", i, "]: start ", control.start, " to end ", control.end,
+                       " holds none of ", steps, " steps; widen it, or take more steps"));
+    }
+    const RgbImage picture = Resized(control.picture, {request.width, request.height});
+    TS_ASSIGN_OR_RETURN(hint.buffer,
+                        pipeline.Hint(i, {request.height / scale, request.width / scale},
+                                      ToPlanar(picture.view())));
+  }
+  return hints;
 }
 
 absl::StatusOr<StartingPoint> FindStart(const RenderRequest& request, const Sampler& sampler,

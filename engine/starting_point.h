@@ -1,6 +1,7 @@
 // What a run of the sampler starts from, for each mode: noise alone, or a photo and a mask as well.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "engine/pipeline.h"
@@ -23,10 +24,20 @@ struct StartingPoint {
 // InvalidArgument: a mode that the model was not made for, a photo or mask that is missing,
 // superfluous, of impossible size or not of one another's, a guidance out of bounds. All of that is
 // found before anything is computed.
-absl::Status CheckMode(const RenderRequest& request, const ModelConfig& config);
+// `controls`: how many ControlNets the model has.
+absl::Status CheckMode(const RenderRequest& request, const ModelConfig& config, size_t controls);
 
 // After CheckMode.
 absl::StatusOr<StartingPoint> FindStart(const RenderRequest& request, const Sampler& sampler,
                                         Pipeline& pipeline);
+
+// A ControlNet's picture, and the steps in which it has a say.
+struct Hint {
+  std::unique_ptr<Buffer> buffer;
+  int first = 0, end = 0;
+};
+// InvalidArgument: a part of the steps that holds none.
+absl::StatusOr<std::vector<Hint>> FindHints(const RenderRequest& request, int steps,
+                                            Pipeline& pipeline);
 
 }  // namespace tiltshift::engine

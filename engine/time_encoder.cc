@@ -26,7 +26,8 @@ struct TimeEncoder::Time {
   std::unique_ptr<Program> program;
 };
 
-TimeEncoder::TimeEncoder(const Model::Impl& model) : model_(model) {}
+TimeEncoder::TimeEncoder(const Model::Impl& model, const UNet& network)
+    : model_(model), network_(network) {}
 TimeEncoder::~TimeEncoder() = default;
 
 void TimeEncoder::DropPrograms() { time_.reset(); }
@@ -35,21 +36,21 @@ absl::StatusOr<TimeEncoder::Time*> TimeEncoder::ProgramFor(int steps) {
   if (time_ != nullptr && time_->steps == steps) return time_.get();
   auto time = std::make_unique<Time>();
   time->steps = steps;
-  time->graph = model_.unet->BuildTime(steps);
+  time->graph = network_.BuildTime(steps);
   TS_ASSIGN_OR_RETURN(time->program, model_.backend->Compile(time->graph.graph, Compute::kFp32));
   time_ = std::move(time);
   return time_.get();
 }
 
 std::vector<float> TimeEncoder::AddedInput(const TimeCondition& condition) const {
-  const UNetConfig& config = model_.config.unet;
+  const UNetConfig& config = network_.config();
   if (config.added_dim == 0) return {};
   TS_CHECK(static_cast<int>(condition.size_numbers.size()) == model_.config.size_numbers);
   std::vector<float> added(config.added_dim);
   std::ranges::copy(condition.pooled, added.begin());
   size_t at = condition.pooled.size();
   for (const float number : condition.size_numbers) {
-    model_.unet->FillSinusoids(number, std::span(added).subspan(at, config.size_embed_dim));
+    network_.FillSinusoids(number, std::span(added).subspan(at, config.size_embed_dim));
     at += config.size_embed_dim;
   }
   TS_CHECK(at == added.size());
@@ -58,9 +59,9 @@ std::vector<float> TimeEncoder::AddedInput(const TimeCondition& condition) const
 
 absl::StatusOr<std::span<const float>> TimeEncoder::Rows(std::span<const float> timesteps,
                                                          const TimeCondition& condition) {
-  const UNet& unet = *model_.unet;
+  const UNet& unet = network_;
   Known made{.timesteps = {timesteps.begin(), timesteps.end()}, .added = AddedInput(condition)};
-  made.guidance.resize(model_.config.unet.guidance_embed_dim);
+  made.guidance.resize(unet.config().guidance_embed_dim);
   if (!made.guidance.empty()) unet.FillGuidanceInput(condition.guidance_scale, made.guidance);
   const Known* known = MoveToFront(known_, [&](const Known& other) {
     return other.timesteps == made.timesteps && other.guidance == made.guidance &&

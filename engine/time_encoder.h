@@ -22,8 +22,8 @@ struct TimeCondition {
 // Used by one thread.
 class TimeEncoder {
  public:
-  // `model` must outlive it.
-  explicit TimeEncoder(const Model::Impl& model);
+  // Of one of the model's networks: its UNet or a ControlNet. Both must outlive it.
+  TimeEncoder(const Model::Impl& model, const UNet& network);
   ~TimeEncoder();
 
   // [timesteps, UNet::TimeChannels()]; valid until a few others were asked for.
@@ -42,6 +42,7 @@ class TimeEncoder {
   std::vector<float> AddedInput(const TimeCondition& condition) const;
 
   const Model::Impl& model_;
+  const UNet& network_;
   std::unique_ptr<Time> time_;  // of the last number of steps
   std::list<Known> known_;      // most recently used first
 };

@@ -3,22 +3,9 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/unet_walk.h"
+
 namespace tiltshift::engine {
-
-struct UNet::Walk {
-  Graph& graph;
-  Value time, context;
-
-  Value Layer(const UNet::Layer& layer, const Value& x) const {
-    const Value row = Graph::Channels(time, layer.time_first, layer.resnet.out);
-    const Value h = layer.resnet.Build(graph, x, row);
-    return layer.transformer ? layer.transformer->Build(graph, h, context) : h;
-  }
-  Value Conv(const char* name, const Affine& affine, const Value& x, int stride = 1) const {
-    return graph.Conv(name,
-                      {.x = x, .filter = affine.weight, .bias = affine.bias, .stride = stride});
-  }
-};
 
 UNet::TimeGraph UNet::BuildTime(int steps) const {
   TimeGraph time;
@@ -69,7 +56,19 @@ UNet::ContextGraph UNet::BuildContext(int tokens) const {
   return context;
 }
 
-UNet::DenoiseGraph UNet::BuildDenoise(Shape latent, int tokens, Ends ends) const {
+UNet::Features UNet::Encode(const Walk& walk, Value x) const {
+  Features features{.skips = {x}};
+  for (const Level& level : down_) {
+    for (const Layer& layer : level.layers) features.skips.push_back(x = walk.Layer(layer, x));
+    if (level.resample)
+      features.skips.push_back(x = walk.Conv("downsample", *level.resample, x, 2));
+  }
+  features.middle = walk.Layer(mid_.layers[1], walk.Layer(mid_.layers[0], x));
+  return features;
+}
+
+UNet::DenoiseGraph UNet::BuildDenoise(Shape latent, int tokens, Ends ends,
+                                      std::span<const UNet* const> controls) const {
   DenoiseGraph denoise;
   Graph& graph = denoise.graph;
   latent.channels = config_.in_channels;
@@ -81,16 +80,12 @@ UNet::DenoiseGraph UNet::BuildDenoise(Shape latent, int tokens, Ends ends) const
 
   const Value input =
       planar ? graph.FromPlanar("latent", denoise.latent, 1, 0) : denoise.latent;
-  Value x = walk.Conv("conv_in", conv_in_, input);
-  std::vector<Value> skips = {x};
-  for (const Level& level : down_) {
-    for (const Layer& layer : level.layers) skips.push_back(x = walk.Layer(layer, x));
-    if (level.resample) skips.push_back(x = walk.Conv("downsample", *level.resample, x, 2));
-  }
+  Features features = Encode(walk, walk.Conv("conv_in", conv_in_, input));
+  for (const UNet* control : controls)
+    denoise.controls.push_back(control->AddTo(&features, graph, input, tokens));
 
-  x = walk.Layer(mid_.layers[0], x);
-  x = walk.Layer(mid_.layers[1], x);
-
+  Value x = features.middle;
+  std::vector<Value>& skips = features.skips;
   for (const Level& level : up_) {
     for (const Layer& layer : level.layers) {
       x = walk.Layer(layer, graph.Concat("skip", x, skips.back()));

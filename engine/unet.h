@@ -3,6 +3,12 @@
 //   time     once a render:  timesteps -> for each resnet, the bias row of its first convolution
 //   context  once a prompt:  text embedding -> keys and values of every cross-attention
 //   denoise  twice a step:   latent, a time row, a context -> the model's output
+//
+// A ControlNet (Zhang et al. 2023) is the encoder half of one, which sees a picture beside the
+// latent. What it makes of them is added to the denoiser's skips and middle, through a 1x1
+// convolution each, in the denoiser's graph. It has a time and a context graph of its own, and one
+// more:
+//   hint     once a render:  picture -> what is added to the latent's first convolution
 #pragma once
 
 #include <memory>
@@ -39,16 +45,31 @@ class UNet {
   };
   ContextGraph BuildContext(int tokens) const;
 
+  // Of a ControlNet alone.
+  struct HintGraph {
+    Graph graph;
+    Value picture;  // planar [3, hint_scale * height, hint_scale * width], -1..1
+    Value output;   // [height, width, block_out_channels[0]], to Keep
+  };
+  HintGraph BuildHint(Shape latent) const;
+
   struct DenoiseGraph {
     Graph graph;
     Value latent;   // planar [in_channels, height, width]
     Value time;     // a row of the time graph's output
     Value context;  // bound: the context graph's output
     Value output;   // planar [out_channels, height, width]
+    struct Control {
+      Value time, context;  // from its own graphs
+      Value hint;           // bound: the hint graph's output
+    };
+    std::vector<Control> controls;
   };
   // kRows: latent and output are rows of channels, an activation and fp32.
   enum class Ends : uint8_t { kPlanar, kRows };
-  DenoiseGraph BuildDenoise(Shape latent, int tokens, Ends ends = Ends::kPlanar) const;
+  // `controls`: ControlNets of as many levels and channels.
+  DenoiseGraph BuildDenoise(Shape latent, int tokens, Ends ends = Ends::kPlanar,
+                            std::span<const UNet* const> controls = {}) const;
 
   // The sinusoidal embedding (Vaswani et al. 2017) of a timestep or a size number, of the row's
   // length.
@@ -72,15 +93,26 @@ class UNet {
     std::optional<Affine> resample;
   };
   struct Walk;  // a graph under construction
+  struct Features {  // what the encoder makes
+    std::vector<Value> skips;
+    Value middle;
+  };
 
   UNet(const UNetConfig& config, Weights weights) : config_(config), set_(std::move(weights)) {}
   void LoadAll();
   void LoadDown(int level, std::vector<int>* skips);
   void LoadMid();
+  void LoadDecoder(std::vector<int>* skips);
   void LoadUp(int block, std::vector<int>* skips);
+  void LoadControl(const std::vector<int>& skips);
   void LoadTimeAndContext();
   Layer LoadLayer(const std::string& block, int index, int in, int level, bool attention);
   std::vector<const Layer*> AllLayers() const;
+  // `x`: what the first convolution made.
+  Features Encode(const Walk& walk, Value x) const;
+  // A ControlNet's, added to a denoiser's.
+  DenoiseGraph::Control AddTo(Features* features, Graph& graph, const Value& latent,
+                              int tokens) const;
 
   UNetConfig config_;
   ParameterSet set_;
@@ -90,6 +122,9 @@ class UNet {
   Norm norm_out_;
   std::vector<Level> down_, up_;
   Level mid_;
+  // A ControlNet's.
+  std::vector<Affine> hint_;     // in the order in which they run
+  std::vector<Affine> outputs_;  // of each skip, then of the middle
   const Parameter* context_ = nullptr;
   int time_channels_ = 0;
   int context_channels_ = 0;

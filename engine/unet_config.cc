@@ -28,39 +28,67 @@ std::vector<bool> Attention(ConfigReader& config, const char* field,
   return attention;
 }
 
-// What diffusers' UNet2DConditionModel can do and this engine cannot.
-void RefuseTheRest(ConfigReader& config, const UNetConfig& unet) {
-  config.Only("_class_name", {"UNet2DConditionModel"});
+// What both of diffusers' classes can do and this engine cannot.
+void RefuseOfTheEncoder(ConfigReader& config) {
   config.Only("act_fn", {"silu", "swish"});
-  config.Only("attention_type", {"default"});
-  config.Only("center_input_sample", {false});
   config.Only("class_embed_type", {});
-  config.Only("class_embeddings_concat", {false});
-  config.Only("conv_in_kernel", {3});
-  config.Only("conv_out_kernel", {3});
-  config.Only("cross_attention_norm", {});
   config.Only("downsample_padding", {1});
-  config.Only("dual_cross_attention", {false});
   config.Only("encoder_hid_dim", {});
   config.Only("encoder_hid_dim_type", {});
-  config.Only("mid_block_only_cross_attention", {false});
   config.Only("mid_block_scale_factor", {1});
   config.Only("num_attention_heads", {});
   config.Only("num_class_embeds", {});
   config.Only("only_cross_attention", {false});
+  config.Only("resnet_time_scale_shift", {"default"});
+  // A note for half precision: attention's scores are fp32 in any.
+  config.Ignore({"addition_embed_type_num_heads", "upcast_attention"});
+  if (config.String("mid_block_type", "UNetMidBlock2DCrossAttn") != "UNetMidBlock2DCrossAttn") {
+    config.Unimplemented("mid_block_type", "must be UNetMidBlock2DCrossAttn in this engine");
+  }
+}
+
+// What diffusers' UNet2DConditionModel can do beyond that.
+void RefuseTheRest(ConfigReader& config, const UNetConfig& unet) {
+  config.Only("_class_name", {"UNet2DConditionModel"});
+  config.Only("attention_type", {"default"});
+  config.Only("center_input_sample", {false});
+  config.Only("class_embeddings_concat", {false});
+  config.Only("conv_in_kernel", {3});
+  config.Only("conv_out_kernel", {3});
+  config.Only("cross_attention_norm", {});
+  config.Only("dual_cross_attention", {false});
+  config.Only("mid_block_only_cross_attention", {false});
   config.Only("resnet_out_scale_factor", {1});
   config.Only("resnet_skip_time_act", {false});
-  config.Only("resnet_time_scale_shift", {"default"});
   config.Only("reverse_transformer_layers_per_block", {});
   config.Only("time_embedding_act_fn", {});
   config.Only("time_embedding_dim", {unet.time_embedding_dim()});
   config.Only("time_embedding_type", {"positional"});
   config.Only("timestep_post_act", {});
-  // A note for half precision: attention's scores are fp32 in any.
-  config.Ignore({"addition_embed_type_num_heads", "dropout", "upcast_attention"});
-  if (config.String("mid_block_type", "UNetMidBlock2DCrossAttn") != "UNetMidBlock2DCrossAttn") {
-    config.Unimplemented("mid_block_type", "must be UNetMidBlock2DCrossAttn in this engine");
-  }
+  config.Ignore({"dropout"});
+}
+
+// What the encoder is made of, in either class.
+UNetConfig ReadEncoder(ConfigReader& config) {
+  UNetConfig unet;
+  unet.in_channels = config.Int("in_channels", 4, 1, 1024);
+  unet.flip_sin_to_cos = config.Bool("flip_sin_to_cos", true);
+  unet.freq_shift = static_cast<float>(config.Number("freq_shift", 0, -1000, 1000));
+  unet.block_out_channels =
+      config.Ints("block_out_channels", {320, 640, 1280, 1280}, 1, kMaxChannels, kMaxLevels);
+  const size_t levels = unet.block_out_channels.size();
+  unet.down_attention = Attention(
+      config, "down_block_types",
+      {"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"},
+      "CrossAttnDownBlock2D", "DownBlock2D", levels);
+  unet.layers_per_block = config.IntOrInts("layers_per_block", 2, 1, 16, levels);
+  unet.attention_heads = config.IntOrInts("attention_head_dim", 8, 1, 1024, levels);
+  unet.transformer_layers = config.IntOrInts("transformer_layers_per_block", 1, 1, 64, levels);
+  unet.cross_attention_dim = config.Int("cross_attention_dim", 1280, 1, 1 << 16);
+  unet.use_linear_projection = config.Bool("use_linear_projection", false);
+  unet.norm_num_groups = config.Int("norm_num_groups", 32, 1, kMaxChannels);
+  unet.norm_eps = static_cast<float>(config.Number("norm_eps", 1e-5, 1e-12, 1));
+  return unet;
 }
 
 // What the time embedding is joined by.
@@ -113,35 +141,36 @@ void CheckDivisions(ConfigReader& config, const UNetConfig& unet) {
 
 absl::StatusOr<UNetConfig> ParseUNetConfig(std::string_view json, const std::string& file) {
   TS_ASSIGN_OR_RETURN(ConfigReader config, ConfigReader::Parse(json, file));
-  UNetConfig unet;
-  unet.in_channels = config.Int("in_channels", 4, 1, 1024);
+  UNetConfig unet = ReadEncoder(config);
   unet.out_channels = config.Int("out_channels", 4, 1, 1024);
-  unet.flip_sin_to_cos = config.Bool("flip_sin_to_cos", true);
-  unet.freq_shift = static_cast<float>(config.Number("freq_shift", 0, -1000, 1000));
-  unet.block_out_channels =
-      config.Ints("block_out_channels", {320, 640, 1280, 1280}, 1, kMaxChannels, kMaxLevels);
-  const size_t levels = unet.block_out_channels.size();
-  unet.down_attention = Attention(
-      config, "down_block_types",
-      {"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"},
-      "CrossAttnDownBlock2D", "DownBlock2D", levels);
   unet.up_attention =
       Attention(config, "up_block_types",
                 {"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"},
-                "CrossAttnUpBlock2D", "UpBlock2D", levels);
-  unet.layers_per_block = config.IntOrInts("layers_per_block", 2, 1, 16, levels);
-  unet.attention_heads = config.IntOrInts("attention_head_dim", 8, 1, 1024, levels);
-  unet.transformer_layers = config.IntOrInts("transformer_layers_per_block", 1, 1, 64, levels);
-  unet.cross_attention_dim = config.Int("cross_attention_dim", 1280, 1, 1 << 16);
-  unet.use_linear_projection = config.Bool("use_linear_projection", false);
-  unet.norm_num_groups = config.Int("norm_num_groups", 32, 1, kMaxChannels);
-  unet.norm_eps = static_cast<float>(config.Number("norm_eps", 1e-5, 1e-12, 1));
+                "CrossAttnUpBlock2D", "UpBlock2D", unet.block_out_channels.size());
   unet.sample_size = config.IntOrInts("sample_size", 0, 1, kMaxChannels, 2)[0];
   ReadBesideTime(config, &unet);
+  RefuseOfTheEncoder(config);
   RefuseTheRest(config, unet);
   CheckDivisions(config, unet);
   TS_RETURN_IF_ERROR(config.Finish());
   return unet;
+}
+
+absl::StatusOr<UNetConfig> ParseControlNetConfig(std::string_view json, const std::string& file) {
+  TS_ASSIGN_OR_RETURN(ConfigReader config, ConfigReader::Parse(json, file));
+  UNetConfig control = ReadEncoder(config);
+  control.up_attention.assign(control.block_out_channels.size(), false);
+  control.hint_channels = config.Ints("conditioning_embedding_out_channels", {16, 32, 96, 256}, 1,
+                                      kMaxChannels, kMaxLevels);
+  ReadBesideTime(config, &control);
+  RefuseOfTheEncoder(config);
+  config.Only("_class_name", {"ControlNetModel"});
+  config.Only("conditioning_channels", {3});
+  config.Only("controlnet_conditioning_channel_order", {"rgb"});
+  config.Only("global_pool_conditions", {false});
+  CheckDivisions(config, control);
+  TS_RETURN_IF_ERROR(config.Finish());
+  return control;
 }
 
 }  // namespace tiltshift::engine

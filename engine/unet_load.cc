@@ -18,10 +18,19 @@ void UNet::LoadAll() {
   std::vector<int> skips = {channels[0]};
   for (int level = 0; level < config_.levels(); ++level) LoadDown(level, &skips);
   LoadMid();
-  for (int block = 0; block < config_.levels(); ++block) LoadUp(block, &skips);
-  norm_out_ = Norm::Load(set_, "conv_norm_out", channels[0]);
-  conv_out_ = Affine::Conv3x3(set_, "conv_out", channels[0], config_.out_channels);
+  if (config_.is_control()) {
+    LoadControl(skips);
+  } else {
+    LoadDecoder(&skips);
+  }
   LoadTimeAndContext();
+}
+
+void UNet::LoadDecoder(std::vector<int>* skips) {
+  const int channels = config_.block_out_channels[0];
+  for (int block = 0; block < config_.levels(); ++block) LoadUp(block, skips);
+  norm_out_ = Norm::Load(set_, "conv_norm_out", channels);
+  conv_out_ = Affine::Conv3x3(set_, "conv_out", channels, config_.out_channels);
 }
 
 UNet::Layer UNet::LoadLayer(const std::string& block, int index, int in, int level,

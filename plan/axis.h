@@ -29,7 +29,8 @@ class AxisValues {
   std::string At(uint64_t position) const;
   absl::StatusOr<uint64_t> IndexOf(const std::string& value) const;
 
-  // The positions that tell of all values: a range's smallest and largest, each of a list, none of entries.
+  // The positions that tell of all values: a range's smallest and largest, each of a list, none of
+  // entries.
   std::vector<uint64_t> Telling() const;
 
   // Every value is a whole number >= 0 (what a seed needs), and none is there twice, however it is

@@ -8,6 +8,7 @@
 
 #include "plan/entries.h"
 #include "plan/limits.h"
+#include "plan/png_header.h"
 #include "plan/text.h"
 
 namespace tiltshift::plan {
@@ -55,6 +56,46 @@ absl::Status FillLoras(v1::JobSpec& spec) {
     if (!(std::abs(lora.weight()) <= kLargestLoraWeight)) {
       return Bad(path + ".weight", absl::StrCat(lora.weight(), " is not from -", kLargestLoraWeight,
                                                 " to ", kLargestLoraWeight));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPicture(const std::string& path, const std::string& png) {
+  if (png.empty()) return Bad(path, "is missing; name a PNG file that says what goes where");
+  if (png.size() > kLargestPictureBytes) {
+    return Bad(path, absl::StrCat("has ", png.size(), " bytes; the limit is ", kLargestPictureBytes,
+                                  ", and the render's own size is enough"));
+  }
+  const auto size = ReadPngSize(png);
+  if (!size.ok()) return Annotate(size.status(), path);
+  const uint32_t longest = std::max(size->width, size->height);
+  if (size->width == 0 || size->height == 0 || longest > kLongestPictureSide ||
+      uint64_t{size->width} * size->height > kMostPicturePixels) {
+    return Bad(path, absl::StrCat("is ", size->width, "x", size->height, "; it must be 1x1 to ",
+                                  kLongestPictureSide, " a side and have at most ",
+                                  kMostPicturePixels, " pixels"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FillControls(v1::JobSpec& spec) {
+  if (spec.controls_size() > kMostControls)
+    return Bad("controls", absl::StrCat("more than ", kMostControls));
+  for (int i = 0; i < spec.controls_size(); ++i) {
+    v1::Control& control = *spec.mutable_controls(i);
+    const std::string path = absl::StrCat("controls[", i, "]");
+    TS_RETURN_IF_ERROR(CheckFileName(path + ".name", "ControlNet", control.name()));
+    TS_RETURN_IF_ERROR(CheckPicture(path + ".picture", control.picture()));
+    if (!control.has_scale()) control.set_scale(1);
+    if (!control.has_end()) control.set_end(1);
+    if (!(control.scale() > 0 && control.scale() <= kLargestControlScale)) {
+      return Bad(path + ".scale",
+                 absl::StrCat(control.scale(), " is not above 0 and up to ", kLargestControlScale));
+    }
+    if (!(control.start() >= 0 && control.start() < control.end() && control.end() <= 1)) {
+      return Bad(path, absl::StrCat("start ", control.start(), " and end ", control.end(),
+                                    " are no part of the steps: from 0 to 1, start first"));
     }
   }
   return absl::OkStatus();
@@ -137,6 +178,7 @@ absl::Status FillAndCheck(v1::JobSpec& spec) {
   TS_RETURN_IF_ERROR(CheckText("name", spec.name(), kLongestName));
   TS_RETURN_IF_ERROR(CheckModel(spec.model()));
   TS_RETURN_IF_ERROR(FillLoras(spec));
+  TS_RETURN_IF_ERROR(FillControls(spec));
   if (spec.prompt().empty()) {
     if (!HasColumn(spec, "prompt")) return Bad("prompt", "is missing; say what to render");
     spec.set_prompt("{prompt}");
@@ -148,9 +190,10 @@ absl::Status FillAndCheck(v1::JobSpec& spec) {
   if (static_cast<size_t>(spec.axes_size()) > kMostAxes)
     return Bad("axes", absl::StrCat("more than ", kMostAxes));
   if (spec.ByteSizeLong() > kLargestJobBytes) {
-    return Bad("axes", absl::StrCat("the values of all lists and files are ", spec.ByteSizeLong(),
-                                    " bytes; the limit is ", kLargestJobBytes,
-                                    ", so use ranges or split the job"));
+    return Bad("axes",
+               absl::StrCat("the values of all lists and files, and the pictures of controls, are ",
+                            spec.ByteSizeLong(), " bytes; the limit is ", kLargestJobBytes,
+                            ", so use ranges or split the job"));
   }
   TS_RETURN_IF_ERROR(FillRender(*spec.mutable_render()));
   if (spec.tenant().empty()) spec.set_tenant("default");

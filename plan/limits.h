@@ -22,6 +22,11 @@ inline constexpr uint64_t kMostEntries = 1'000'000;             // of a contest
 inline constexpr size_t kMostBatches = 1'000;                   // of a contest's entries
 inline constexpr size_t kLargestBatchBytes = 3'000'000;         // as a message
 inline constexpr size_t kLargestEntriesFile = size_t{1} << 30;  // bytes
+inline constexpr int kMostControls = 4;
+inline constexpr double kLargestControlScale = 10;
+inline constexpr size_t kLargestPictureBytes = 1'500'000;  // of a ControlNet's PNG
+inline constexpr uint32_t kLongestPictureSide = 16'384;
+inline constexpr uint64_t kMostPicturePixels = uint64_t{1} << 26;
 inline constexpr size_t kLargestSpecBytes = 16u << 20;
 inline constexpr size_t kLargestJobBytes = 3'500'000;  // as a message: gRPC takes 4 MiB
 

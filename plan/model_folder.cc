@@ -31,6 +31,18 @@ std::vector<std::string> LoraNames(const std::string& folder) {
   return names;
 }
 
+std::vector<std::string> ControlNames(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const auto has = [&](const char* part) { return fs::exists(entry.path() / part, error); };
+    if (has("config.json") && !has("model_index.json") && !has("unet"))
+      names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 std::string LoraPath(const std::string& folder, const std::string& name) {
   return absl::StrCat(folder, "/loras/", name, ".safetensors");
 }
@@ -50,6 +62,10 @@ absl::Status CheckIsThere(const std::string& what, const std::string& name,
 
 absl::Status CheckModelIsThere(const std::string& folder, const std::string& model) {
   return CheckIsThere("model", model, folder, ModelNames(folder));
+}
+
+absl::Status CheckControlIsThere(const std::string& folder, const std::string& control) {
+  return CheckIsThere("ControlNet", control, folder, ControlNames(folder));
 }
 
 absl::Status CheckLoraIsThere(const std::string& folder, const std::string& lora) {

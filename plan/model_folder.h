@@ -20,4 +20,8 @@ std::vector<std::string> LoraNames(const std::string& folder);
 std::string LoraPath(const std::string& folder, const std::string& name);
 absl::Status CheckLoraIsThere(const std::string& folder, const std::string& lora);
 
+// ControlNets lie among the models: NAME/config.json and its weights. Sorted.
+std::vector<std::string> ControlNames(const std::string& folder);
+absl::Status CheckControlIsThere(const std::string& folder, const std::string& control);
+
 }  // namespace tiltshift::plan

@@ -8,8 +8,8 @@
 
 namespace tiltshift::plan {
 
-// "diorama", or with LoRAs "diorama+" and 12 characters that are the same for the same set. `spec`
-// is a plan's: with its defaults filled in.
+// "diorama", or with LoRAs or ControlNets "diorama+" and 12 characters that are the same for the
+// same set. `spec` is a plan's: with its defaults filled in.
 std::string ModelVariant(const v1::JobSpec& spec);
 
 }  // namespace tiltshift::plan

@@ -52,8 +52,10 @@ TEST(Plan, PromptWeightsAreInBounds) {
   v1::JobSpec spec = Spec();
   AddList(spec, "subject", {"robot", "cat (big:-12)", "dog"});
   AddList(spec, "color", {"red"});
-  EXPECT_THAT(Error(spec), HasSubstr("axes.subject[1]: prompt: the prompt weighs \"big\" by -12; weights must be "
-                                     "-10 to 10"));
+  EXPECT_THAT(
+      Error(spec),
+      HasSubstr("axes.subject[1]: prompt: the prompt weighs \"big\" by -12; weights must be "
+                "-10 to 10"));
   spec = Spec();
   spec.set_prompt("a (red:10.5) robot");
   EXPECT_THAT(Error(spec), HasSubstr("prompt: the prompt weighs \"red\" by 10.5"));

@@ -100,6 +100,8 @@ class SpecReader {
         {"model", Text([&](const std::string& v) { spec.set_model(v); })},
         {"loras", [&](const YamlNode& node,
                       const std::string& path) { return ReadLoras(node, path, spec); }},
+        {"controls", [&](const YamlNode& node,
+                         const std::string& path) { return ReadControls(node, path, spec); }},
         {"prompt", Text([&](const std::string& v) { spec.set_prompt(v); })},
         {"negative_prompt", Text([&](const std::string& v) { spec.set_negative_prompt(v); })},
         {"tenant", Text([&](const std::string& v) { spec.set_tenant(v); })},
@@ -245,6 +247,45 @@ class SpecReader {
                                   {"weight", LoraWeight(lora)}}));
     }
     return absl::OkStatus();
+  }
+
+  absl::Status ReadControls(const YamlNode& node, const std::string& path,
+                            v1::JobSpec& spec) const {
+    if (node.kind != YamlNode::Kind::kList)
+      return Error(node, path, "expected a list: [{name: canny, picture: edges.png, scale: 0.8}]");
+    for (size_t i = 0; i < node.items.size(); ++i) {
+      v1::Control& control = *spec.add_controls();
+      TS_RETURN_IF_ERROR(ReadMap(
+          node.items[i], absl::StrCat(path, "[", i, "]"),
+          {{"name", Text([&](const std::string& v) { control.set_name(v); })},
+           {"picture", [&](const YamlNode& file,
+                           const std::string& at) { return ReadPicture(file, at, control); }},
+           {"scale", Fraction(kLargestControlScale, [&](double v) { control.set_scale(v); })},
+           {"start", Fraction(1, [&](double v) { control.set_start(v); })},
+           {"end", Fraction(1, [&](double v) { control.set_end(v); })}}));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadPicture(const YamlNode& node, const std::string& path,
+                           v1::Control& control) const {
+    TS_ASSIGN_OR_RETURN(const std::string file, Scalar(node, path));
+    auto bytes = ReadFile((std::filesystem::path(folder_) / file).string(), kLargestPictureBytes);
+    if (!bytes.ok()) return Error(node, path, std::string(bytes.status().message()));
+    control.set_picture(*std::move(bytes));
+    return absl::OkStatus();
+  }
+
+  Reader Fraction(double largest, std::function<void(double)> set) const {
+    return [this, largest, set](const YamlNode& node, const std::string& path) -> absl::Status {
+      TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
+      double value;
+      if (!absl::SimpleAtod(text, &value) || !(value >= 0 && value <= largest))
+        return Error(node, path,
+                     absl::StrCat("\"", text, "\" is not a number from 0 to ", largest));
+      set(value);
+      return absl::OkStatus();
+    };
   }
 
   Reader LoraWeight(v1::Lora& lora) const {

@@ -121,6 +121,74 @@ TEST(Spec, LorasAreASetWithWeights) {
   EXPECT_THAT(std::string(Plan::Create(many).status().message()), HasSubstr("loras: more than 16"));
 }
 
+// Its first bytes, which is all that is looked at.
+std::string Png(uint32_t width, uint32_t height) {
+  std::string png("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16);
+  for (const uint32_t side : {width, height}) {
+    for (const int shift : {24, 16, 8, 0}) png += static_cast<char>(side >> shift);
+  }
+  return png + "more";
+}
+
+TEST(Spec, ControlsBringAPictureEach) {
+  const std::string folder = ::testing::TempDir() + "spec_controls",
+                    head = "name: x\nmodel: m\nprompt: x\ncontrols: ";
+  const auto put = [&](const std::string& name, const std::string& bytes) {
+    ASSERT_TRUE(WriteFileAtomic(folder + "/" + name, bytes, IfPresent::kReplace).ok());
+  };
+  put("edges.png", Png(64, 48));
+  put("empty.png", Png(0, 0));
+  put("huge.png", Png(60'000, 60'000));
+  put("cut.png", Png(64, 48).substr(0, 20));
+  put("photo.jpg", "\xff\xd8\xff");
+  const auto make = [&](const std::string& controls) -> absl::StatusOr<v1::JobSpec> {
+    TS_ASSIGN_OR_RETURN(const SpecFile file, ParseSpec(head + controls, "spec.yaml", folder));
+    TS_ASSIGN_OR_RETURN(const Plan plan, Plan::Create(file.spec));
+    return plan.spec();
+  };
+  const auto spec = make(
+      "[{name: canny, picture: edges.png}, {name: depth, picture: edges.png, scale: 0.5, start: "
+      "0.1, end: 0.6}]");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->controls(0).picture(), Png(64, 48));
+  EXPECT_EQ(spec->controls(0).scale(), 1);
+  EXPECT_EQ(spec->controls(0).end(), 1);
+  EXPECT_EQ(spec->controls(1).scale(), 0.5);
+  EXPECT_EQ(spec->controls(1).start(), 0.1);
+  const auto variant = [&](const std::string& controls) { return ModelVariant(*make(controls)); };
+  EXPECT_NE(variant("[{name: a, picture: edges.png}]"),
+            variant("[{name: a, picture: edges.png, scale: 0.5}]"));
+  EXPECT_EQ(variant("[{name: a, picture: edges.png}]"),
+            variant("[{name: a, picture: edges.png, end: 0.5}]"));
+
+  const std::pair<const char*, const char*> bad[] = {
+      {"canny",
+       "spec.yaml:4: controls: expected a list: [{name: canny, picture: edges.png, scale: 0.8}]"},
+      {"[{name: a, image: edges.png}]", "controls[0].image: unknown field"},
+      {"[{name: a, picture: nowhere.png}]", "controls[0].picture: "},
+      {"[{name: a}]", "controls[0].picture: is missing"},
+      {"[{name: a, picture: photo.jpg}]", "controls[0].picture: is no PNG"},
+      {"[{name: a, picture: cut.png}]", "controls[0].picture: is a PNG that is damaged or cut off"},
+      {"[{name: a, picture: empty.png}]",
+       "controls[0].picture: is 0x0; it must be 1x1 to 16384 a side"},
+      {"[{name: a, picture: huge.png}]", "controls[0].picture: is 60000x60000"},
+      {"[{name: ../a, picture: edges.png}]", "controls[0].name: is no ControlNet's name"},
+      {"[{name: a, picture: edges.png, scale: 11}]",
+       "controls[0].scale: \"11\" is not a number from 0 to 10"},
+      {"[{name: a, picture: edges.png, scale: 0}]", "controls[0].scale: 0 is not above 0"},
+      {"[{name: a, picture: edges.png, end: nan}]",
+       "controls[0].end: \"nan\" is not a number from 0 to 1"},
+      {"[{name: a, picture: edges.png, start: 0.5, end: 0.5}]",
+       "controls[0]: start 0.5 and end 0.5 are no part"}};
+  for (const auto& [controls, message] : bad) {
+    EXPECT_THAT(std::string(make(controls).status().message()), HasSubstr(message)) << controls;
+  }
+  v1::JobSpec many = *spec;
+  for (int i = 0; i < 3; ++i) *many.add_controls() = many.controls(0);
+  EXPECT_THAT(std::string(Plan::Create(many).status().message()),
+              HasSubstr("controls: more than 4"));
+}
+
 TEST(Spec, JsonIsTheSame) {
   const auto spec = Parsed(
       R"({"name": "j", "model": "diorama", "prompt": "x", "axes": {"n": [1, 2]}})", "s.json", ".");

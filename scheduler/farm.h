@@ -91,8 +91,8 @@ class Farm {
   bool SetPriority(const std::string& id, int32_t priority);
   // Takes up a job as it is stored once its failures are forgotten: all of them wait again.
   void Retry(const store::StoredJob& stored, int64_t now_ms);
-  // InvalidArgument, with the field's path, for what no connected worker with the job's model can do
-  // with it; ResourceExhausted where the tenant has as many jobs as it may.
+  // InvalidArgument, with the field's path, for what no connected worker with the job's model can
+  // do with it; ResourceExhausted where the tenant has as many jobs as it may.
   absl::Status MayAdd(const v1::JobSpec& spec) const;
 
   // Why it is where it is, in a few sentences. NotFound where there is no such thing.

@@ -71,6 +71,22 @@ absl::Status CheckHeartbeat(const v1::Heartbeat& heartbeat) {
   return absl::OkStatus();
 }
 
+absl::Status CheckBeside(const std::string& field,
+                         const google::protobuf::RepeatedPtrField<v1::BesideInfo>& infos) {
+  if (infos.size() > kMostModels) return Bad(field, absl::StrCat("more than ", kMostModels));
+  for (int i = 0; i < infos.size(); ++i) {
+    const std::string at = absl::StrCat(field, "[", i, "]");
+    for (const std::string* text : {&infos[i].name(), &infos[i].hash()})
+      TS_RETURN_IF_ERROR(CheckText(at, *text, kLongestDevice));
+    TS_RETURN_IF_ERROR(CheckText(at + ".problem", infos[i].problem(), kLongestProblem));
+    if (infos[i].misfits_size() > kMostModels)
+      return Bad(at + ".misfits", absl::StrCat("more than ", kMostModels));
+    for (const std::string& model : infos[i].misfits())
+      TS_RETURN_IF_ERROR(CheckText(at + ".misfits", model, kLongestDevice));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckId(const std::string& field, const std::string& id, size_t longest) {
@@ -102,23 +118,12 @@ absl::Status CheckHello(const v1::Hello& hello) {
     return Bad("hello.models", absl::StrCat("more than ", kMostModels));
   for (int i = 0; i < hello.models_size(); ++i) {
     const std::string field = absl::StrCat("hello.models[", i, "]");
-    for (const std::string* text :
-         {&hello.models(i).name(), &hello.models(i).hash(), &hello.models(i).render_class(),
-          &hello.models(i).needs()})
+    for (const std::string* text : {&hello.models(i).name(), &hello.models(i).hash(),
+                                    &hello.models(i).render_class(), &hello.models(i).needs()})
       TS_RETURN_IF_ERROR(CheckText(field, *text, kLongestDevice));
   }
-  if (hello.loras_size() > kMostModels)
-    return Bad("hello.loras", absl::StrCat("more than ", kMostModels));
-  for (int i = 0; i < hello.loras_size(); ++i) {
-    const std::string field = absl::StrCat("hello.loras[", i, "]");
-    for (const std::string* text : {&hello.loras(i).name(), &hello.loras(i).hash()})
-      TS_RETURN_IF_ERROR(CheckText(field, *text, kLongestDevice));
-    TS_RETURN_IF_ERROR(CheckText(field + ".problem", hello.loras(i).problem(), kLongestProblem));
-    if (hello.loras(i).misfits_size() > kMostModels)
-      return Bad(field + ".misfits", absl::StrCat("more than ", kMostModels));
-    for (const std::string& model : hello.loras(i).misfits())
-      TS_RETURN_IF_ERROR(CheckText(field + ".misfits", model, kLongestDevice));
-  }
+  TS_RETURN_IF_ERROR(CheckBeside("hello.loras", hello.loras()));
+  TS_RETURN_IF_ERROR(CheckBeside("hello.controls", hello.controls()));
   return CheckHeld("hello.held_tokens", hello.held_tokens_size());
 }
 

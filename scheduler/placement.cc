@@ -9,9 +9,40 @@ namespace {
 
 constexpr size_t kHashShown = 12;
 
-const v1::LoraInfo* FindLora(const v1::Hello& worker, const std::string& name) {
-  for (const v1::LoraInfo& info : worker.loras()) {
+using Infos = google::protobuf::RepeatedPtrField<v1::BesideInfo>;
+
+const v1::BesideInfo* Find(const Infos& infos, const std::string& name) {
+  for (const v1::BesideInfo& info : infos) {
     if (info.name() == name) return &info;
+  }
+  return nullptr;
+}
+
+// What a job names of one kind, as "a LoRA", and where in its spec.
+template <class Named>
+absl::Status CheckFits(const google::protobuf::RepeatedPtrField<Named>& named,
+                       const std::string& field, const Infos& infos, const std::string& model) {
+  for (int i = 0; i < named.size(); ++i) {
+    const v1::BesideInfo* info = Find(infos, named[i].name());
+    if (info == nullptr) continue;
+    const std::string path = absl::StrCat(field, "[", i, "].name: ", info->name());
+    if (!info->problem().empty())
+      return absl::InvalidArgumentError(absl::StrCat(path, " can't be read: ", info->problem()));
+    if (std::ranges::find(info->misfits(), model) != info->misfits().end()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, " does not fit model ", model,
+          ": it was made for another base model (`tiltshift models` shows what fits what)"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The first that the worker has not; null: it has all.
+template <class Named>
+const std::string* Missing(const google::protobuf::RepeatedPtrField<Named>& named,
+                           const Infos& infos) {
+  for (const Named& one : named) {
+    if (Find(infos, one.name()) == nullptr) return &one.name();
   }
   return nullptr;
 }
@@ -29,47 +60,44 @@ std::string RenderClassOn(const v1::JobSpec& spec, const v1::Hello& worker) {
   const v1::ModelInfo* model = FindModel(worker, spec.model());
   if (model == nullptr || model->render_class().empty()) return "";
   std::string render_class = model->render_class();
-  for (const v1::Lora& lora : spec.loras()) {
-    const v1::LoraInfo* info = FindLora(worker, lora.name());
+  const auto add = [&](const v1::BesideInfo* info) {
     if (info != nullptr) absl::StrAppend(&render_class, "+", info->hash().substr(0, kHashShown));
-  }
+  };
+  for (const v1::Lora& lora : spec.loras()) add(Find(worker.loras(), lora.name()));
+  for (const v1::Control& control : spec.controls()) add(Find(worker.controls(), control.name()));
   return render_class;
 }
 
 namespace {
 
-absl::Status CheckDemands(const v1::JobSpec& spec, const v1::Hello& worker, const v1::ModelInfo* model) {
+absl::Status CheckDemands(const v1::JobSpec& spec, const v1::Hello& worker,
+                          const v1::ModelInfo* model) {
   if (model == nullptr) return absl::OkStatus();
   const auto bad = [&](const std::string& path, const std::string& what) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
   };
   if (!model->needs().empty()) {
-    return bad("model", absl::StrCat(spec.model(), " makes pictures of ", model->needs(),
-                                     " and a prompt; a campaign has the prompt alone, so name another model"));
+    return bad(
+        "model",
+        absl::StrCat(spec.model(), " makes pictures of ", model->needs(),
+                     " and a prompt; a campaign has the prompt alone, so name another model"));
   }
   const std::pair<const char*, uint32_t> sides[] = {{"render.width", spec.render().width()},
                                                     {"render.height", spec.render().height()}};
   for (const auto& [path, side] : sides) {
     if (model->size_multiple() == 0 || side % model->size_multiple() == 0) continue;
-    return bad(path, absl::StrCat(side, " is not a multiple of ", model->size_multiple(), ", as model ",
-                                  spec.model(), " renders"));
+    return bad(path, absl::StrCat(side, " is not a multiple of ", model->size_multiple(),
+                                  ", as model ", spec.model(), " renders"));
   }
   if (model->names_no_sampler() && spec.render().sampler() == v1::SAMPLER_UNSPECIFIED) {
-    return bad("render.sampler",
-               absl::StrCat("is missing, and model ", spec.model(),
-                            "'s own is none of this farm's: ddim, euler, euler_a, dpmpp_2m, dpmpp_2m_karras, lcm"));
+    return bad(
+        "render.sampler",
+        absl::StrCat(
+            "is missing, and model ", spec.model(),
+            "'s own is none of this farm's: ddim, euler, euler_a, dpmpp_2m, dpmpp_2m_karras, lcm"));
   }
-  for (int i = 0; i < spec.loras_size(); ++i) {
-    const std::string& name = spec.loras(i).name();
-    const v1::LoraInfo* lora = FindLora(worker, name);
-    if (lora != nullptr && !lora->problem().empty())
-      return bad(absl::StrCat("loras[", i, "].name"), absl::StrCat(name, " can't be read: ", lora->problem()));
-    if (lora == nullptr || std::ranges::find(lora->misfits(), spec.model()) == lora->misfits().end()) continue;
-    return bad(absl::StrCat("loras[", i, "].name"),
-               absl::StrCat(name, " does not fit model ", spec.model(),
-                            ": it was made for another base model (`tiltshift models` shows what fits what)"));
-  }
-  return absl::OkStatus();
+  TS_RETURN_IF_ERROR(CheckFits(spec.loras(), "loras", worker.loras(), spec.model()));
+  return CheckFits(spec.controls(), "controls", worker.controls(), spec.model());
 }
 
 }  // namespace
@@ -83,9 +111,12 @@ std::string WhyNot(const v1::JobSpec& spec, const std::string& render_class,
   const v1::ModelInfo* model = FindModel(worker, spec.model());
   if (model == nullptr && worker.models_size() > 0)
     return absl::StrCat("has no model \"", spec.model(), "\"");
-  for (const v1::Lora& lora : spec.loras()) {
-    if (model != nullptr && model->name() != "*" && FindLora(worker, lora.name()) == nullptr)
-      return absl::StrCat("has no LoRA \"", lora.name(), "\"");
+  if (model != nullptr && model->name() != "*") {
+    if (const std::string* lora = Missing(spec.loras(), worker.loras()); lora != nullptr)
+      return absl::StrCat("has no LoRA \"", *lora, "\"");
+    if (const std::string* control = Missing(spec.controls(), worker.controls());
+        control != nullptr)
+      return absl::StrCat("has no ControlNet \"", *control, "\"");
   }
   if (const absl::Status demands = CheckDemands(spec, worker, model); !demands.ok())
     return absl::StrCat("can't render it: ", Message(demands));

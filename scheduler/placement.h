@@ -13,7 +13,7 @@ namespace tiltshift::scheduler {
 const v1::ModelInfo* FindModel(const v1::Hello& worker, const std::string& model);
 
 // The render class the worker would render the job in: its own of the model, with the job's LoRAs
-// behind it, by their files. Empty: it did not say.
+// and ControlNets behind it, by their files. Empty: it did not say.
 std::string RenderClassOn(const v1::JobSpec& spec, const v1::Hello& worker);
 
 // InvalidArgument, with the field's path, where the spec asks of the model what it can't do: a LoRA

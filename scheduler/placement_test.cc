@@ -131,25 +131,28 @@ TEST_F(PlacementTest, WhatNoWorkersModelCanDoIsRefusedAtOnce) {
   worker.mutable_models(0)->set_size_multiple(16);
   worker.mutable_models(0)->set_names_no_sampler(true);
   worker.mutable_models(1)->set_needs("a photo");
-  v1::LoraInfo& lora = *worker.add_loras();
+  v1::BesideInfo& lora = *worker.add_loras();
   lora.set_name("toy");
   lora.add_misfits("sd");
   Connect(worker);
 
   const auto refusal = [&](const v1::JobSpec& spec) { return Message(farm_.MayAdd(spec)); };
   EXPECT_EQ(refusal(Spec("nobody knows it")), "");
-  EXPECT_THAT(refusal(Spec("edits")), HasSubstr("model: edits makes pictures of a photo and a prompt"));
+  EXPECT_THAT(refusal(Spec("edits")),
+              HasSubstr("model: edits makes pictures of a photo and a prompt"));
   v1::JobSpec spec = Spec("sd");
   spec.mutable_render()->set_width(72);
   spec.mutable_render()->set_height(64);
-  EXPECT_THAT(refusal(spec), HasSubstr("render.width: 72 is not a multiple of 16, as model sd renders"));
+  EXPECT_THAT(refusal(spec),
+              HasSubstr("render.width: 72 is not a multiple of 16, as model sd renders"));
   spec.mutable_render()->set_width(64);
   EXPECT_THAT(refusal(spec), HasSubstr("render.sampler: is missing"));
   spec.mutable_render()->set_sampler(v1::SAMPLER_DDIM);
   EXPECT_EQ(refusal(spec), "");
   spec.add_loras()->set_name("toy");
   EXPECT_THAT(refusal(spec), HasSubstr("loras[0].name: toy does not fit model sd"));
-  EXPECT_THAT(WhyNot(spec, "", worker), HasSubstr("can't render it: loras[0].name: toy does not fit"));
+  EXPECT_THAT(WhyNot(spec, "", worker),
+              HasSubstr("can't render it: loras[0].name: toy does not fit"));
 
   v1::Hello other = Worker("other", {"sd"});  // with another file of that name
   other.add_loras()->set_name("toy");
@@ -159,7 +162,7 @@ TEST_F(PlacementTest, WhatNoWorkersModelCanDoIsRefusedAtOnce) {
 
 TEST_F(PlacementTest, AJobsLorasAreAskedForAndBindAStrictOne) {
   const auto with = [](v1::Hello hello, const std::string& name, const std::string& hash) {
-    v1::LoraInfo& lora = *hello.add_loras();
+    v1::BesideInfo& lora = *hello.add_loras();
     lora.set_name(name);
     lora.set_hash(hash);
     return hello;

@@ -1,5 +1,7 @@
 #include "scheduler/watch_call.h"
 
+#include <optional>
+
 #include "scheduler/call_server.h"
 
 namespace tiltshift::scheduler {
@@ -32,8 +34,14 @@ void WatchCall::OnWritten() {
   next_.reset();
 }
 
-void WatchCall::Send(const v1::Job& job) {
+void WatchCall::Send(const v1::Job& whole) {
   writing_ = true;
+  std::optional<v1::Job> without;  // whoever submitted the pictures has them: not ten times a second
+  for (int i = 0; i < whole.spec().controls_size(); ++i) {
+    if (!without) without = whole;
+    without->mutable_spec()->mutable_controls(i)->clear_picture();
+  }
+  const v1::Job& job = without ? *without : whole;
   if (job.ended_unix_ms() != 0) {
     call_->FinishWith(job);
   } else {

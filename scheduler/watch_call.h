@@ -24,7 +24,7 @@ class WatchCall : public CallHandler, public std::enable_shared_from_this<WatchC
 
  private:
   bool Offer(const v1::Job& job);
-  void Send(const v1::Job& job);  // with the lock held
+  void Send(const v1::Job& whole);  // with the lock held
 
   const monitoring::Timer timer_;
   const std::shared_ptr<Call> call_;

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 
@@ -11,20 +12,20 @@
 namespace tiltshift::worker {
 namespace {
 
-// Notes in `fits`, by the LoRA's file, which of them fit the model.
+// Notes in `fits`, by its path, what of `beside` fits the model.
 v1::ModelDescription Describe(const std::string& folder, const std::string& name,
-                              const std::vector<std::string>& loras,
+                              const engine::Beside& beside,
                               std::map<std::string, std::vector<std::string>>& fits) {
   v1::ModelDescription model;
   model.set_name(name);
-  const auto found = engine::DescribeModel(absl::StrCat(folder, "/", name), {}, loras);
+  const auto found = engine::DescribeModel(absl::StrCat(folder, "/", name), {}, beside);
   model.set_usable(found.ok());
   if (!found.ok()) {
     model.set_problem(Message(found.status()));
     model.set_advice(engine::Advice(found.status()));
     return model;
   }
-  for (const std::string& lora : found->fitting_loras) fits[lora].push_back(name);
+  for (const std::string& path : found->fitting) fits[path].push_back(name);
   model.set_kind(found->kind);
   model.set_sampler(found->sampler);
   model.set_native_size(static_cast<uint32_t>(found->native_size));
@@ -60,6 +61,26 @@ v1::LoraDescription DescribeLora(const std::string& name, const std::string& pat
   return lora;
 }
 
+v1::ControlDescription DescribeControl(const std::string& name, const std::string& path,
+                                       const std::vector<std::string>& fits) {
+  v1::ControlDescription control;
+  control.set_name(name);
+  const auto found = engine::DescribeControl(path);
+  control.set_usable(found.ok());
+  if (!found.ok()) {
+    control.set_problem(Message(found.status()));
+    control.set_advice(engine::Advice(found.status()));
+    return control;
+  }
+  control.set_kind(found->kind);
+  control.set_parameters(found->part.parameters);
+  control.set_weight_bytes(found->part.bytes);
+  control.set_dtypes(found->part.dtypes);
+  control.set_hash(found->hash);
+  for (const std::string& model : fits) control.add_fits(model);
+  return control;
+}
+
 }  // namespace
 
 absl::StatusOr<v1::ModelFolder> DescribeModels(const std::string& folder,
@@ -68,16 +89,32 @@ absl::StatusOr<v1::ModelFolder> DescribeModels(const std::string& folder,
     return absl::NotFoundError(absl::StrCat("--models ", folder, ": there is no such folder"));
   v1::ModelFolder described;
   described.set_folder(folder);
-  std::vector<std::string> loras;
-  for (const std::string& name : plan::LoraNames(folder))
-    if (names.empty()) loras.push_back(plan::LoraPath(folder, name));
-  std::map<std::string, std::vector<std::string>> fits;
-  for (const std::string& name : names.empty() ? plan::ModelNames(folder) : names) {
-    TS_RETURN_IF_ERROR(plan::CheckModelIsThere(folder, name));
-    *described.add_models() = Describe(folder, name, loras, fits);
+  const bool all = names.empty();
+  std::vector<std::string> models = all ? plan::ModelNames(folder) : names,
+                           controls = plan::ControlNames(folder);
+  if (!all) {
+    const auto is_control = [&](const std::string& name) {
+      return std::ranges::count(controls, name) > 0;
+    };
+    std::erase_if(controls,
+                  [&](const std::string& name) { return std::ranges::count(names, name) == 0; });
+    std::erase_if(models, is_control);
   }
-  for (const std::string& path : loras)
+  engine::Beside beside;
+  for (const std::string& name : plan::LoraNames(folder))
+    if (all) beside.loras.push_back(plan::LoraPath(folder, name));
+  for (const std::string& name : controls)
+    beside.controls.push_back(absl::StrCat(folder, "/", name));
+  std::map<std::string, std::vector<std::string>> fits;
+  for (const std::string& name : models) {
+    TS_RETURN_IF_ERROR(plan::CheckModelIsThere(folder, name));
+    *described.add_models() = Describe(folder, name, beside, fits);
+  }
+  for (const std::string& path : beside.loras)
     *described.add_loras() = DescribeLora(std::filesystem::path(path).stem(), path, fits[path]);
+  for (const std::string& path : beside.controls)
+    *described.add_controls() =
+        DescribeControl(std::filesystem::path(path).filename(), path, fits[path]);
   return described;
 }
 

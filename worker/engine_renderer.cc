@@ -47,6 +47,17 @@ engine::RenderRequest ToRequest(const v1::RenderSettings& settings, const plan::
   return request;
 }
 
+// Of each ControlNet, decoded.
+absl::StatusOr<std::vector<picture::Image>> ControlPictures(const v1::JobSpec& spec) {
+  std::vector<picture::Image> pictures;
+  for (int i = 0; i < spec.controls_size(); ++i) {
+    auto picture = picture::DecodePng(spec.controls(i).picture());
+    if (!picture.ok()) return Annotate(picture.status(), absl::StrCat("controls[", i, "].picture"));
+    pictures.push_back(*std::move(picture));
+  }
+  return pictures;
+}
+
 class EngineRenderer : public VariantRenderer {
  public:
   explicit EngineRenderer(std::shared_ptr<ModelCache> models) : models_(std::move(models)) {}
@@ -61,8 +72,15 @@ class EngineRenderer : public VariantRenderer {
       model_ = model;
       renderer_ = std::make_unique<engine::Renderer>(model);
     }
-    TS_ASSIGN_OR_RETURN(const engine::Picture picture,
-                        renderer_->Render(ToRequest(spec.render(), variant), keep_going));
+    engine::RenderRequest request = ToRequest(spec.render(), variant);
+    TS_ASSIGN_OR_RETURN(const std::vector<picture::Image> pictures, ControlPictures(spec));
+    for (size_t i = 0; i < pictures.size(); ++i) {
+      const v1::Control& control = spec.controls(static_cast<int>(i));
+      request.controls.push_back({{pictures[i].width, pictures[i].height, pictures[i].rgb},
+                                  control.start(),
+                                  control.end()});
+    }
+    TS_ASSIGN_OR_RETURN(const engine::Picture picture, renderer_->Render(request, keep_going));
     const auto start = std::chrono::steady_clock::now();
     RenderedVariant rendered;
     TS_ASSIGN_OR_RETURN(rendered.png,
@@ -96,14 +114,16 @@ class EngineRenderers : public Renderers {
     misfits_.clear();
     const EngineOptions& options = models_->options();
     const auto precision = options.force_fp32 ? engine::Precision::kFp32 : engine::Precision::kAuto;
-    std::vector<std::string> loras;
+    engine::Beside beside;
     for (const std::string& name : plan::LoraNames(options.models_folder))
-      loras.push_back(plan::LoraPath(options.models_folder, name));
+      beside.loras.push_back(plan::LoraPath(options.models_folder, name));
+    for (const std::string& name : plan::ControlNames(options.models_folder))
+      beside.controls.push_back(absl::StrCat(options.models_folder, "/", name));
     std::vector<v1::ModelInfo> infos;
     for (const std::string& name : plan::ModelNames(options.models_folder)) {
       const auto summary =
           engine::Model::Examine(absl::StrCat(options.models_folder, "/", name),
-                                 {.precision = precision, .device = options.device}, loras);
+                                 {.precision = precision, .device = options.device}, beside);
       if (!summary.ok()) {
         spdlog::warn("model left out: {}", Message(summary.status()));
         continue;
@@ -116,7 +136,7 @@ class EngineRenderers : public Renderers {
       info.set_needs(summary->demands.needs);
       info.set_size_multiple(static_cast<uint32_t>(summary->demands.size_multiple));
       info.set_names_no_sampler(!summary->demands.has_sampler);
-      for (const std::string& lora : summary->demands.misfits) misfits_[lora].push_back(name);
+      for (const std::string& path : summary->demands.misfits) misfits_[path].push_back(name);
     }
     if (!infos.empty()) return infos;
     return absl::NotFoundError(
@@ -125,18 +145,24 @@ class EngineRenderers : public Renderers {
                      "layout of diffusers, with model_index.json"));
   }
 
-  absl::StatusOr<std::vector<v1::LoraInfo>> Loras() override {
-    std::vector<v1::LoraInfo> infos;
-    for (const std::string& name : plan::LoraNames(models_->options().models_folder)) {
-      const std::string path = plan::LoraPath(models_->options().models_folder, name);
-      v1::LoraInfo& info = infos.emplace_back();
-      info.set_name(name);
-      if (const auto lora = engine::DescribeLora(path); lora.ok()) {
-        info.set_hash(lora->hash);
-      } else {
-        info.set_problem(Message(lora.status()));
-      }
-      for (const std::string& model : misfits_[path]) info.add_misfits(model);
+  std::vector<v1::BesideInfo> Loras() override {
+    const std::string& folder = models_->options().models_folder;
+    std::vector<v1::BesideInfo> infos;
+    for (const std::string& name : plan::LoraNames(folder)) {
+      const std::string path = plan::LoraPath(folder, name);
+      const auto lora = engine::DescribeLora(path);
+      infos.push_back(Beside(name, path, lora.status(), lora.ok() ? lora->hash : ""));
+    }
+    return infos;
+  }
+
+  std::vector<v1::BesideInfo> Controls() override {
+    const std::string& folder = models_->options().models_folder;
+    std::vector<v1::BesideInfo> infos;
+    for (const std::string& name : plan::ControlNames(folder)) {
+      const std::string path = absl::StrCat(folder, "/", name);
+      const auto hash = engine::HashOfControl(path);
+      infos.push_back(Beside(name, path, hash.status(), hash.ok() ? *hash : ""));
     }
     return infos;
   }
@@ -144,8 +170,19 @@ class EngineRenderers : public Renderers {
   std::vector<std::string> Loaded() const override { return models_->Loaded(); }
 
  private:
+  v1::BesideInfo Beside(const std::string& name, const std::string& path,
+                        const absl::Status& status, const std::string& hash) {
+    v1::BesideInfo info;
+    info.set_name(name);
+    info.set_hash(hash);
+    if (!status.ok()) info.set_problem(Message(status));
+    for (const std::string& model : misfits_[path]) info.add_misfits(model);
+    return info;
+  }
+
   const std::shared_ptr<ModelCache> models_;
-  std::map<std::string, std::vector<std::string>> misfits_;  // a LoRA's file -> the models it does not fit
+  std::map<std::string, std::vector<std::string>>
+      misfits_;  // a LoRA's or ControlNet's path -> models it does not fit
 };
 
 }  // namespace

@@ -140,8 +140,8 @@ absl::Status Serve(const Options& options) {
     *hello.add_models() = model;
     spdlog::info("renders {} as {}", model.name(), model.render_class());
   }
-  TS_ASSIGN_OR_RETURN(const auto loras, renderers->Loras());
-  for (const v1::LoraInfo& lora : loras) *hello.add_loras() = lora;
+  for (const v1::BesideInfo& lora : renderers->Loras()) *hello.add_loras() = lora;
+  for (const v1::BesideInfo& control : renderers->Controls()) *hello.add_controls() = control;
   session_options.loaded_models = [&renderers] { return renderers->Loaded(); };
 
   LeaseQueue queue;

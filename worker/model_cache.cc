@@ -34,7 +34,8 @@ absl::StatusOr<std::shared_ptr<const engine::Model>> ModelCache::Get(const v1::J
     return known->model;
   }
   TS_ASSIGN_OR_RETURN(auto model, Load(spec, precision));
-  entries_.push_front({name, precision, !spec.loras().empty(), std::move(model)});
+  entries_.push_front(
+      {name, precision, !spec.loras().empty() || !spec.controls().empty(), std::move(model)});
   DropUnused();
   Publish();
   return entries_.front().model;
@@ -47,6 +48,11 @@ absl::StatusOr<std::shared_ptr<const engine::Model>> ModelCache::Load(
     TS_RETURN_IF_ERROR(plan::CheckLoraIsThere(options_.models_folder, lora.name()));
     load.loras.push_back({plan::LoraPath(options_.models_folder, lora.name()), lora.weight()});
   }
+  for (const v1::Control& control : spec.controls()) {
+    TS_RETURN_IF_ERROR(plan::CheckControlIsThere(options_.models_folder, control.name()));
+    load.controls.push_back(
+        {absl::StrCat(options_.models_folder, "/", control.name()), control.scale()});
+  }
   auto loaded = engine::Model::Load(absl::StrCat(options_.models_folder, "/", spec.model()), load);
   if (!loaded.ok()) return Annotate(loaded.status(), absl::StrCat("model ", spec.model()));
   return loaded;
@@ -56,8 +62,8 @@ void ModelCache::DropUnused() {
   size_t kept = 0;
   for (auto entry = entries_.begin(); entry != entries_.end();) {
     const bool in_use = entry == entries_.begin() || entry->model.use_count() > 1;
-    const bool goes = entry->has_loras && !in_use && kept >= kLoraSetsKept;
-    if (entry->has_loras) ++kept;
+    const bool goes = entry->has_set && !in_use && kept >= kSetsKept;
+    if (entry->has_set) ++kept;
     entry = goes ? entries_.erase(entry) : std::next(entry);
   }
 }

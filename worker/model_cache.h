@@ -1,9 +1,9 @@
 // The models in a worker's memory, shared by its slots: each with the set of LoRAs that is merged
-// into it.
+// into it, and the ControlNets beside it.
 //
-// A model without LoRAs stays. Of those with LoRAs, which cost the memory of another model each,
-// the ones that no slot renders with go again when others have come: the last kLoraSetsKept used
-// stay.
+// A model without LoRAs and ControlNets stays. Of those with some, which cost the memory of another
+// model each, the ones that no slot renders with go again when others have come: the last kSetsKept
+// used stay.
 #pragma once
 
 #include <list>
@@ -21,7 +21,7 @@ namespace tiltshift::worker {
 
 class ModelCache {
  public:
-  static constexpr size_t kLoraSetsKept = 2;
+  static constexpr size_t kSetsKept = 2;
 
   explicit ModelCache(EngineOptions options) : options_(std::move(options)) {}
 
@@ -39,7 +39,7 @@ class ModelCache {
   struct Entry {
     std::string name;
     engine::Precision precision;
-    bool has_loras;
+    bool has_set;
     std::shared_ptr<const engine::Model> model;
   };
   absl::StatusOr<std::shared_ptr<const engine::Model>> Load(const v1::JobSpec& spec,

@@ -38,8 +38,9 @@ class Renderers {
   virtual std::unique_ptr<VariantRenderer> MakeOne() = 0;  // one a slot
   // What it can render, and with which bits. NotFound where that is nothing.
   virtual absl::StatusOr<std::vector<v1::ModelInfo>> Models() = 0;
-  // After Models(), which finds what fits what.
-  virtual absl::StatusOr<std::vector<v1::LoraInfo>> Loras() { return std::vector<v1::LoraInfo>(); }
+  // What may be used beside them. After Models(), which finds what fits what.
+  virtual std::vector<v1::BesideInfo> Loras() { return {}; }
+  virtual std::vector<v1::BesideInfo> Controls() { return {}; }
   virtual std::vector<std::string> Loaded() const { return {}; }  // in memory now; any thread
 };
 

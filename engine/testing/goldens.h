@@ -1,4 +1,5 @@
-// What the other side of a comparison made: a safetensors file of tests/goldens, and how far from it ours is.
+// What the other side of a comparison made: a safetensors file of tests/goldens, and how far from
+// it ours is.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,8 @@
 
 namespace tiltshift::engine {
 
-// |ours - golden| / |golden|; where the golden is zeros, |ours|. Infinite for as many as there are not.
+// |ours - golden| / |golden|; where the golden is zeros, |ours|. Infinite for as many as there are
+// not.
 double RelativeL2(std::span<const float> ours, std::span<const float> golden);
 
 // Rows 0, every, 2 * every, ... of as many floats each: goldens keep a part of what is large.

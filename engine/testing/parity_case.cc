@@ -31,7 +31,8 @@ constexpr Part kParts[] = {
     {"vae", "diffusers", "AutoencoderKL", "diffusion_pytorch_model"}};
 
 // Adds to `index` what model_index.json says of the part.
-absl::Status WritePart(const std::string& from, const Part& part, const std::string& folder, json* index) {
+absl::Status WritePart(const std::string& from, const Part& part, const std::string& folder,
+                       json* index) {
   TS_ASSIGN_OR_RETURN(const std::string config, ReadFile(from + "/config.json"));
   const std::string own_class = json::parse(config).value("_class_name", part.index_class);
   (*index)[part.name] = {part.library, own_class};
@@ -85,6 +86,10 @@ absl::StatusOr<std::vector<ParityCase>> ReadParityCases(const std::string& sourc
     parity.clip_skip = row.value("clip_skip", 0);
     parity.strength = row.value("strength", 1.0);
     parity.image_guidance_scale = row.value("image_guidance_scale", 1.0);
+    for (const json& control : row.value("controls", json::array())) {
+      parity.controls.push_back({control["part"], control.value("scale", 1.0),
+                                 control.value("start", 0.0), control.value("end", 1.0)});
+    }
     parity.seed = row["seed"];
     parity.model = table["models"][row["model"].get<std::string>()];
     parity.scheduler = table["schedulers"][row["scheduler"].get<std::string>()];
@@ -121,11 +126,20 @@ absl::Status WriteParityModel(const std::string& source_dir, const ParityCase& p
 absl::Status WriteParityModel(const std::string& source_dir, const std::string& model,
                               const std::string& folder) {
   TS_ASSIGN_OR_RETURN(const json table, ReadTable(source_dir));
-  if (!table["models"].contains(model)) return absl::NotFoundError(absl::StrCat("no model ", model));
+  if (!table["models"].contains(model))
+    return absl::NotFoundError(absl::StrCat("no model ", model));
   ParityCase parity;
   parity.model = table["models"][model];
   parity.scheduler = table["schedulers"]["ddim"];
   return WriteParityModel(source_dir, parity, folder);
+}
+
+absl::Status WriteParityControl(const std::string& source_dir, const std::string& part,
+                                const std::string& folder) {
+  json unused;
+  return WritePart(Folder(source_dir) + "parts/" + part,
+                   {"controlnet", "diffusers", "ControlNetModel", "diffusion_pytorch_model"},
+                   folder, &unused);
 }
 
 }  // namespace tiltshift::engine

@@ -12,9 +12,14 @@
 
 namespace tiltshift::engine {
 
+struct ParityControl {
+  std::string part;  // of parity/parts
+  double scale = 1, start = 0, end = 1;
+};
+
 struct ParityCase {
   std::string name;
-  std::string mode;  // "text_to_image", "image_to_image", "inpaint" or "edit"
+  std::string mode;                  // "text_to_image", "image_to_image", "inpaint" or "edit"
   std::vector<std::string> prompts;  // of one batch on the other side; here each alone
   std::optional<std::string> negative_prompt;
   int width = 0, height = 0;
@@ -22,6 +27,7 @@ struct ParityCase {
   double guidance_scale = 1;
   int clip_skip = 0;
   double strength = 1, image_guidance_scale = 1;
+  std::vector<ParityControl> controls;
   uint64_t seed = 0;  // of the first prompt, counted up over the others
 
   nlohmann::json model, scheduler;  // what stands in the table of them
@@ -36,5 +42,9 @@ absl::Status WriteParityModel(const std::string& source_dir, const ParityCase& p
 // That of a model of the table, by name, with DDIM for its own sampler.
 absl::Status WriteParityModel(const std::string& source_dir, const std::string& model,
                               const std::string& folder);
+
+// A ControlNet's directory.
+absl::Status WriteParityControl(const std::string& source_dir, const std::string& part,
+                                const std::string& folder);
 
 }  // namespace tiltshift::engine

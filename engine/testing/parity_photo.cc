@@ -25,4 +25,16 @@ RgbImage ParityMask() {
   return mask;
 }
 
+RgbImage ParityControlPicture(int i) {
+  RgbImage picture{90, 70, {}};
+  for (int y = 0; y < picture.height; ++y) {
+    for (int x = 0; x < picture.width; ++x) {
+      for (const int value : {x * (3 + i) + y * 5, x * 2 + y * (7 - i), x * y / 16 + 90 * i}) {
+        picture.rgb.push_back(static_cast<uint8_t>(value % 256));
+      }
+    }
+  }
+  return picture;
+}
+
 }  // namespace tiltshift::engine

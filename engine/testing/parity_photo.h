@@ -9,6 +9,7 @@ namespace tiltshift::engine {
 inline constexpr int kParityPhotoWidth = 100, kParityPhotoHeight = 75;
 
 RgbImage ParityPhoto();
-RgbImage ParityMask();  // an ellipse to be made anew
+RgbImage ParityMask();                 // an ellipse to be made anew
+RgbImage ParityControlPicture(int i);  // another for each ControlNet
 
 }  // namespace tiltshift::engine

@@ -1,7 +1,8 @@
-// A model of Stable Diffusion 1.5's kind, small and random, for tests that must not depend on trained weights.
+// A model of Stable Diffusion 1.5's kind, small and random, for tests that must not depend on
+// trained weights.
 //
-// Its configs and its list of tensors lie in tests/goldens/tiny; the weights follow from the tensors' names, in
-// the same way here and in tests/goldens/parity/parts.py.
+// Its configs and its list of tensors lie in tests/goldens/tiny; the weights follow from the
+// tensors' names, in the same way here and in tests/goldens/parity/parts.py.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace tiltshift::engine {
 
-// Writes the model directory to `folder`: about 45 MB. Smaller ones, of every family: parity_case.h.
+// Writes the model directory to `folder`: about 45 MB. Smaller ones, of every family:
+// parity_case.h.
 absl::Status WriteTinyModel(const std::string& source_dir, const std::string& folder);
 
 // A tensor's numbers, BF16, as they follow from its name.

@@ -8,7 +8,7 @@ engine/family_parity_test.cc renders the same cases. What cases have in common: 
 (parts.py), noise from the seed, counted up over the prompts of a case (noise.py), a photo and a mask that are formulas.
 
 A case is text to image unless `mode` says image_to_image, inpaint or edit: each goes through diffusers' own pipeline of
-that mode. Prompts with weights or of more than one chunk, which diffusers leaves to its users, are given in `pieces` as
+that mode, with ControlNets where it names `controls`. Prompts with weights or of more than one chunk, which diffusers leaves to its users, are given in `pieces` as
 well: encode_pieces() is what docs/spec.md says of them. The case `photo` is what becomes of the photo before any step.
 """
 
@@ -56,7 +56,10 @@ PIPELINES = {  # of a mode, for one text encoder and for SDXL's two
 }
 
 
-def pipeline_class(model, mode):
+def pipeline_class(model, mode, controlled):
+    if controlled:
+        suffix = {"image_to_image": "Img2Img", "inpaint": "Inpaint"}.get(mode, "")
+        return f"StableDiffusion{'XL' if 'text_encoder_2' in model else ''}ControlNet{suffix}Pipeline"
     if mode not in PIPELINES:
         return model["_class_name"]
     if model["_class_name"] == "LatentConsistencyModelPipeline":
@@ -64,8 +67,8 @@ def pipeline_class(model, mode):
     return PIPELINES[mode]["text_encoder_2" in model]
 
 
-def pipeline(model, scheduler, mode="text_to_image"):
-    cls = getattr(diffusers, pipeline_class(model, mode))
+def pipeline(model, scheduler, mode="text_to_image", controls=()):
+    cls = getattr(diffusers, pipeline_class(model, mode, controls))
     built = {name: parts.build(model[name]) for name in ("text_encoder", "text_encoder_2", "unet", "vae") if name in model}
     for suffix in ("", "_2"):
         if "pad_token" + suffix in model:
@@ -79,6 +82,8 @@ def pipeline(model, scheduler, mode="text_to_image"):
         built |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
         if "image_encoder" in inspect.signature(cls.__init__).parameters:
             built["image_encoder"] = None
+    if controls:
+        built["controlnet"] = [parts.build(control["part"]) for control in controls]
     config = {k: v for k, v in scheduler.items() if k != "_class_name"}
     pipe = cls(scheduler=getattr(diffusers, scheduler["_class_name"])(**config), **built)
     pipe.set_progress_bar_config(disable=True)
@@ -143,6 +148,13 @@ def forward(pipe, case, embedding, pooled, sample):
         size = [case["height"], case["width"]]
         last = [6.0] if pipe.config.get("requires_aesthetics_score") else size
         extra["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": torch.tensor([[*size, 0, 0, *last]] * len(sample))}
+    if "controls" in case:
+        given = controls_of(case)
+        pictures = [pipe.control_image_processor.preprocess(picture) for picture in
+                    given.get("image", given.get("control_image"))]
+        down, middle = pipe.controlnet(sample, TIMESTEP, embedding, pictures, given["controlnet_conditioning_scale"],
+                                       return_dict=False, **extra)
+        extra |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
     return pipe.unet(sample, TIMESTEP, embedding, **extra).sample
 
 
@@ -160,6 +172,26 @@ def mask():
 def resized(image, width, height):
     """Widths before heights, as every Pillow before 13 does it, and the engine."""
     return image.resize((width, image.height), Image.LANCZOS).resize((width, height), Image.LANCZOS)
+
+
+def control_picture(i):
+    """Another for each ControlNet: bars of every hue, turned."""
+    y, x = np.mgrid[0:70, 0:90]
+    bars = np.stack([(x * (3 + i) + y * 5) % 256, (x * 2 + y * (7 - i)) % 256, (x * y // 16 + 90 * i) % 256], -1)
+    return Image.fromarray(bars.astype(np.uint8))
+
+
+def controls_of(case):
+    """What a pipeline with ControlNets is called with beside; the image is called otherwise where there is a photo, too."""
+    if "controls" not in case:
+        return {}
+    size = {"width": case["width"], "height": case["height"]}
+    pictures = [resized(control_picture(i), **size) for i in range(len(case["controls"]))]
+    values = lambda field, missing: [control.get(field, missing) for control in case["controls"]]
+    return {"control_image" if "mode" in case else "image": pictures,
+            "controlnet_conditioning_scale": [float(scale) for scale in values("scale", 1)],
+            "control_guidance_start": [float(start) for start in values("start", 0)],
+            "control_guidance_end": [float(end) for end in values("end", 1)]}
 
 
 def posterior_streams(case, channels):
@@ -209,7 +241,7 @@ def render(pipe, case, conditioning):
     else:
         given["callback"] = lambda step, timestep, latent: keep(None, step, timestep, {"latents": latent})
     pipe(num_inference_steps=case["steps"], guidance_scale=case["guidance_scale"], output_type="latent",
-         generator=torch.Generator(), **of_mode(pipe, case), **given)
+         generator=torch.Generator(), **of_mode(pipe, case), **controls_of(case), **given)
     return latents
 
 
@@ -224,7 +256,7 @@ def make_photo():
 
 
 def make(case, table):
-    pipe = pipeline(table["models"][case["model"]], table["schedulers"][case["scheduler"]], case.get("mode"))
+    pipe = pipeline(table["models"][case["model"]], table["schedulers"][case["scheduler"]], case.get("mode"), case.get("controls", ()))
     count, cells = len(case["prompts"]), (case["height"] // 8, case["width"] // 8)
     conditioning = embedding, negative, pooled, _ = encode(pipe, case)
     channels = pipe.unet.config.in_channels

@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 PARTS = pathlib.Path(__file__).resolve().parent / "parts"
@@ -48,6 +48,15 @@ def unet_xl_small(in_channels):
                    transformer_layers_per_block=[1, 2], projection_class_embeddings_input_dim=48 + 6 * 16)
 
 
+def control(channels, **more):
+    """What ControlNetModel.from_unet makes of a unet() of the same channels, but for a smaller embedding of its picture."""
+    levels = len(channels)
+    plain = dict(block_out_channels=channels, layers_per_block=1, norm_num_groups=8,
+                 conditioning_embedding_out_channels=(8, 8, 16, 24),
+                 down_block_types=["CrossAttnDownBlock2D"] * (levels - 1) + ["DownBlock2D"])
+    return ControlNetModel(**(plain | more))
+
+
 def vae(**more):
     return AutoencoderKL(block_out_channels=(8, 16, 16, 32), layers_per_block=1, norm_num_groups=4, latent_channels=4,
                          down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
@@ -69,6 +78,15 @@ MAKE = {
     "unet_lcm": lambda: unet((40, 80), attention_head_dim=1, cross_attention_dim=32, time_cond_proj_dim=24),
     "unet_photo": lambda: unet((40, 80), attention_head_dim=1, cross_attention_dim=32, in_channels=8),
     "unet_mask": lambda: unet((40, 80), attention_head_dim=1, cross_attention_dim=32, in_channels=9),
+    "control_small": lambda: control((40, 80), attention_head_dim=1, cross_attention_dim=32),
+    "control_other": lambda: control((40, 80), attention_head_dim=1, cross_attention_dim=32,
+                                     conditioning_embedding_out_channels=(4, 8, 8, 16)),
+    "control_sdxl": lambda: control((64, 64), attention_head_dim=[1, 1], cross_attention_dim=96,
+                                    down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"],
+                                    transformer_layers_per_block=[1, 2], use_linear_projection=True,
+                                    addition_embed_type="text_time", addition_time_embed_dim=16,
+                                    projection_class_embeddings_input_dim=48 + 6 * 16),
+    "unet_sdxl_small": lambda: unet_xl_small(4),
     "unet_sdxl": lambda: unet_xl((64, 128, 128), attention_head_dim=[1, 2, 2], cross_attention_dim=96,
                                  transformer_layers_per_block=[1, 2, 3], projection_class_embeddings_input_dim=48 + 6 * 16),
     "unet_sdxl_photo": lambda: unet_xl_small(8),

@@ -1,0 +1,136 @@
+// ControlNets through a whole farm: `tiltshift render`, `tiltshift models` and what they refuse,
+// with a small random model and ControlNet.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/file.h"
+#include "engine/testing/parity_case.h"
+#include "engine/testing/parity_photo.h"
+#include "picture/png.h"
+#include "tests/support/process.h"
+
+namespace tiltshift {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using tests::Process;
+using tests::Program;
+
+constexpr int kLongMs = 180'000;
+
+class ControlFarmTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = tests::FreshFolder();
+    models_ = folder_ + "/models";
+    ASSERT_TRUE(engine::WriteParityModel(TILTSHIFT_SOURCE_DIR, "small", models_ + "/small").ok());
+    ASSERT_TRUE(engine::WriteParityModel(TILTSHIFT_SOURCE_DIR, "photo", models_ + "/photo").ok());
+    ASSERT_TRUE(
+        engine::WriteParityControl(TILTSHIFT_SOURCE_DIR, "control_small", models_ + "/edges").ok());
+    ASSERT_TRUE(
+        engine::WriteParityControl(TILTSHIFT_SOURCE_DIR, "control_sdxl", models_ + "/edges_xl")
+            .ok());
+    for (int i = 0; i < 2; ++i) {
+      const engine::RgbImage picture = engine::ParityControlPicture(i);
+      Put(absl::StrCat("map", i, ".png"),
+          *picture::EncodePng(picture.width, picture.height, picture.rgb));
+    }
+  }
+  void TearDown() override {
+    if (!HasFailure()) fs::remove_all(folder_);
+  }
+  void Put(const std::string& name, const std::string& bytes) {
+    ASSERT_TRUE(WriteFileAtomic(folder_ + "/" + name, bytes, IfPresent::kReplace).ok());
+  }
+
+  struct Result {
+    int code;
+    std::string text;
+    std::vector<std::string> hashes;  // of the pictures, by index
+  };
+  Result Run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), Program("tiltshift"));
+    Process process(arguments, folder_);
+    Result result;
+    result.code = process.Wait(kLongMs);
+    result.text = process.Output() + process.Errors();
+    return result;
+  }
+  Result Render(const std::string& out, const std::string& more,
+                const std::string& model = "small") {
+    Put(out + ".yaml", absl::StrCat("name: n\nmodel: ", model,
+                                    "\nprompt: a red {thing}\naxes: {thing: [cat, house]}\n",
+                                    "render: {width: 64, height: 64, steps: 4}\n", more, "\n"));
+    Result result = Run({"render", folder_ + "/" + out + ".yaml", "--out", folder_ + "/" + out,
+                         "--models", models_, "--no-sheet", "--json"});
+    const auto manifest = ReadFile(absl::StrCat(folder_, "/", out, "/manifest.jsonl"));
+    std::istringstream lines(manifest.ok() ? *manifest : "");
+    for (std::string line; std::getline(lines, line);)
+      result.hashes.push_back(nlohmann::json::parse(line)["sha256"]);
+    return result;
+  }
+
+  std::string folder_, models_;
+};
+
+TEST_F(ControlFarmTest, APictureSteersEveryVariant) {
+  const Result plain = Render("plain", "");
+  ASSERT_EQ(plain.code, 0) << plain.text;
+  const Result steered =
+      Render("steered", "controls: [{name: edges, picture: map0.png, scale: 0.8, end: 0.75}]");
+  ASSERT_EQ(steered.code, 0) << steered.text;
+  const Result again = Render(
+      "again",
+      "controls: [{name: edges, picture: map0.png, scale: 0.8, end: 0.75}]\nreproducible: strict");
+  const Result other =
+      Render("other", "controls: [{name: edges, picture: map1.png, scale: 0.8, end: 0.75}]");
+  const Result two = Render(
+      "two", "controls: [{name: edges, picture: map0.png}, {name: edges, picture: map1.png}]");
+  ASSERT_EQ(steered.hashes.size(), 2u);
+  EXPECT_EQ(steered.hashes, again.hashes) << again.text;
+  ASSERT_EQ(other.hashes.size(), 2u) << other.text;
+  ASSERT_EQ(two.hashes.size(), 2u) << two.text;
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_NE(steered.hashes[i], plain.hashes[i]);
+    EXPECT_NE(steered.hashes[i], other.hashes[i]);
+    EXPECT_NE(steered.hashes[i], two.hashes[i]);
+  }
+}
+
+TEST_F(ControlFarmTest, WhatCantBeDoneIsRefusedBeforeItIsBegun) {
+  const auto refused = [&](const std::string& more, const std::string& model = "small") {
+    const Result result = Render("refused", more, model);
+    EXPECT_EQ(result.code, 2) << result.text;
+    return result.text;
+  };
+  EXPECT_THAT(refused("controls: [{name: edges_xl, picture: map0.png}]"),
+              HasSubstr("controls[0].name: edges_xl does not fit model small"));
+  EXPECT_THAT(refused("controls: [{name: lines, picture: map0.png}]"),
+              HasSubstr("known are: edges, edges_xl"));
+  EXPECT_THAT(refused("", "photo"),
+              HasSubstr("model: photo makes pictures of a photo and a prompt"));
+  EXPECT_THAT(refused("controls: [{name: edges, picture: nowhere.png}]"),
+              HasSubstr("controls[0].picture"));
+}
+
+TEST_F(ControlFarmTest, ModelsDescribesAndChecksThem) {
+  const Result all = Run({"models", "--models", models_});
+  EXPECT_EQ(all.code, 0) << all.text;
+  EXPECT_THAT(all.text,
+              HasSubstr("ControlNet of 2 levels, 40 to 80 channels, text 32 wide; fits small"));
+  const std::string file = models_ + "/edges/diffusion_pytorch_model.safetensors";
+  ASSERT_TRUE(WriteFileAtomic(file, ReadFile(file)->substr(0, 100'000), IfPresent::kReplace).ok());
+  const Result damaged = Run({"models", "edges", "--models", models_});
+  EXPECT_EQ(damaged.code, 5);
+  EXPECT_THAT(damaged.text, AllOf(HasSubstr("edges"), HasSubstr("NOT USABLE"),
+                                  HasSubstr("fetch that part again")));
+}
+
+}  // namespace
+}  // namespace tiltshift
