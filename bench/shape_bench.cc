@@ -178,8 +178,6 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
               static_cast<double>(subject.unet().memory_bytes()) / (1 << 20),
               static_cast<double>(subject.vae().memory_bytes()) / (1 << 20));
   std::printf("memory at most               %9.0f MiB, %.2f times the files\n", memory, memory / weights);
-  std::fflush(stdout);
-  if (on_cpu) PrintPeers(settings, bf16, forward.best, decode.best);
   if (settings.ops) {
     const std::vector<OpProfile> alone = subject.unet().ProfileAlone(settings.runs);
     PrintOps("UNet forward", ops, &alone);
@@ -187,7 +185,10 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
     if (settings.each) PrintEach("UNet forward", ops, alone);
     if (settings.each) PrintEach("VAE decode", decode_ops, decode_ops);
   }
-  return settings.limits ? PrintLimits(settings, ops) : absl::OkStatus();
+  if (settings.limits) TS_RETURN_IF_ERROR(PrintLimits(settings, ops));
+  std::fflush(stdout);
+  if (on_cpu) PrintPeers(settings, bf16, forward.best, decode.best);
+  return absl::OkStatus();
 }
 
 }  // namespace tiltshift::engine
