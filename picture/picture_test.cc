@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "picture/png.h"
+#include "picture/png_chunk.h"
 #include "picture/sheet.h"
 
 namespace tiltshift::picture {
@@ -57,6 +58,23 @@ TEST(Png, TooManyPixelsAreRefusedByTheHeader) {
   huge.replace(16, 8, std::string("\0\0\x75\x30\0\0\x75\x30", 8));  // IHDR: 30000 x 30000
   huge.replace(29, 4, "\xe9\x45\x6f\xed");                          // and its right CRC
   EXPECT_EQ(DecodePng(huge).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(PngChunk, APacketGoesInAndComesOut) {
+  const Image image = Noise(16, 16, 4);
+  const std::string plain = Encode(image);
+  EXPECT_EQ(*XmpOf(plain), "");
+  const auto with = WithXmp(plain, "<x:xmpmeta>\xc3\xa9</x:xmpmeta>");
+  ASSERT_TRUE(with.ok());
+  EXPECT_EQ(*XmpOf(*with), "<x:xmpmeta>\xc3\xa9</x:xmpmeta>");
+  EXPECT_EQ(DecodePng(*with)->rgb, image.rgb);
+  EXPECT_FALSE(WithXmp("no PNG", "x").ok());
+  EXPECT_FALSE(WithXmp(plain.substr(0, 20), "x").ok());
+  for (size_t size = 0; size < with->size(); ++size)
+    EXPECT_TRUE(!XmpOf(with->substr(0, size)).ok() || size > 60) << size;
+  std::string flipped = *with;
+  flipped[60] = static_cast<char>(flipped[60] ^ 1);
+  EXPECT_FALSE(XmpOf(flipped).ok());
 }
 
 TEST(Sheet, HasItsSizeItsPicturesAndInk) {

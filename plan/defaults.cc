@@ -187,6 +187,8 @@ absl::Status FillAndCheck(v1::JobSpec& spec) {
   TS_RETURN_IF_ERROR(CheckText("negative_prompt", spec.negative_prompt(), kLongestPrompt));
   TS_RETURN_IF_ERROR(CheckText("combine", spec.combine(), kLongestCombine));
   TS_RETURN_IF_ERROR(CheckText("output.name", spec.output().name(), kLongestPrompt));
+  TS_RETURN_IF_ERROR(CheckText("output.owner", spec.output().owner(), kLongestRights));
+  TS_RETURN_IF_ERROR(CheckText("output.license", spec.output().license(), kLongestRights));
   if (static_cast<size_t>(spec.axes_size()) > kMostAxes)
     return Bad("axes", absl::StrCat("more than ", kMostAxes));
   if (spec.ByteSizeLong() > kLargestJobBytes) {

@@ -14,6 +14,7 @@ inline constexpr size_t kLongestRange = 4'096;
 inline constexpr size_t kLongestPrompt = 8'192;  // bytes of a template, and of what it expands to
 inline constexpr size_t kLongestCombine = 4'096;
 inline constexpr size_t kLongestOutputName = 200;  // bytes, expanded, without extension
+inline constexpr size_t kLongestRights = 1'024;    // bytes of an owner or a licence
 inline constexpr int kMostLoras = 16;
 inline constexpr double kLargestLoraWeight = 10;  // and its negative the smallest
 inline constexpr size_t kLongestAuthor = 256;     // bytes

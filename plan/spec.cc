@@ -77,6 +77,10 @@ class SpecReader {
         {"format", Word<v1::ImageFormat>({{"png", v1::IMAGE_FORMAT_PNG}},
                                          [&](v1::ImageFormat v) { output.set_format(v); })},
         {"name", Text([&](const std::string& v) { output.set_name(v); })},
+        {"owner", Text([&](const std::string& v) { output.set_owner(v); })},
+        {"license", Text([&](const std::string& v) { output.set_license(v); })},
+        {"tell", [&](const YamlNode& node,
+                     const std::string& path) { return ReadTell(node, path, output); }},
     };
     EntryTableOptions entries;
     const Fields entries_fields = {
@@ -301,6 +305,19 @@ class SpecReader {
       lora.set_weight(value);
       return absl::OkStatus();
     };
+  }
+
+  // What of the words and names behind a picture goes into it.
+  absl::Status ReadTell(const YamlNode& node, const std::string& path,
+                        v1::OutputSettings& output) const {
+    if (node.kind != YamlNode::Kind::kList)
+      return Error(node, path, "expected a list: [prompt, author]");
+    const Reader word = Word<int>({{"prompt", 0}, {"author", 1}}, [&](int which) {
+      which == 0 ? output.set_tell_prompt(true) : output.set_tell_author(true);
+    });
+    for (size_t i = 0; i < node.items.size(); ++i)
+      TS_RETURN_IF_ERROR(word(node.items[i], absl::StrCat(path, "[", i, "]")));
+    return absl::OkStatus();
   }
 
   absl::Status ReadAxes(const YamlNode& node, const std::string& path, v1::JobSpec& spec) const {

@@ -63,6 +63,23 @@ TEST(Spec, EverySamplerHasAName) {
   }
 }
 
+TEST(Spec, WhatPicturesSayOfThemselves) {
+  const std::string head = "name: x\nmodel: diorama\nprompt: x\n";
+  const auto spec = Parsed(
+      head + "output: {owner: Brand, license: CC BY 4.0, tell: [prompt, author]}\n", "s", ".");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->output().owner(), "Brand");
+  EXPECT_EQ(spec->output().license(), "CC BY 4.0");
+  EXPECT_TRUE(spec->output().tell_prompt() && spec->output().tell_author());
+  EXPECT_THAT(Error(head + "output: {tell: [prompts]}\n"),
+              HasSubstr("output.tell[0]: unknown value \"prompts\"; did you mean prompt?"));
+  EXPECT_THAT(Error(head + "output: {tell: prompt}\n"), HasSubstr("expected a list"));
+  v1::JobSpec long_owner = *spec;
+  long_owner.mutable_output()->set_owner(std::string(1'025, 'x'));
+  EXPECT_THAT(std::string(Plan::Create(long_owner).status().message()),
+              HasSubstr("output.owner: longer"));
+}
+
 TEST(Spec, WhatIsSaidOfTheText) {
   const std::string head = "name: x\nmodel: diorama\nprompt: x\n";
   const auto plan = [&](const std::string& rest) {

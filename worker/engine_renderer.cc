@@ -7,8 +7,10 @@
 #include "engine/describe.h"
 #include "engine/renderer.h"
 #include "picture/png.h"
+#include "picture/png_chunk.h"
 #include "plan/model_folder.h"
 #include "worker/model_cache.h"
+#include "worker/provenance.h"
 #include "worker/variant_renderer.h"
 
 namespace tiltshift::worker {
@@ -83,8 +85,9 @@ class EngineRenderer : public VariantRenderer {
     TS_ASSIGN_OR_RETURN(const engine::Picture picture, renderer_->Render(request, keep_going));
     const auto start = std::chrono::steady_clock::now();
     RenderedVariant rendered;
-    TS_ASSIGN_OR_RETURN(rendered.png,
+    TS_ASSIGN_OR_RETURN(const std::string png,
                         picture::EncodePng(picture.width, picture.height, picture.rgb));
+    TS_ASSIGN_OR_RETURN(rendered.png, picture::WithXmp(png, ProvenanceXmp(spec, variant, model->render_class())));
     const std::chrono::duration<double> finish = std::chrono::steady_clock::now() - start;
     rendered.render_class = model->render_class();
     rendered.encode_seconds = picture.seconds.encode;

@@ -1,5 +1,7 @@
 #include "base/hash.h"
 #include "picture/png.h"
+#include "picture/png_chunk.h"
+#include "worker/provenance.h"
 #include "worker/variant_renderer.h"
 
 namespace tiltshift::worker {
@@ -9,7 +11,7 @@ constexpr char kRenderClass[] = "noop";
 
 class NoopRenderer : public VariantRenderer {
  public:
-  absl::StatusOr<RenderedVariant> Render(const plan::Plan&, const plan::Variant& variant,
+  absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan, const plan::Variant& variant,
                                          const std::function<bool()>&) override {
     const std::string hash =
         Sha256Hex(absl::StrCat(variant.prompt, "\n", variant.index, "\n", variant.seed));
@@ -17,7 +19,9 @@ class NoopRenderer : public VariantRenderer {
     for (int i = 0; i < 3; ++i)
       pixel.push_back(static_cast<uint8_t>(std::stoi(hash.substr(2 * i, 2), nullptr, 16)));
     RenderedVariant rendered;
-    TS_ASSIGN_OR_RETURN(rendered.png, picture::EncodePng(1, 1, pixel));
+    TS_ASSIGN_OR_RETURN(const std::string png, picture::EncodePng(1, 1, pixel));
+    TS_ASSIGN_OR_RETURN(rendered.png,
+                        picture::WithXmp(png, ProvenanceXmp(plan.spec(), variant, kRenderClass)));
     rendered.render_class = kRenderClass;
     return rendered;
   }
