@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
@@ -73,15 +74,33 @@ std::vector<v1::VariantRange> Ranges(const std::vector<uint64_t>& indices) {
   return ranges;
 }
 
+// Where `value` stands in `stem` by itself, not as a part of a longer word or number, and nothing
+// of it is `told`.
+size_t PlaceOf(const std::string& value, const std::string& stem, const std::vector<bool>& told) {
+  const auto is_word = [&](size_t at) { return at < stem.size() && absl::ascii_isalnum(stem[at]); };
+  for (size_t at = stem.find(value); at != std::string::npos; at = stem.find(value, at + 1)) {
+    const bool whole = (at == 0 || !is_word(at - 1)) && !is_word(at + value.size());
+    if (whole && !told[at]) return at;
+  }
+  return std::string::npos;
+}
+
 // The parameters that the file name tells, in its order: what the campaign's author chose to tell
 // pictures apart by. The name itself where it tells none.
 std::string Label(const v1::OutputInfo& info) {
   const std::string stem = info.name().substr(0, info.name().rfind('.'));
+  std::vector<std::pair<std::string, std::string>> longest_first(info.parameters().begin(),
+                                                                 info.parameters().end());
+  std::sort(longest_first.begin(), longest_first.end(), [](const auto& a, const auto& b) {
+    return std::pair(b.second.size(), a.first) < std::pair(a.second.size(), b.first);
+  });
+  std::vector<bool> told(stem.size());
   std::map<size_t, std::string> by_place;
-  for (const auto& [name, value] : info.parameters()) {
-    const size_t place = value.empty() ? std::string::npos : stem.find(value);
-    if (place != std::string::npos)
-      by_place[place] = value.size() < 3 ? absl::StrCat(name, " ", value) : value;
+  for (const auto& [name, value] : longest_first) {
+    const size_t place = value.empty() ? std::string::npos : PlaceOf(value, stem, told);
+    if (place == std::string::npos) continue;
+    std::fill_n(told.begin() + static_cast<ptrdiff_t>(place), value.size(), true);
+    by_place[place] = value.size() < 3 ? absl::StrCat(name, " ", value) : value;
   }
   if (by_place.empty()) return stem;
   return absl::StrJoin(by_place, " · ",

@@ -55,9 +55,10 @@ absl::StatusOr<std::string> XmpOf(std::string_view png) {
       return absl::DataLossError("the PNG is damaged");
     if (chunk.starts_with("iTXt") && chunk.substr(4).starts_with(kXmp))
       return std::string(chunk.substr(4 + kXmp.size()));
+    if (chunk.starts_with("IEND")) return std::string();
     at += kAround + length;
   }
-  return std::string();
+  return absl::DataLossError("the PNG is cut off");
 }
 
 }  // namespace tiltshift::picture
