@@ -129,7 +129,7 @@ TEST_F(CudaDenoiseTest, I4InEveryBatchAndPlace) {
       const int beside = (place + i) % samples;
       ASSERT_TRUE(batch->Begin(beside, neighbours[i - 1]->run).ok());
     }
-    if (samples % 2 == 0) Step(*batch, 1);
+    if (samples == 4) Step(*batch, 1);
     ASSERT_TRUE(batch->Begin(place, target.run).ok());
     Step(*batch, 1);
     EXPECT_EQ(StateOf(*batch, place, floats), expected)
