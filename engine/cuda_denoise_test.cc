@@ -45,7 +45,7 @@ struct Sample {
       steps.push_back(SampleStepOf(**sampler, step));
       timesteps.push_back((*sampler)->timestep(step));
     }
-    TimeEncoder encoder(model);
+    TimeEncoder encoder(model, *model.unet);
     const auto rows = encoder.Rows(timesteps, {});
     EXPECT_TRUE(rows.ok()) << rows.status();
     times.assign(rows->begin(), rows->end());
