@@ -92,7 +92,7 @@ bool Fits(const LoraLayer& layer, const TensorView& tensor) {
          dimension(kernel, 3) == dimension(tensor, 3);
 }
 
-std::string Shape(const TensorView& view) {
+std::string ShapeText(const TensorView& view) {
   return absl::StrCat("[", absl::StrJoin(view.shape, ", "), "]");
 }
 
@@ -131,8 +131,15 @@ absl::StatusOr<std::vector<float>> Merged(const Merge& merge) {
                                                  "smaller weights, or fetch their files again"));
 }
 
+// The UNet's time layers and the text encoders compute in fp32 also where the rest does in bf16.
+Dtype StoredAs(const LoraTarget& target, Compute compute) {
+  const bool small = target.component != "unet" || target.tensor.find("time_emb") != std::string::npos ||
+                     target.tensor.starts_with("add_embedding");
+  return compute == Compute::kBf16 && !small ? Dtype::kBf16 : Dtype::kF32;
+}
+
 // Tensors are independent of one another, so the threads change no bit.
-absl::Status MergeAll(const std::vector<const Merge*>& merges,
+absl::Status MergeAll(const std::vector<const Merge*>& merges, Compute compute,
                       const std::map<std::string, Weights*>& components) {
   std::vector<absl::StatusOr<std::vector<float>>> merged(merges.size());
   std::atomic<size_t> next = 0;
@@ -146,7 +153,8 @@ absl::Status MergeAll(const std::vector<const Merge*>& merges,
   for (size_t i = 0; i < merges.size(); ++i) {
     TS_RETURN_IF_ERROR(merged[i].status());
     const LoraTarget& target = merges[i]->target;
-    components.at(target.component)->Replace(target.tensor, *std::move(merged[i]));
+    components.at(target.component)->Replace(target.tensor, *merged[i], StoredAs(target, compute));
+    merged[i] = std::vector<float>();
   }
   return absl::OkStatus();
 }
@@ -170,9 +178,9 @@ absl::Status CheckLoraFits(const LoraFile& file, const std::string& lora,
     if (target == targets.end()) {
       strangers.push_back(absl::StrCat("no layer ", Quoted(name)));
     } else if (!Fits(layer, *target->second.view)) {
-      strangers.push_back(absl::StrCat(Quoted(name), " is ", Shape(*target->second.view),
-                                       ", not up ", Shape(layer.up), " times down ",
-                                       Shape(layer.down)));
+      strangers.push_back(absl::StrCat(Quoted(name), " is ", ShapeText(*target->second.view),
+                                       ", not up ", ShapeText(layer.up), " times down ",
+                                       ShapeText(layer.down)));
     }
   }
   if (strangers.empty()) return absl::OkStatus();
@@ -185,7 +193,7 @@ absl::Status CheckLoraFits(const LoraFile& file, const std::string& lora,
       ". It was made for another base model: use it with that one"));
 }
 
-absl::Status MergeLoras(std::span<const LoraUse> loras, const std::string& model,
+absl::Status MergeLoras(std::span<const LoraUse> loras, const std::string& model, Compute compute,
                         ModelFiles* files) {
   if (loras.empty()) return absl::OkStatus();
   TS_ASSIGN_OR_RETURN(const std::vector<OpenLora> open, OpenAll(loras));
@@ -205,7 +213,7 @@ absl::Status MergeLoras(std::span<const LoraUse> loras, const std::string& model
   }
   std::vector<const Merge*> all;
   for (const auto& [tensor, merge] : merges) all.push_back(&merge);
-  TS_RETURN_IF_ERROR(MergeAll(all, components));
+  TS_RETURN_IF_ERROR(MergeAll(all, compute, components));
   files->hash = HashWith(files->hash, open);
   return absl::OkStatus();
 }

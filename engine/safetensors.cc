@@ -150,6 +150,11 @@ int64_t TensorView::elements() const {
   return static_cast<int64_t>(bytes.size()) / DtypeBytes(dtype);
 }
 
+uint16_t FloatToBfloat16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
 absl::Status CopyAsFloat(const TensorView& view, std::span<float> out) {
   TS_CHECK(static_cast<int64_t>(out.size()) == view.elements());
   switch (view.dtype) {

@@ -42,7 +42,8 @@ struct TensorView {
   Dtype dtype = Dtype::kF32;
   std::vector<int64_t> shape;  // empty: a scalar
   std::string_view bytes;
-  bool mapped = false;  // the bytes are of a mapped file
+  bool mapped = false;   // the bytes are of a mapped file
+  bool changed = false;  // they are not what the file says
 
   int64_t elements() const;
 };
@@ -50,6 +51,9 @@ struct TensorView {
 // Converts F32, F16 or BF16 (each exact) into out, whose size must be view.elements(); F64 rounds.
 // InvalidArgument for a dtype that is no floating-point number.
 absl::Status CopyAsFloat(const TensorView& view, std::span<float> out);
+
+// To nearest, ties to even.
+uint16_t FloatToBfloat16(float value);
 
 // Sorted by name.
 using TensorMap = std::map<std::string, TensorView, std::less<>>;

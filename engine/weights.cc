@@ -170,14 +170,24 @@ absl::StatusOr<TensorView> Weights::Get(std::string_view name,
   return *view;
 }
 
-void Weights::Replace(std::string_view name, std::vector<float> values) {
+void Weights::Replace(std::string_view name, std::span<const float> values, Dtype dtype) {
   const auto at = tensors_.find(name);
   TS_CHECK(at != tensors_.end());
   TS_CHECK(at->second.elements() == static_cast<int64_t>(values.size()));
-  const std::vector<float>& owned = replaced_.emplace_back(std::move(values));
-  at->second.dtype = Dtype::kF32;
+  TS_CHECK(dtype == Dtype::kF32 || dtype == Dtype::kBf16);
+  std::string& owned = replaced_.emplace_back(values.size() * DtypeBytes(dtype), '\0');
+  if (dtype == Dtype::kF32) {
+    std::memcpy(owned.data(), values.data(), owned.size());
+  } else {
+    for (size_t i = 0; i < values.size(); ++i) {
+      const uint16_t half = FloatToBfloat16(values[i]);
+      std::memcpy(&owned[2 * i], &half, sizeof(half));
+    }
+  }
+  at->second.dtype = dtype;
   at->second.mapped = false;
-  at->second.bytes = {reinterpret_cast<const char*>(owned.data()), owned.size() * sizeof(float)};
+  at->second.changed = true;
+  at->second.bytes = owned;
 }
 
 const TensorView* Weights::Find(std::string_view name) const {

@@ -43,20 +43,24 @@ class Weights {
   // Null if there is none: for tensors a configuration makes optional.
   const TensorView* Find(std::string_view name) const;
 
-  // Puts `values`, which this object then owns, in the place of a tensor's: as F32, of the same shape.
-  void Replace(std::string_view name, std::vector<float> values);
+  // Puts `values`, of which this object then owns a copy, in the place of a tensor's: of the same shape, as F32, or as
+  // BF16, to nearest.
+  void Replace(std::string_view name, std::span<const float> values, Dtype dtype);
 
   const TensorMap& tensors() const { return tensors_; }
+  // Of a model these are: "unet".
+  void SetPart(std::string part) { part_ = std::move(part); }
+  const std::string& part() const { return part_; }
   // The mapped files, in the index's order: what a model's hash is taken over.
   const std::vector<MappedFile>& files() const { return files_; }
 
  private:
   absl::Status AddRenamed(const TensorView& view, const CheckpointName& name);
 
-  std::string where_;
+  std::string where_, part_;
   std::vector<MappedFile> files_;
   TensorMap tensors_;
-  std::vector<std::vector<float>> replaced_;
+  std::deque<std::string> replaced_;
   std::deque<std::string> transposed_;  // at addresses that stay
 };
 

@@ -174,6 +174,9 @@ TEST_F(PlacementTest, AJobsLorasAreAskedForAndBindAStrictOne) {
   EXPECT_EQ(WhyNot(spec, "", with(Worker("w", {"sd"}), "toy", "h")), "");
   EXPECT_EQ(WhyNot(spec, "", Worker("w", {"*"})), "");
   EXPECT_EQ(WhyNot(spec, "", v1::Hello()), "");
+  v1::Hello small = with(Worker("w", {"sd"}), "toy", "h");
+  small.set_memory_mb(900);
+  EXPECT_EQ(WhyNot(spec, "", small), "has 900 MB, and the job needs 1000");
 
   spec.set_strict(true);
   farm_.AddJob("j", spec, 100, now_ms_);
