@@ -11,12 +11,15 @@
 #include "engine/denoise_batch.h"
 #include "engine/device.h"
 #include "engine/graph.h"
+#include "engine/pack/pack_writer.h"
+#include "engine/pack/weight_pack.h"
 
 namespace tiltshift::engine {
 
 // kBf16: products of bf16, sums in fp32. kFp32: the same of fp32; where HasFp32 is false, of fp16, which
-// keeps 11 bits where bf16 keeps 8, for the small networks of text and time.
-enum class Compute { kBf16, kFp32 };
+// keeps 11 bits where bf16 keeps 8, for the small networks of text and time. kFp32Sparing: as kFp32, and a
+// backend may leave large matrices in the model's files and convert them at each run, for what runs seldom.
+enum class Compute { kBf16, kFp32, kFp32Sparing };
 
 // A tensor that outlives a run, in the backend's memory: a prompt's keys and values.
 class Buffer {
@@ -64,6 +67,12 @@ class Program {
   virtual std::vector<OpProfile> ProfileAlone(int runs) = 0;
 };
 
+// Bytes of a program.
+struct ProgramMemory {
+  size_t own = 0;      // Program::memory_bytes
+  size_t weights = 0;  // packed, beside the model's files: shared with the other programs that have them
+};
+
 // Packed weights, shared by all programs of a model. Safe to use from many threads.
 class Backend {
  public:
@@ -88,6 +97,14 @@ class Backend {
                                                                        Compute compute) {
     return absl::UnimplementedError("denoising in batches");
   }
+  // What decides where the bytes of a packed weight lie; empty: this backend's weights are not kept in packs.
+  virtual std::string packing() const { return ""; }
+  // Packs the graph's weights into the writer's file; this object keeps none of them.
+  virtual absl::Status PackInto(PackWriter& writer, const Graph& graph, Compute compute) { return absl::OkStatus(); }
+  // Before anything is compiled.
+  virtual void UsePack(std::shared_ptr<const WeightPack> pack) {}
+  // What Compile would take, taking none of it; zeros: not known.
+  virtual absl::StatusOr<ProgramMemory> MemoryFor(const Graph& graph, Compute compute) { return ProgramMemory{}; }
   // Threads that Compile's programs would use on the calling thread.
   virtual int threads() const = 0;
 };

@@ -10,6 +10,8 @@
 #include "engine/json_text.h"
 #include "engine/lora_merge.h"
 #include "engine/model_impl.h"
+#include "engine/pack/model_identity.h"
+#include "engine/pack/pack_model.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -92,6 +94,14 @@ std::vector<std::string> FittingLoras(const Parts& parts, const UNetConfig& unet
   return fitting;
 }
 
+uint64_t PackedBytes(const std::string& directory, const Model::Impl& model, WeightCache* cache) {
+  const auto identity = ModelIdentity(directory);
+  if (cache == nullptr || !identity.ok()) return 0;
+  const PackModelOptions find = {.directory = directory, .identity = *identity, .may_make = false};
+  const auto pack = PackModel(model, find, *cache);
+  return pack == nullptr ? 0 : pack->file_bytes();
+}
+
 // "text_encoder", "unet" by any spelling of a layer.
 std::string ComponentOf(const std::string& layer) {
   for (const char* prefix : {"text_encoder_2", "lora_te2_"}) {
@@ -107,7 +117,9 @@ std::string ComponentOf(const std::string& layer) {
 
 absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
                                                const LoadOptions& options, const Beside& beside) {
-  TS_ASSIGN_OR_RETURN(const auto model, Model::Load(directory, options));
+  LoadOptions all_of_it = options;
+  all_of_it.weight_cache = nullptr;
+  TS_ASSIGN_OR_RETURN(const auto model, Model::Load(directory, all_of_it));
   const Model::Impl& impl = model->impl();
   const Parts parts = PartsOf(impl);
   ModelDescription description;
@@ -120,6 +132,7 @@ absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
   description.size_multiple = model->size_multiple();
   description.hash = model->hash();
   description.render_class = model->render_class();
+  description.packed_bytes = PackedBytes(directory, impl, options.weight_cache.get());
   description.fitting = FittingLoras(parts, impl.config.unet, beside.loras);
   for (const std::string& path : beside.controls) {
     const auto control = OpenControl(path);

@@ -32,6 +32,7 @@ struct ModelDescription {
   int size_multiple = 0;
   std::string hash, render_class;  // as of a Model
   std::vector<PartDescription> parts;
+  uint64_t packed_bytes = 0;         // of its packed weights in the weight cache; 0: none there
   std::vector<std::string> fitting;  // of what was asked about
 };
 
@@ -43,8 +44,8 @@ struct ControlDescription {
 };
 
 // Loads and checks everything, the tensors against the networks' shapes and for numbers that are
-// not finite, but packs nothing: the files' size is read, and little memory taken. Model::Load's
-// errors, and DataLoss for a tensor with NaN or infinity. `beside`: of what to say whether it fits.
+// not finite, but packs nothing and takes nothing from a cache: the files' size is read, and little
+// memory taken. Model::Load's errors, and DataLoss for a tensor with NaN or infinity. `beside`: of what to say whether it fits.
 absl::StatusOr<ModelDescription> DescribeModel(const std::string& directory,
                                                const LoadOptions& options,
                                                const Beside& beside = {});

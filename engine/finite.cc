@@ -1,5 +1,7 @@
 #include "engine/finite.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -53,7 +55,8 @@ absl::Status CheckFinite(const std::string& folder, const Weights& weights) {
   std::vector<const TensorMap::value_type*> tensors;
   for (const auto& tensor : weights.tensors()) tensors.push_back(&tensor);
   std::vector<std::optional<int64_t>> bad(tensors.size());
-#pragma omp parallel for schedule(dynamic)
+// All cores, also where a slot has one.
+#pragma omp parallel for schedule(dynamic) num_threads(omp_get_num_procs())
   for (size_t i = 0; i < tensors.size(); ++i) {
     const TensorView& view = tensors[i]->second;
     bad[i] = FirstNotFinite(view);

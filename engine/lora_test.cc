@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "engine/lora_merge.h"
+#include "engine/pack/weight_cache.h"
 #include "engine/philox.h"
 #include "engine/pipeline.h"
 #include "engine/testing/goldens.h"
@@ -153,6 +154,52 @@ TEST_F(LoraTest, WeightZeroChangesNothing) {
   const auto plain = Load({}), zero = Load({{File("peft"), 0.0}});
   ASSERT_TRUE(zero.ok()) << zero.status();
   EXPECT_EQ(Run(*plain).forward, Run(*zero).forward);
+}
+
+// Pages of the model's files come and go; what is merged lies elsewhere.
+TEST_F(LoraTest, MergedWeightsOutliveTheFilesPages) {
+  for (const Precision precision : {Precision::kFp32, Precision::kAuto}) {
+    LoadOptions options{precision};
+    options.loras = {{File("kohya"), 0.8}, {File("locon"), 0.7}};
+    const auto model = Model::Load(Folder(), options), fresh = Model::Load(Folder(), options);
+    ASSERT_TRUE(model.ok() && fresh.ok()) << model.status();
+    const auto render = [](const std::shared_ptr<const Model>& by, const char* prompt, int width) {
+      const auto picture = Renderer(by).Render({.prompt = prompt, .width = width, .height = 64, .steps = 2});
+      EXPECT_TRUE(picture.ok()) << picture.status();
+      return picture.ok() ? picture->rgb : std::vector<uint8_t>();
+    };
+    render(*model, "a red robot", 64);
+    const Model::Impl& impl = (*model)->impl();
+    for (const Weights* weights : {&impl.unet->weights(), &impl.vae->weights(), &impl.texts[0].encoder->weights()}) {
+      for (const MappedFile& file : weights->files()) MappedFile::Release(file.bytes());
+    }
+    EXPECT_EQ(render(*model, "a blue cat", 96), render(*fresh, "a blue cat", 96));
+  }
+}
+
+// The base model's pack serves what a LoRA leaves alone.
+TEST_F(LoraTest, WithAWeightCacheTheSameBits) {
+  const std::string cache = Folder() + "/cache";
+  for (const Precision precision : {Precision::kFp32, Precision::kAuto}) {
+    LoadOptions options{precision};
+    const auto base = Model::Load(Folder(), options);
+    options.loras = {{File("kohya"), 0.8}};
+    const auto without = Model::Load(Folder(), options);
+    options.weight_cache = std::make_shared<WeightCache>(WeightCacheOptions{.folder = cache, .keep_free = 0});
+    const auto before_base = Model::Load(Folder(), options);
+    options.loras.clear();
+    ASSERT_TRUE(Model::Load(Folder(), options).ok());  // packs
+    options.loras = {{File("kohya"), 0.8}};
+    const auto with = Model::Load(Folder(), options);
+    ASSERT_TRUE(base.ok() && without.ok() && before_base.ok() && with.ok()) << with.status();
+    const Outputs expected = Run(*without);
+    EXPECT_NE(Run(*base).forward, expected.forward);
+    for (const auto& model : {*before_base, *with}) {
+      EXPECT_EQ(model->hash(), (*without)->hash());
+      EXPECT_EQ(Run(model).forward, expected.forward);
+      EXPECT_EQ(Run(model).text, expected.text);
+    }
+  }
 }
 
 TEST_F(LoraTest, AnotherBaseModelsLayersAreNamed) {

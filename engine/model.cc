@@ -1,17 +1,16 @@
 #include <utility>
 
+#include "engine/checkpoint.h"
 #include "engine/control_files.h"
 #include "engine/demands.h"
 #include "engine/finite.h"
 #include "engine/lora_merge.h"
 #include "engine/model_files.h"
 #include "engine/model_impl.h"
+#include "engine/pack/pack_model.h"
 
 namespace tiltshift::engine {
 namespace {
-
-// Raised by any change that may change a picture's bytes.
-constexpr int kEngineVersion = 6;
 
 absl::StatusOr<Compute> ChooseCompute(Precision precision, const Backend& backend) {
   if (precision == Precision::kFp32 && !backend.HasFp32()) {
@@ -31,10 +30,49 @@ absl::StatusOr<Compute> ChooseCompute(Precision precision, const Backend& backen
 template <class Network, class Config>
 absl::StatusOr<std::unique_ptr<Network>> LoadNetwork(const std::string& folder,
                                                      const Config& config, Weights weights) {
-  TS_RETURN_IF_ERROR(CheckFinite(folder, weights));
   absl::StatusOr<std::unique_ptr<Network>> network = Network::Load(config, std::move(weights));
   if (!network.ok()) return Annotate(network.status(), folder);
   return network;
+}
+
+uint64_t BytesOf(const std::string& directory, const ModelFiles& files) {
+  uint64_t bytes = 0;
+  const auto add = [&](const Weights& weights) {
+    for (const MappedFile& file : weights.files()) bytes += file.bytes().size();
+  };
+  add(files.unet);
+  if (Checkpoint::IsThere(directory)) return bytes;  // each part maps the one file
+  for (const ModelFiles::Text& text : files.texts) add(text.weights);
+  add(files.vae);
+  return bytes;
+}
+
+absl::Status CheckAllFinite(const std::string& directory, const Model::Impl& model) {
+  for (size_t i = 0; i < model.texts.size(); ++i) {
+    TS_RETURN_IF_ERROR(
+        CheckFinite(absl::StrCat(directory, "/text_encoder", model.config.index.text_suffixes[i]),
+                    model.texts[i].encoder->weights()));
+  }
+  TS_RETURN_IF_ERROR(CheckFinite(directory + "/unet", model.unet->weights()));
+  return CheckFinite(directory + "/vae", model.vae->weights());
+}
+
+// The model's pack, where there is a cache. What was packed was looked through before.
+absl::Status TakePack(const std::string& directory, const LoadOptions& options,
+                      PackModelOptions pack_options, Model::Impl& model) {
+  std::shared_ptr<const WeightPack> pack;
+  if (options.weight_cache != nullptr) {
+    pack_options.may_make = false;
+    pack = PackModel(model, pack_options, *options.weight_cache);
+  }
+  if (pack == nullptr) TS_RETURN_IF_ERROR(CheckAllFinite(directory, model));
+  // Not of merged weights, which are few renders' own.
+  if (pack == nullptr && options.weight_cache != nullptr && options.loras.empty()) {
+    pack_options.may_make = true;
+    pack = PackModel(model, pack_options, *options.weight_cache);
+  }
+  if (pack != nullptr) model.backend->UsePack(std::move(pack));
+  return absl::OkStatus();
 }
 
 std::string RenderClass(const Backend& backend, Compute compute, const std::string& hash) {
@@ -46,25 +84,22 @@ std::string RenderClass(const Backend& backend, Compute compute, const std::stri
 
 absl::StatusOr<ModelSummary> Model::Examine(const std::string& directory,
                                             const LoadOptions& options, const Beside& beside) {
-  TS_ASSIGN_OR_RETURN(const ModelFiles files, OpenModelFiles(directory));
+  TS_ASSIGN_OR_RETURN(const ModelFiles files,
+                      OpenModelFiles(directory, options.weight_cache.get()));
   TS_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(options.device));
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
   ModelSummary summary{files.hash, RenderClass(*backend, compute, files.hash)};
   summary.demands = DemandsOf(files, beside);
-  const auto add = [&](const Weights& weights) {
-    for (const MappedFile& file : weights.files()) summary.weight_bytes += file.bytes().size();
-  };
-  for (const ModelFiles::Text& text : files.texts) add(text.weights);
-  add(files.unet);
-  add(files.vae);
+  summary.weight_bytes = BytesOf(directory, files);
   return summary;
 }
 
 absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& directory,
                                                          const LoadOptions& options) {
-  TS_ASSIGN_OR_RETURN(ModelFiles files, OpenModelFiles(directory));
-  TS_RETURN_IF_ERROR(MergeLoras(options.loras, directory, &files));
-  TS_RETURN_IF_ERROR(AddControls(options.controls, directory, &files));
+  TS_ASSIGN_OR_RETURN(ModelFiles files, OpenModelFiles(directory, options.weight_cache.get()));
+  const PackModelOptions pack_options = {.directory = directory,
+                                         .identity = files.identity,
+                                         .file_bytes = BytesOf(directory, files)};
   const ModelConfig& config = files.config;
   if (config.vae.out_channels != 3) {
     return absl::UnimplementedError(absl::StrCat(directory, "/vae/config.json: out_channels is ",
@@ -74,6 +109,8 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
       std::unique_ptr<Backend> backend,
       MakeBackend(options.device, options.library_products ? Products::kLibrary : Products::kFastest));
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
+  TS_RETURN_IF_ERROR(MergeLoras(options.loras, directory, compute, &files));
+  TS_RETURN_IF_ERROR(AddControls(options.controls, directory, &files));
   std::vector<Impl::Text> texts;
   for (size_t i = 0; i < files.texts.size(); ++i) {
     TS_ASSIGN_OR_RETURN(auto encoder,
@@ -89,6 +126,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
   std::vector<std::unique_ptr<UNet>> controls;
   for (size_t i = 0; i < files.controls.size(); ++i) {
     ModelFiles::Control& control = files.controls[i];
+    TS_RETURN_IF_ERROR(CheckFinite(options.controls[i].directory, control.weights));
     TS_ASSIGN_OR_RETURN(controls.emplace_back(),
                         LoadNetwork<UNet>(options.controls[i].directory, control.config,
                                           std::move(control.weights)));
@@ -103,6 +141,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
                                       .controls = std::move(controls),
                                       .vae = std::move(vae),
                                       .backend = std::move(backend)});
+  TS_RETURN_IF_ERROR(TakePack(directory, options, pack_options, *impl));
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }
 

@@ -1,12 +1,14 @@
 #include "engine/model_files.h"
 
 #include <filesystem>
+#include <list>
 #include <optional>
 #include <utility>
 
 #include "base/file.h"
-#include "base/hash.h"
 #include "engine/checkpoint.h"
+#include "engine/model_hash.h"
+#include "engine/pack/model_identity.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -27,35 +29,42 @@ constexpr const char* kTextFiles[] = {"model_index.json",
                                       "unet/config.json",
                                       "vae/config.json"};
 
-void Update(Sha256& hash, const std::string& name, std::string_view bytes) {
-  hash.Update(absl::StrCat(name, "\n", bytes.size(), "\n"));
-  hash.Update(bytes);
-}
-
 absl::StatusOr<std::string> HashOf(const std::string& directory, const ModelFiles& files) {
-  Sha256 hash;
+  std::vector<HashedFile> hashed;
+  std::list<std::string> texts;  // at addresses that stay
   for (const char* name : kTextFiles) {
     const std::string path = absl::StrCat(directory, "/", name);
     if (!std::filesystem::exists(path)) continue;
-    TS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-    Update(hash, name, text);
+    TS_ASSIGN_OR_RETURN(texts.emplace_back(), ReadFile(path));
+    hashed.push_back({name, texts.back()});
   }
-  const auto update = [&](const std::string& name, const Weights& weights) {
-    for (const MappedFile& file : weights.files()) {
-      Update(hash, name, file.bytes());
-      MappedFile::Release(file.bytes());
-    }
+  const auto add = [&](const std::string& name, const Weights& weights) {
+    for (const MappedFile& file : weights.files()) hashed.push_back({name, file.bytes(), true});
   };
   if (Checkpoint::IsThere(directory)) {  // each part maps the one file
-    update("checkpoint", files.unet);
-    return hash.Hex();
+    add("checkpoint", files.unet);
+    return HashModel(hashed);
   }
-  for (size_t i = 0; i < files.texts.size(); ++i) {
-    update("text_encoder" + files.config.index.text_suffixes[i], files.texts[i].weights);
+  for (const ModelFiles::Text& text : files.texts) add(text.weights.part(), text.weights);
+  add("unet", files.unet);
+  add("vae", files.vae);
+  return HashModel(hashed);
+}
+
+// What was opened is what the identity names where that is the same before and after.
+absl::Status FindHash(const std::string& directory, WeightCache* cache, ModelFiles* files) {
+  const auto still = [&] { return ModelIdentity(directory).value_or("") == files->identity; };
+  if (!files->identity.empty()) {
+    const auto known = cache->KnownHash(directory, files->identity);
+    if (known && still()) {
+      files->hash = *known;
+      return absl::OkStatus();
+    }
   }
-  update("unet", files.unet);
-  update("vae", files.vae);
-  return hash.Hex();
+  TS_ASSIGN_OR_RETURN(files->hash, HashOf(directory, *files));
+  if (!files->identity.empty() && !still()) files->identity.clear();
+  if (!files->identity.empty()) cache->RememberHash(directory, files->identity, files->hash);
+  return absl::OkStatus();
 }
 
 // Where a model's weights lie: in the folders of its parts, or all in one checkpoint.
@@ -102,11 +111,13 @@ absl::Status CheckLengths(const std::string& directory, const ModelFiles& files)
 
 }  // namespace
 
-absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory) {
+absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory, WeightCache* cache) {
   if (!std::filesystem::is_directory(directory)) {
     return absl::NotFoundError(absl::StrCat("no model directory ", directory,
                                             "; a model is a folder with a model_index.json or a ", kCheckpointFile));
   }
+  std::string identity;
+  if (cache != nullptr) identity = ModelIdentity(directory).value_or("");
   Source source{directory, std::nullopt};
   if (Checkpoint::IsThere(directory)) {
     TS_ASSIGN_OR_RETURN(source.checkpoint, Checkpoint::Open(directory));
@@ -123,9 +134,13 @@ absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory) {
   const char* const stem = "diffusion_pytorch_model";
   TS_ASSIGN_OR_RETURN(Weights unet, source.Open(CheckpointPart::kUnet, "unet", stem));
   TS_ASSIGN_OR_RETURN(Weights vae, source.Open(CheckpointPart::kVae, "vae", stem));
-  ModelFiles files{std::move(config), std::move(texts), std::move(unet), std::move(vae), {}, ""};
+  ModelFiles files{std::move(config), std::move(texts), std::move(unet), std::move(vae), {}, identity, ""};
+  files.unet.SetPart("unet");
+  files.vae.SetPart("vae");
+  for (size_t i = 0; i < files.texts.size(); ++i)
+    files.texts[i].weights.SetPart("text_encoder" + files.config.index.text_suffixes[i]);
   TS_RETURN_IF_ERROR(CheckLengths(directory, files));
-  TS_ASSIGN_OR_RETURN(files.hash, HashOf(directory, files));
+  TS_RETURN_IF_ERROR(FindHash(directory, cache, &files));
   return files;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "engine/model_config.h"
+#include "engine/pack/weight_cache.h"
 #include "engine/tokenizer.h"
 #include "engine/weights.h"
 
@@ -27,11 +28,12 @@ struct ModelFiles {
   Weights unet;
   Weights vae;
   std::deque<Control> controls;  // none until they are added
-  std::string hash;  // 64 hex characters: SHA-256 over every file's name, length and bytes
+  std::string identity;  // ModelIdentity's, with a cache; empty: without, or the files changed meanwhile
+  std::string hash;      // 64 hex characters: HashModel's, of configs, tokenizers and weights
 };
 
 // NotFound: the directory or a file in it; DataLoss, Unimplemented, InvalidArgument: as its readers
-// say. Each message names the file.
-absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory);
+// say. Each message names the file. With a cache that knows these files the hash is taken from there.
+absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory, WeightCache* cache = nullptr);
 
 }  // namespace tiltshift::engine

@@ -15,6 +15,9 @@
 
 namespace tiltshift::engine {
 
+// Raised by any change that may change a picture's bytes, or a model's hash.
+inline constexpr int kEngineVersion = 5;
+
 struct Model::Impl {
   ModelConfig config;
   Compute compute = Compute::kFp32;
@@ -28,6 +31,8 @@ struct Model::Impl {
   std::unique_ptr<UNet> unet;
   std::vector<std::unique_ptr<UNet>> controls;  // in the order of LoadOptions
   std::unique_ptr<const Vae> vae;
+  // Of the networks that run once a prompt or a run. In a model of bf16 they must not take the memory of fp32.
+  Compute seldom_compute() const { return compute == Compute::kBf16 ? Compute::kFp32Sparing : Compute::kFp32; }
   std::unique_ptr<Backend> backend;  // its own locks; renderers of all threads compile through it
 };
 

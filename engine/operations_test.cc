@@ -122,6 +122,12 @@ void ExpectFormulas(const Network& network, const Bounds& bounds = {}) {
   if (MakeCpuBackend()->HasBf16()) expect(Compute::kBf16, bounds.bf16);
 }
 
+void ExpectSparingIsFp32(const Network& network) {
+  const std::vector<float> sparing = Run(network, Compute::kFp32Sparing, 1);
+  EXPECT_LT(Distance(sparing, Formulas(network)), Bounds().fp32);
+  EXPECT_EQ(sparing, Run(network, Compute::kFp32Sparing, 2)) << "threads change bits";
+}
+
 struct LinearCase {
   int rows, in, out;
   bool bias = true, residual = false;
@@ -142,6 +148,21 @@ TEST_P(LinearTest, IsItsFormula) {
   ExpectFormulas(network);
 }
 
+// Where weights stay in the model's files.
+TEST_P(LinearTest, SparingIsFp32) {
+  const LinearCase& size = GetParam();
+  const Weights matrix({size.out, size.in}, 1), bias({size.out}, 2);
+  Network network;
+  const Value x = network.Input({size.rows, 1, size.in});
+  LinearOp op = {.x = x,
+                 .matrix = &matrix.parameter,
+                 .bias = size.bias ? &bias.parameter : nullptr,
+                 .nonlinearity = Nonlinearity::kQuickGelu};
+  if (size.residual) op.residual = network.Input({size.rows, 1, size.out});
+  network.Output(network.graph.Linear("linear", op));
+  ExpectSparingIsFp32(network);
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, LinearTest,
                          ::testing::Values(LinearCase{1, 32, 16}, LinearCase{16, 64, 32},
                                            LinearCase{77, 96, 96}, LinearCase{64, 160, 1280, false},
@@ -155,7 +176,10 @@ INSTANTIATE_TEST_SUITE_P(Sizes, LinearTest,
                                            LinearCase{70, 96, 64, true, true, Dtype::kF16},
                                            LinearCase{70, 96, 64, true, true, Dtype::kBf16},
                                            // in fp32 more rows than are split at a time
-                                           LinearCase{4130, 1024, 4, true, true}));
+                                           LinearCase{4130, 1024, 4, true, true},
+                                           // large enough to be left in a file: one block, and blocks
+                                           LinearCase{77, 512, 600, true, true},
+                                           LinearCase{20, 768, 1500}));
 
 // What a feed-forward begins with: one operation where the sizes allow it.
 TEST_P(LinearTest, BeforeAGegluIsItsFormula) {

@@ -15,6 +15,8 @@ namespace tiltshift::engine {
 // into the model's mapped files, so nothing is copied until a backend asks.
 struct Parameter {
   std::string name;
+  // Its own among all of a model, the same at each load of the same files; empty where it is not what they say.
+  std::string key;
   // Row-major. A filter is [out, in, kernel, kernel], a matrix [out, in], a bias or a scale [channels].
   std::vector<int64_t> shape;
   // Stacked along the first dimension: q, k and v of an attention are one matrix.

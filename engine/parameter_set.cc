@@ -1,5 +1,6 @@
 #include "engine/parameter_set.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace tiltshift::engine {
@@ -34,6 +35,11 @@ const Parameter* ParameterSet::Stack(const std::string& name, const std::vector<
     }
   }
   for (const Part& part : addends) parameter.addends.push_back(View(part));
+  const auto changed = [](const TensorView& view) { return view.changed; };
+  if (!weights_.part().empty() && std::ranges::none_of(parameter.parts, changed) && std::ranges::none_of(parameter.addends, changed)) {
+    // The place in the order of loading tells stacks of one name apart.
+    parameter.key = absl::StrCat(weights_.part(), "/", parameters_.size(), "/", name);
+  }
   return &parameter;
 }
 

@@ -75,7 +75,7 @@ absl::StatusOr<PromptEncoder::Encoder*> PromptEncoder::EncoderFor(size_t text, i
       Length(), {.left_out = clip_skip + (last ? 0 : 1), .final_norm = last});
   // Text is encoded once a prompt, so fp32 costs nothing that shows.
   TS_ASSIGN_OR_RETURN(encoder->program,
-                      model_.backend->Compile(encoder->graph.graph, Compute::kFp32));
+                      model_.backend->Compile(encoder->graph.graph, model_.seldom_compute()));
   encoders_.push_front(std::move(encoder));
   if (encoders_.size() > kEncodersKept) encoders_.pop_back();
   return encoders_.front().get();

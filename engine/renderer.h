@@ -23,6 +23,8 @@
 
 namespace tiltshift::engine {
 
+class WeightCache;  // pack/weight_cache.h
+
 enum class Precision { kAuto, kBf16, kFp32 };  // kAuto: bf16 where the processor has it, else fp32
 
 constexpr double kMostLoraWeight = 10;
@@ -52,6 +54,8 @@ struct LoadOptions {
   // In the order in which requests bring their pictures. The model with them is one of its own,
   // too.
   std::vector<ControlUse> controls;
+  // Keeps its hash and its packed weights from start to start; null: they are made each time.
+  std::shared_ptr<WeightCache> weight_cache;
 };
 
 // What lies beside models in a folder of them.

@@ -37,7 +37,8 @@ absl::StatusOr<TimeEncoder::Time*> TimeEncoder::ProgramFor(int steps) {
   auto time = std::make_unique<Time>();
   time->steps = steps;
   time->graph = network_.BuildTime(steps);
-  TS_ASSIGN_OR_RETURN(time->program, model_.backend->Compile(time->graph.graph, Compute::kFp32));
+  TS_ASSIGN_OR_RETURN(time->program,
+                      model_.backend->Compile(time->graph.graph, model_.seldom_compute()));
   time_ = std::move(time);
   return time_.get();
 }

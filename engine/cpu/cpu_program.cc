@@ -27,12 +27,16 @@ struct StepMaker {
   std::unique_ptr<Step> operator()(const ToPlanarOp& op) const { return MakeToPlanar(setting, op); }
 };
 
+Setting SettingOf(const Graph& graph, const CpuProgram::Options& options, const MemoryPlan& plan) {
+  return {graph,          options.bf16,     options.sparing,  options.products, options.threads,
+          options.engine, *options.weights, *options.kernels, plan};
+}
+
 // GEGLU within its matrix product, where our own kernels do it.
 Graph Folded(Graph graph, const CpuProgram::Options& options) {
   const MemoryPlan plan(graph, options.bf16 ? 2 : 4);
   const Graph before = graph;
-  const Setting setting = {before,         options.bf16,     options.products, options.threads,
-                           options.engine, *options.weights, *options.kernels, plan};
+  const Setting setting = SettingOf(before, options, plan);
   graph.FoldGeglu([&](const LinearOp& op) {
     return FitsAmx(setting, op) && op.matrix->shape[0] % simd::kPanelColumns == 0;
   });
@@ -63,17 +67,32 @@ class CpuProgram::PlanBinder : public Binder {
   int node_;
 };
 
+// Decides the plan's every offset as well.
+std::vector<std::unique_ptr<Step>> CpuProgram::MakeSteps(const Graph& graph, const Options& options, MemoryPlan* plan) {
+  const Setting setting = SettingOf(graph, options, *plan);
+  std::vector<std::unique_ptr<Step>> steps;
+  for (const Node& node : graph.nodes()) {
+    const int i = static_cast<int>(steps.size());
+    steps.push_back(std::visit(StepMaker{setting, i}, node.op));
+    plan->AddScratch(i, steps[i]->scratch_bytes());
+    plan->Enlarge(OutputOf(node.op).tensor, steps[i]->output_bytes());
+  }
+  plan->Place();
+  return steps;
+}
+
+void CpuProgram::Pack(const Graph& graph, const Options& options) { (void)PlannedBytes(graph, options); }
+
+size_t CpuProgram::PlannedBytes(const Graph& graph, const Options& options) {
+  const Graph folded = Folded(graph, options);
+  MemoryPlan plan(folded, options.bf16 ? 2 : 4);
+  (void)MakeSteps(folded, options, &plan);
+  return plan.bytes();
+}
+
 CpuProgram::CpuProgram(const Graph& graph, const Options& options)
     : graph_(Folded(graph, options)), plan_(graph_, options.bf16 ? 2 : 4), stream_(options.engine) {
-  const Setting setting = {graph_,         options.bf16,     options.products, options.threads,
-                           options.engine, *options.weights, *options.kernels, plan_};
-  const int nodes = static_cast<int>(graph_.nodes().size());
-  for (int i = 0; i < nodes; ++i) {
-    steps_.push_back(std::visit(StepMaker{setting, i}, graph_.nodes()[i].op));
-    plan_.AddScratch(i, steps_[i]->scratch_bytes());
-    plan_.Enlarge(OutputOf(graph_.nodes()[i].op).tensor, steps_[i]->output_bytes());
-  }
-  plan_.Place();
+  steps_ = MakeSteps(graph_, options, &plan_);
   memory_ = NewAligned(plan_.bytes());
   if (memory_ == nullptr) throw dnnl::error(dnnl_out_of_memory, "activations");
   std::memset(memory_.get(), 0, plan_.bytes());
@@ -81,7 +100,7 @@ CpuProgram::CpuProgram(const Graph& graph, const Options& options)
   for (size_t t = 0; t < bases_.size(); ++t) {
     if (graph_.tensors()[t].bound) bases_[t] = nullptr;
   }
-  for (int i = 0; i < nodes; ++i) steps_[i]->Bind(PlanBinder(*this, i));
+  for (size_t i = 0; i < steps_.size(); ++i) steps_[i]->Bind(PlanBinder(*this, static_cast<int>(i)));
 }
 
 size_t CpuProgram::Bytes(const Value& value) const {

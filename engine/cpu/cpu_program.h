@@ -23,10 +23,14 @@ class CpuProgram : public Program {
     dnnl::engine engine;
     PackedWeights* weights;
     const simd::Kernels* kernels;
-    bool bf16;
+    bool bf16, sparing;
     Products products;
     int threads;
   };
+  // Only packs the graph's weights. May throw dnnl::error.
+  static void Pack(const Graph& graph, const Options& options);
+  // memory_bytes() of its program.
+  static size_t PlannedBytes(const Graph& graph, const Options& options);
   // May throw dnnl::error. The weights must outlive the program.
   CpuProgram(const Graph& graph, const Options& options);
 
@@ -42,6 +46,7 @@ class CpuProgram : public Program {
 
  private:
   class PlanBinder;
+  static std::vector<std::unique_ptr<Step>> MakeSteps(const Graph& graph, const Options& options, MemoryPlan* plan);
   char* At(const Value& value) const;
   size_t Bytes(const Value& value) const;
   std::vector<OpProfile> Costs() const;

@@ -35,10 +35,10 @@ dnnl::memory& DnnlStep::AddArgument(int argument, const dnnl::memory::desc& desc
 }
 
 void DnnlStep::AddScratch(const Binder& binder) {
-  if (scratch_desc_.get_size() > 0) {
-    AddArgument(DNNL_ARG_SCRATCHPAD, scratch_desc_, binder.Scratch());
-  }
+  if (scratch_desc_.get_size() > 0) AddScratchAt(binder.Scratch());
 }
+
+void DnnlStep::AddScratchAt(char* scratch) { AddArgument(DNNL_ARG_SCRATCHPAD, scratch_desc_, scratch); }
 
 void DnnlStep::Execute(const dnnl::stream& stream) {
   const int threads = omp_get_max_threads();

@@ -23,6 +23,7 @@ class DnnlStep : public Step {
   dnnl::memory& AddArgument(int argument, const dnnl::memory::desc& desc, void* data);
   void AddArgument(int argument, dnnl::memory memory);
   void AddScratch(const Binder& binder);
+  void AddScratchAt(char* scratch);
   void Execute(const dnnl::stream& stream);
 
   dnnl::engine engine_;

@@ -1,5 +1,5 @@
 // Linear layers through oneDNN's matmul: rows of activations times a packed matrix.
-#include "base/check.h"
+#include "engine/cpu/dnnl_post_ops.h"
 #include "engine/cpu/dnnl_step.h"
 #include "engine/cpu/dnnl_version.h"
 
@@ -8,18 +8,6 @@ namespace {
 
 using dnnl::memory;
 using Tag = memory::format_tag;
-
-void AppendNonlinearity(Nonlinearity nonlinearity, dnnl::post_ops* post_ops) {
-  using dnnl::algorithm;
-  switch (nonlinearity) {
-    case Nonlinearity::kNone: break;
-    case Nonlinearity::kSilu: AppendEltwise(algorithm::eltwise_swish, 1, 0, post_ops); break;
-    case Nonlinearity::kGelu: AppendEltwise(algorithm::eltwise_gelu_erf, 0, 0, post_ops); break;
-    case Nonlinearity::kQuickGelu: AppendEltwise(algorithm::eltwise_swish, 1.702f, 0, post_ops); break;
-    case Nonlinearity::kRelu: AppendEltwise(algorithm::eltwise_relu, 0, 0, post_ops); break;
-    case Nonlinearity::kSoftClamp: TS_CHECK(false); break;  // no layer of any model has it
-  }
-}
 
 class LinearStep : public DnnlStep {
  public:
@@ -77,6 +65,7 @@ class LinearStep : public DnnlStep {
 }  // namespace
 
 std::unique_ptr<Step> MakeLinear(const Setting& setting, const LinearOp& op, int node) {
+  if (std::unique_ptr<Step> step = MakeSparingLinear(setting, op, node)) return step;
   if (std::unique_ptr<Step> step = MakeAmxLinear(setting, op)) return step;
   return std::make_unique<LinearStep>(setting, op, setting.plan.InPlace(node));
 }

@@ -4,16 +4,12 @@
 #include <bit>
 #include <cstring>
 
+#include "engine/cpu/dnnl_version.h"
 #include "engine/cpu/parallel.h"
 
 namespace tiltshift::engine::cpu {
 namespace {
 
-// To nearest, ties to even.
-uint16_t ToBf16(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
 float FromBf16(uint16_t value) { return std::bit_cast<float>(uint32_t{value} << 16); }
 
 // A row of a filter [in][places] in the order of k: blocks of 32 channels, in each the places, in those the channels.
@@ -25,7 +21,7 @@ void OrderRow(const float* row, int64_t in, int64_t places, int terms, int64_t t
       for (int64_t c = 0; c < simd::kStepDepth; ++c, ++out) {
         float left = from[c * places];
         for (int t = 0; t < terms; ++t) {
-          out[t * term] = ToBf16(left);
+          out[t * term] = FloatToBfloat16(left);
           left -= FromBf16(out[t * term]);
         }
       }
@@ -76,6 +72,21 @@ void PackPanel(const Parameter& parameter, int64_t panel, const simd::PanelLayou
 
 }  // namespace
 
+PackedWeights::Place PackedWeights::PlaceFor(const Parameter& parameter, const std::string& layout, size_t bytes) {
+  if (measure_only_) {
+    measured_bytes_ += bytes;
+    return {reinterpret_cast<char*>(this), false};
+  }
+  const bool keeps = !parameter.key.empty() && !layout.empty();
+  const std::string key = keeps ? absl::StrCat(parameter.key, "|", layout) : "";
+  // Nobody writes to what is not made here, and the pages would not let them.
+  const char* packed = keeps && pack_ != nullptr ? pack_->Find(key, bytes) : nullptr;
+  if (packed != nullptr) return {const_cast<char*>(packed), false};
+  char* room = keeps && writer_ != nullptr ? writer_->New(key, bytes) : arena_.New(bytes);
+  if (room == nullptr) throw dnnl::error(dnnl_out_of_memory, "weights");
+  return {room, true};
+}
+
 dnnl::memory PackedWeights::Packed(const Parameter& parameter, const dnnl::memory::desc& plain,
                                    const dnnl::memory::desc& packed) {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -83,12 +94,12 @@ dnnl::memory PackedWeights::Packed(const Parameter& parameter, const dnnl::memor
   for (const Entry& entry : entries) {
     if (entry.desc == packed) return entry.memory;
   }
+  const Place place = PlaceFor(parameter, LayoutName(packed), packed.get_size());
+  dnnl::memory to(packed, engine_, place.bytes);
+  if (!place.made) return entries.push_back({packed, to}), to;
   std::vector<float> floats(parameter.elements());
   parameter.CopyTo(floats);
   dnnl::memory from(plain, engine_, floats.data());
-  char* bytes = arena_.New(packed.get_size());
-  if (bytes == nullptr) throw dnnl::error(dnnl_out_of_memory, "weights");
-  dnnl::memory to(packed, engine_, bytes);
   dnnl::stream stream(engine_);
   dnnl::reorder(from, to).execute(stream, from, to);
   stream.wait();
@@ -99,22 +110,23 @@ dnnl::memory PackedWeights::Packed(const Parameter& parameter, const dnnl::memor
 
 std::span<const uint16_t> PackedWeights::Panels(const Parameter& parameter, const simd::PanelLayout& layout) {
   std::lock_guard<std::mutex> lock(mutex_);
-  const auto [found, made] = panels_.try_emplace({&parameter, layout});
-  if (!made) return found->second;
+  const auto found = panels_.find({&parameter, layout});
+  if (found != panels_.end()) return found->second;
   const int64_t panel_elements =
       layout.elements(parameter.elements() / parameter.shape[0] / simd::kStepDepth);
   const int64_t panels = simd::PanelsFor(parameter.shape[0]);
   const int64_t elements = panels * panel_elements;
-  auto* packed = reinterpret_cast<uint16_t*>(arena_.New(elements * sizeof(uint16_t)));
-  if (packed == nullptr) {
-    panels_.erase(found);
-    throw dnnl::error(dnnl_out_of_memory, "weights");
-  }
-  ParallelFor(panels, omp_get_max_threads(), [&](int64_t panel, int) {
+  const std::string name = absl::StrCat("panels", layout.terms, layout.pairs ? "p" : "");
+  const Place place = PlaceFor(parameter, name, elements * sizeof(uint16_t));
+  auto* packed = reinterpret_cast<uint16_t*>(place.bytes);
+  const std::span<const uint16_t> all(packed, static_cast<size_t>(elements));
+  if (!place.made) return panels_[{&parameter, layout}] = all;
+  // All cores, also where a slot has one: the others wait for these weights.
+  ParallelFor(panels, omp_get_num_procs(), [&](int64_t panel, int) {
     PackPanel(parameter, panel, layout, packed + panel * panel_elements);
   });
   parameter.Release();
-  return found->second = {packed, static_cast<size_t>(elements)};
+  return panels_[{&parameter, layout}] = all;
 }
 
 const float* PackedWeights::Floats(const Parameter& parameter) {
@@ -122,6 +134,7 @@ const float* PackedWeights::Floats(const Parameter& parameter) {
   std::vector<float>& floats = floats_[&parameter];
   if (floats.empty()) {
     floats.resize(parameter.elements());
+    measured_bytes_ += floats.size() * sizeof(float);
     parameter.CopyTo(floats);
   }
   return floats.data();

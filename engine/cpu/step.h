@@ -24,6 +24,7 @@ struct Place {
 struct Setting {
   const Graph& graph;
   bool bf16;
+  bool sparing;  // kFp32Sparing
   Products products;
   int threads;
   dnnl::engine engine;
@@ -67,6 +68,8 @@ std::unique_ptr<Step> MakeAmxConv(const Setting& setting, const ConvOp& op);
 // A tensor that a group norm or an upsampling makes for one such convolution: it lies there with its border (bordered.h).
 bool WantsBorder(const Setting& setting, const Value& value);
 std::unique_ptr<Step> MakeLinear(const Setting& setting, const LinearOp& op, int node);
+// Of a large matrix where weights are spared; else null.
+std::unique_ptr<Step> MakeSparingLinear(const Setting& setting, const LinearOp& op, int node);
 std::unique_ptr<Step> MakeGroupNorm(const Setting& setting, const GroupNormOp& op);
 std::unique_ptr<Step> MakeMoments(const Setting& setting, const MomentsOp& op);
 std::unique_ptr<Step> MakeLayerNorm(const Setting& setting, const LayerNormOp& op);

@@ -70,6 +70,10 @@ function(tiltshift_room name)
   target_link_libraries(tiltshift_${name} PUBLIC ${ARG_LINK})
 endfunction()
 
+# Passive: OpenMP's spinning barriers take a hundred times as long when something else runs on the cores.
+# And a cache of their own: tests leave nothing with the user.
+set(TILTSHIFT_TEST_ENVIRONMENT "OMP_WAIT_POLICY=passive;XDG_CACHE_HOME=${CMAKE_BINARY_DIR}/cache")
+
 # tiltshift_test(NAME SOURCES ... LINK ... [LABELS ...] [TIMEOUT s] [WAITS]): a GoogleTest binary, one ctest
 # entry. A test computes on every core, and `ctest -j` starts nothing beside it; one that WAITS, mostly for the
 # processes it started, leaves room for others.
@@ -88,9 +92,8 @@ function(tiltshift_test name)
   if(ARG_WAITS)
     set(processors 1)
   endif()
-  # Passive: OpenMP's spinning barriers take a hundred times as long when something else runs on the cores.
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
-                       PROCESSORS ${processors} ENVIRONMENT OMP_WAIT_POLICY=passive)
+                       PROCESSORS ${processors} ENVIRONMENT "${TILTSHIFT_TEST_ENVIRONMENT}")
 endfunction()
 
 # tiltshift_protos(VARIABLE a.proto ...): generates messages and services of this folder's protos below
