@@ -95,6 +95,8 @@ void Print(const v1::ModelDescription& model) {
   line(PartsLine(model));
   line("render class " + model.render_class());
   line("hash " + model.hash());
+  if (model.packed_bytes() > 0)
+    line(absl::StrCat("packed weights are kept: ", WithCommas(model.packed_bytes()), " bytes"));
 }
 
 void Print(const v1::ControlDescription& control) {

@@ -14,11 +14,12 @@ namespace {
 
 // Notes in `fits`, by its path, what of `beside` fits the model.
 v1::ModelDescription Describe(const std::string& folder, const std::string& name,
+                              const std::shared_ptr<engine::WeightCache>& cache,
                               const engine::Beside& beside,
                               std::map<std::string, std::vector<std::string>>& fits) {
   v1::ModelDescription model;
   model.set_name(name);
-  const auto found = engine::DescribeModel(absl::StrCat(folder, "/", name), {}, beside);
+  const auto found = engine::DescribeModel(absl::StrCat(folder, "/", name), {.weight_cache = cache}, beside);
   model.set_usable(found.ok());
   if (!found.ok()) {
     model.set_problem(Message(found.status()));
@@ -32,6 +33,7 @@ v1::ModelDescription Describe(const std::string& folder, const std::string& name
   model.set_size_multiple(static_cast<uint32_t>(found->size_multiple));
   model.set_hash(found->hash);
   model.set_render_class(found->render_class);
+  model.set_packed_bytes(found->packed_bytes);
   for (const engine::PartDescription& from : found->parts) {
     v1::ModelPart& part = *model.add_parts();
     part.set_name(from.name);
@@ -84,7 +86,8 @@ v1::ControlDescription DescribeControl(const std::string& name, const std::strin
 }  // namespace
 
 absl::StatusOr<v1::ModelFolder> DescribeModels(const std::string& folder,
-                                               const std::vector<std::string>& names) {
+                                               const std::vector<std::string>& names,
+                                               const std::shared_ptr<engine::WeightCache>& cache) {
   if (!std::filesystem::is_directory(folder))
     return absl::NotFoundError(absl::StrCat("--models ", folder, ": there is no such folder"));
   v1::ModelFolder described;
@@ -108,7 +111,7 @@ absl::StatusOr<v1::ModelFolder> DescribeModels(const std::string& folder,
   std::map<std::string, std::vector<std::string>> fits;
   for (const std::string& name : models) {
     TS_RETURN_IF_ERROR(plan::CheckModelIsThere(folder, name));
-    *described.add_models() = Describe(folder, name, beside, fits);
+    *described.add_models() = Describe(folder, name, cache, beside, fits);
   }
   for (const std::string& path : beside.loras)
     *described.add_loras() = DescribeLora(std::filesystem::path(path).stem(), path, fits[path]);

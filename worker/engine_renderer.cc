@@ -126,7 +126,10 @@ class EngineRenderers : public Renderers {
     for (const std::string& name : plan::ModelNames(options.models_folder)) {
       const auto summary =
           engine::Model::Examine(absl::StrCat(options.models_folder, "/", name),
-                                 {.precision = precision, .device = options.device}, beside);
+                                 {.precision = precision,
+                                  .device = options.device,
+                                  .weight_cache = options.weight_cache},
+                                 beside);
       if (!summary.ok()) {
         spdlog::warn("model left out: {}", Message(summary.status()));
         continue;

@@ -12,6 +12,7 @@
 #include "base/disk.h"
 #include "base/hash.h"
 #include "engine/device.h"
+#include "engine/pack/weight_cache.h"
 #include "monitoring/metrics.h"
 #include "proto/leader.h"
 #include "store/blob_flags.h"
@@ -33,6 +34,8 @@ struct Options {
   std::string device = "auto";
   std::string log_level = "info";
   std::string models = "models";
+  std::string weight_cache = engine::DefaultWeightCacheFolder();
+  uint64_t weight_cache_gb = 32;
   bool describe = false;
   std::vector<std::string> described;  // empty: all
   uint64_t keep_free_mb = 64, memory_mb = 0;
@@ -55,6 +58,13 @@ void AddOptions(CLI::App& app, Options& options) {
                  "megabytes of the blob folder's disk that are left free: the worker ends before")
       ->capture_default_str();
   app.add_option("--models", options.models, "folder with a diffusers directory a model")
+      ->capture_default_str();
+  app.add_option("--weight-cache", options.weight_cache,
+                 "folder that keeps packed weights, so that a later start needs not pack and the workers "
+                 "of a machine share them; none: each packs for itself")
+      ->capture_default_str();
+  app.add_option("--weight-cache-gb", options.weight_cache_gb,
+                 "gigabytes it may hold; the weights used longest ago go first")
       ->capture_default_str();
   CLI::Option* describe = app.add_flag_callback(
       "--describe-models",
@@ -104,6 +114,15 @@ uint64_t MachineMemoryMb() {
          static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) / 1'000'000;
 }
 
+// Null: each start packs anew.
+std::shared_ptr<engine::WeightCache> OpenWeightCache(const Options& options) {
+  if (options.weight_cache.empty() || options.weight_cache == "none") return nullptr;
+  return std::make_shared<engine::WeightCache>(engine::WeightCacheOptions{
+      .folder = options.weight_cache,
+      .most_bytes = options.weight_cache_gb * 1'000'000'000,
+      .log = [](const std::string& line) { spdlog::info("weight cache: {}", line); }});
+}
+
 absl::Status Serve(const Options& options) {
   store::BlobOptions blob_options = options.blobs;
   blob_options.keep_free = options.keep_free_mb * 1'000'000;
@@ -133,7 +152,8 @@ absl::Status Serve(const Options& options) {
   const uint64_t there_mb = on_card ? device.memory_bytes / 1'000'000 : MachineMemoryMb();
   hello.set_memory_mb(options.memory_mb != 0 ? options.memory_mb : there_mb);
   const auto renderers =
-      engine ? MakeEngineRenderers({options.models, options.precision == "fp32", device.device})
+      engine ? MakeEngineRenderers({options.models, options.precision == "fp32", device.device,
+                                    OpenWeightCache(options)})
              : MakeNoopRenderers();
   TS_ASSIGN_OR_RETURN(const auto models, renderers->Models());
   for (const v1::ModelInfo& model : models) {
@@ -165,7 +185,7 @@ absl::Status Serve(const Options& options) {
 
 absl::Status Describe(const Options& options) {
   TS_ASSIGN_OR_RETURN(const v1::ModelFolder folder,
-                      DescribeModels(options.models, options.described));
+                      DescribeModels(options.models, options.described, OpenWeightCache(options)));
   std::printf("%s\n", DescriptionJson(folder).c_str());
   return absl::OkStatus();
 }

@@ -43,7 +43,8 @@ absl::StatusOr<std::shared_ptr<const engine::Model>> ModelCache::Get(const v1::J
 
 absl::StatusOr<std::shared_ptr<const engine::Model>> ModelCache::Load(
     const v1::JobSpec& spec, engine::Precision precision) const {
-  engine::LoadOptions load{.precision = precision, .device = options_.device};
+  engine::LoadOptions load{
+      .precision = precision, .device = options_.device, .weight_cache = options_.weight_cache};
   for (const v1::Lora& lora : spec.loras()) {
     TS_RETURN_IF_ERROR(plan::CheckLoraIsThere(options_.models_folder, lora.name()));
     load.loras.push_back({plan::LoraPath(options_.models_folder, lora.name()), lora.weight()});

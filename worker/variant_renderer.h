@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "engine/device.h"
+#include "engine/pack/weight_cache.h"
 #include "plan/plan.h"
 #include "proto/worker.pb.h"
 
@@ -48,6 +49,7 @@ struct EngineOptions {
   std::string models_folder;
   bool force_fp32 = false;
   engine::Device device = engine::Device::kCpu;
+  std::shared_ptr<engine::WeightCache> weight_cache;  // may be null
 };
 
 // Models are loaded at first use and shared by all slots; each slot's oneDNN work stays on the
