@@ -25,6 +25,7 @@
 #include "absl/strings/str_split.h"
 #include "bench/engine_report.h"
 #include "bench/shape_bench.h"
+#include "engine/pack/weight_cache.h"
 #include "engine/pipeline.h"
 #include "engine/testing/precision_error.h"
 
@@ -33,7 +34,7 @@ namespace {
 
 struct Settings {
   std::string model = "models/diorama";
-  std::string precision = "auto", device = "cpu";
+  std::string precision = "auto", device = "cpu", weight_cache;
   int slots = 2, threads = 1, images = 6, steps = 20, size = 256;
   bool ops = false, each = false, error = false;
   std::string peers = "torch,openvino";
@@ -167,7 +168,10 @@ const std::map<std::string, Device> kDevices = {{"cpu", Device::kCpu}, {"cuda", 
 int Main(const Settings& settings) {
   const Precision precision = kPrecisions.at(settings.precision);
   const Device device = kDevices.at(settings.device);
-  const auto own = Model::Load(settings.model, {.precision = precision, .device = device});
+  LoadOptions options = {.precision = precision, .device = device};
+  if (!settings.weight_cache.empty())
+    options.weight_cache = std::make_shared<WeightCache>(WeightCacheOptions{.folder = settings.weight_cache});
+  const auto own = Model::Load(settings.model, options);
   const auto library = Model::Load(
       settings.model, {.precision = precision, .device = device, .library_products = true});
   for (const auto& model : {own, library}) {
@@ -211,6 +215,7 @@ int ShapeMain(const CLI::App& app, const Settings& settings, ShapeSettings shape
   shape.ops = settings.ops || settings.each;
   shape.each = settings.each;
   if (settings.peers != "none") shape.peers = absl::StrSplit(settings.peers, ',');
+  shape.weight_cache = settings.weight_cache;
   const absl::Status status = RunShapeBench(shape);
   if (status.ok()) return 0;
   std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
@@ -257,6 +262,7 @@ int main(int argc, char** argv) {
   app.add_option("--shape", settings.shape, "Measure random weights of a checkpoint's shape instead")
       ->check(CLI::IsMember({"sd15"}));
   app.add_option("--runs", shape.runs, "With --shape: forwards to take the best of")->check(CLI::Range(1, 1000));
+  app.add_option("--weight-cache", settings.weight_cache, "Folder that keeps packed weights");
   app.add_flag("--limits", shape.limits, "With --shape: oneDNN alone at the same operations");
   app.add_option("--peers", settings.peers, "With --shape: torch, openvino, both with a comma, or none")
       ->check(CLI::IsMember({"torch", "openvino", "torch,openvino", "none"}));

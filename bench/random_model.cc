@@ -166,7 +166,7 @@ void Fill(const Tensor& tensor, uint64_t* state, std::vector<uint16_t>* halves) 
   }
 }
 
-absl::Status Write(const std::string& path, const Tensors& tensors) {
+absl::Status Write(const std::string& path, const Tensors& tensors, bool zeros) {
   std::string header = "{";
   int64_t at = 0;
   for (const Tensor& tensor : tensors) {
@@ -181,6 +181,11 @@ absl::Status Write(const std::string& path, const Tensors& tensors) {
   const uint64_t length = header.size();
   file.write(reinterpret_cast<const char*>(&length), sizeof(length));
   file.write(header.data(), static_cast<std::streamsize>(header.size()));
+  if (zeros) {
+    file.close();
+    std::filesystem::resize_file(path, sizeof(length) + length + at);
+    return absl::OkStatus();
+  }
   uint64_t state = 0x9e3779b97f4a7c15;
   std::vector<uint16_t> halves;
   for (const Tensor& tensor : tensors) {
@@ -224,9 +229,9 @@ absl::Status WriteSd15(const RandomModelOptions& options) {
     TS_RETURN_IF_ERROR(WriteFileAtomic(options.folder + path, bytes, IfPresent::kReplace).status());
   }
   const std::string diffusers = "/diffusion_pytorch_model.safetensors";
-  TS_RETURN_IF_ERROR(Write(options.folder + "/unet" + diffusers, Unet()));
-  TS_RETURN_IF_ERROR(Write(options.folder + "/vae" + diffusers, VaeDecoder()));
-  TS_RETURN_IF_ERROR(Write(options.folder + "/text_encoder/model.safetensors", TextEncoder()));
+  TS_RETURN_IF_ERROR(Write(options.folder + "/unet" + diffusers, Unet(), options.zeros));
+  TS_RETURN_IF_ERROR(Write(options.folder + "/vae" + diffusers, VaeDecoder(), options.zeros));
+  TS_RETURN_IF_ERROR(Write(options.folder + "/text_encoder/model.safetensors", TextEncoder(), options.zeros));
   for (const auto& [name, text] : kConfigs) {
     if (options.folder + "/" + name == done) continue;
     TS_RETURN_IF_ERROR(WriteFileAtomic(absl::StrCat(options.folder, "/", name), text, IfPresent::kReplace).status());

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -14,6 +15,7 @@
 #include "bench/peak.h"
 #include "bench/peers.h"
 #include "bench/random_model.h"
+#include "engine/pack/weight_cache.h"
 #include "engine/pipeline.h"
 
 namespace tiltshift::engine {
@@ -23,11 +25,11 @@ double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// MiB of this process that were in memory at once, at most.
-double PeakMib() {
-  std::ifstream status("/proc/self/status");
+// MiB that a line of a file below /proc/self says.
+double MibOf(const char* file, const char* line_start) {
+  std::ifstream status(absl::StrCat("/proc/self/", file));
   for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;
+    if (line.starts_with(line_start)) return std::stod(line.substr(std::strlen(line_start))) / 1024;
   }
   return 0;
 }
@@ -143,8 +145,13 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
   omp_set_num_threads(settings.threads);
   ReadSeconds(settings.folder);
   const double read = ReadSeconds(settings.folder);
+  LoadOptions options = {.precision = settings.precision, .device = settings.device};
+  if (!settings.weight_cache.empty()) {
+    options.weight_cache = std::make_shared<WeightCache>(WeightCacheOptions{
+        .folder = settings.weight_cache, .log = [](const std::string& line) { std::printf("%s\n", line.c_str()); }});
+  }
   double start = Now();
-  TS_ASSIGN_OR_RETURN(const auto model, Model::Load(settings.folder, {.precision = settings.precision, .device = settings.device}));
+  TS_ASSIGN_OR_RETURN(const auto model, Model::Load(settings.folder, options));
   const double load = Now() - start;
   start = Now();
   Subject subject(model, settings.size);
@@ -154,7 +161,8 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
   const Times forward = Measure(settings.runs, [&] { subject.unet().Run(); });
   const Times guided = Measure(settings.runs, [&] { subject.RunGuided(); });
   const Times decode = Measure(std::max(1, settings.runs / 2), [&] { subject.vae().Run(); });
-  const double memory = PeakMib();
+  // At most at once; and now, with pages that several processes have divided among them.
+  const double memory = MibOf("status", "VmHWM:"), share = MibOf("smaps_rollup", "Pss:");
   const std::vector<OpProfile> ops = subject.unet().Profile(settings.runs);
   const std::vector<OpProfile> decode_ops = subject.vae().Profile(2);
 
@@ -177,7 +185,8 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
   std::printf("activations                  %9.0f MiB of a forward, %.0f of a decode\n",
               static_cast<double>(subject.unet().memory_bytes()) / (1 << 20),
               static_cast<double>(subject.vae().memory_bytes()) / (1 << 20));
-  std::printf("memory at most               %9.0f MiB, %.2f times the files\n", memory, memory / weights);
+  std::printf("memory at most               %9.0f MiB, %.2f times the files; %.0f now, shared pages in parts\n", memory,
+              memory / weights, share);
   if (settings.ops) {
     const std::vector<OpProfile> alone = subject.unet().ProfileAlone(settings.runs);
     PrintOps("UNet forward", ops, &alone);
