@@ -145,6 +145,10 @@ void MappedFile::Release(std::string_view bytes) {
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
+void MappedFile::UseLargePages() const {
+  if (data_ != nullptr) madvise(const_cast<char*>(data_), size_, MADV_HUGEPAGE);
+}
+
 absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) return ErrnoStatus(errno, "cannot open", path);

@@ -41,6 +41,8 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();
   std::string_view bytes() const { return {data_, size_}; }
+  // It will be read over and over: in large pages, where the file system has them.
+  void UseLargePages() const;
 
   // The whole pages of these bytes, which are of a mapped file, leave this process' memory until they are read
   // again. Of other memory the contents would be lost.

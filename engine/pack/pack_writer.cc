@@ -82,6 +82,7 @@ absl::Status PackWriter::AddSlab(uint64_t bytes) {
   void* data =
       mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, static_cast<off_t>(offset));
   if (data == MAP_FAILED) return ErrnoStatus(errno, "cannot map", temporary());
+  madvise(data, size, MADV_HUGEPAGE);  // where the file system has large pages
   slabs_.push_back({static_cast<char*>(data), offset, size, 0});
   return absl::OkStatus();
 }

@@ -4,14 +4,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <omp.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <thread>
@@ -32,6 +31,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
+constexpr char kFolderOfParent[] = "TILTSHIFT_WEIGHT_CACHE_TEST";
+
 std::string PixelsOf(const std::shared_ptr<const Model>& model) {
   Renderer renderer(model);
   const auto picture =
@@ -45,12 +46,16 @@ class WeightCacheTest : public ::testing::TestWithParam<Precision> {
   void SetUp() override {
     if (GetParam() == Precision::kBf16 && !cpu::HasBf16())
       GTEST_SKIP() << "no bf16 on this processor";
+    if (const char* parents = std::getenv(kFolderOfParent)) {
+      folder_ = parents;
+      return;
+    }
     folder_ = absl::StrCat(::testing::TempDir(), "weight_cache_", ::getpid());
     fs::remove_all(folder_);
     ASSERT_TRUE(WriteTinyModel(TILTSHIFT_SOURCE_DIR, model(), "modes_base").ok());
   }
   void TearDown() override {
-    if (folder_.empty()) return;
+    if (folder_.empty() || IsChild()) return;
     chmod(cache().c_str(), 0755);
     fs::remove_all(folder_);
   }
@@ -85,6 +90,21 @@ class WeightCacheTest : public ::testing::TestWithParam<Precision> {
     const auto packs = Files(".pack");
     EXPECT_THAT(packs, SizeIs(1));
     return packs.empty() ? "" : packs[0];
+  }
+  // This test again in so many processes of its own, at once, by the same folder: IsChild there.
+  static bool IsChild() { return std::getenv(kFolderOfParent) != nullptr; }
+  void RunChildren(int count) const {
+    const ::testing::TestInfo& info = *::testing::UnitTest::GetInstance()->current_test_info();
+    const std::string command = absl::StrCat(
+        kFolderOfParent, "=", folder_, " ", fs::read_symlink("/proc/self/exe").string(),
+        " --gtest_filter=", info.test_suite_name(), ".", info.name());
+    std::vector<FILE*> children;
+    for (int i = 0; i < count; ++i) children.push_back(popen(command.c_str(), "r"));
+    for (FILE* child : children) {
+      std::string out;
+      for (int c; (c = std::fgetc(child)) != EOF;) out += static_cast<char>(c);
+      EXPECT_EQ(pclose(child), 0) << out;
+    }
   }
   static uint64_t InodeOf(const std::string& path) {
     struct stat info = {};
@@ -199,37 +219,24 @@ TEST_P(WeightCacheTest, AFullDiskIsLeftAlone) {
 
 // A disk that fills up under the writer: here a limit on the size of its files.
 TEST_P(WeightCacheTest, ADiskThatFillsUpIsNoCrash) {
+  if (!IsChild()) return RunChildren(1);
   const std::string pixels = PixelsOf(LoadWithout());
-  const pid_t child = fork();
-  if (child == 0) {
-    omp_set_num_threads(1);  // the parent's threads are not the child's
-    const rlimit limit = {1 << 20, 1 << 20};
-    setrlimit(RLIMIT_FSIZE, &limit);
-    signal(SIGXFSZ, SIG_IGN);
-    _exit(PixelsOf(Load()) == pixels && !log_.empty() && Files(".pack").empty() &&
-                  Files(".tmp").empty()
-              ? 0
-              : 1);
-  }
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  const rlimit limit = {1 << 20, 1 << 20};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  signal(SIGXFSZ, SIG_IGN);
+  EXPECT_EQ(PixelsOf(Load()), pixels);
+  EXPECT_THAT(log_, ElementsAre(HasSubstr("are this process' own")));
+  EXPECT_THAT(Files(".pack"), IsEmpty());
+  EXPECT_THAT(Files(".tmp"), IsEmpty());
 }
 
 TEST_P(WeightCacheTest, ProcessesAtOnceMakeOne) {
-  std::vector<pid_t> children;
-  for (int i = 0; i < 4; ++i) {
-    children.push_back(fork());
-    if (children.back() != 0) continue;
-    omp_set_num_threads(1);
-    const bool loaded = Load() != nullptr;
-    _exit(loaded && log_.empty() ? 0 : 1);
+  if (IsChild()) {
+    EXPECT_NE(Load(), nullptr);
+    EXPECT_THAT(log_, IsEmpty());
+    return;
   }
-  for (const pid_t child : children) {
-    int status = 0;
-    waitpid(child, &status, 0);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
-  }
+  RunChildren(4);
   EXPECT_THAT(Files(".tmp"), IsEmpty());
   const uint64_t pack = InodeOf(Pack());
   EXPECT_EQ(PixelsOf(Load()), PixelsOf(LoadWithout()));

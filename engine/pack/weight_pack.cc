@@ -24,6 +24,7 @@ absl::Status CheckOwner(const std::string& path) {
 absl::StatusOr<std::shared_ptr<const WeightPack>> WeightPack::Open(const std::string& path) {
   TS_RETURN_IF_ERROR(CheckOwner(path));
   TS_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
+  file.UseLargePages();
   TS_ASSIGN_OR_RETURN(PackDirectory directory, ParsePack(file.bytes(), path));
   return std::shared_ptr<const WeightPack>(new WeightPack(std::move(file), std::move(directory)));
 }
