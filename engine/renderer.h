@@ -97,7 +97,7 @@ class Model {
 
   // SHA-256 over the configs, tokenizer and weights, 64 hex characters.
   const std::string& hash() const;
-  // "cpu-avx512_core_amx/dnnl-2.6.3/engine-6/bf16/<first 12 of hash>": backend, instruction set,
+  // "cpu-avx512_core_amx/dnnl-2.6.3/engine-7/bf16/<first 12 of hash>": backend, instruction set,
   // library, engine version, precision, model.
   const std::string& render_class() const;
   // Width and height must be multiples of this (8 for the usual VAE times the UNet's own factor).
