@@ -28,7 +28,7 @@ absl::Status Scale(double scale, Weights* weights) {
     std::vector<float> values(view.elements());
     TS_RETURN_IF_ERROR(CopyAsFloat(view, values));
     for (float& value : values) value *= static_cast<float>(scale);
-    weights->Replace(name, std::move(values));
+    weights->Replace(name, values, Dtype::kF32);
   }
   return absl::OkStatus();
 }

@@ -20,7 +20,7 @@
 #include "engine/cpu/isa.h"
 #include "engine/pack/model_identity.h"
 #include "engine/renderer.h"
-#include "engine/testing/tiny_model.h"
+#include "engine/testing/parity_case.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -52,7 +52,7 @@ class WeightCacheTest : public ::testing::TestWithParam<Precision> {
     }
     folder_ = absl::StrCat(::testing::TempDir(), "weight_cache_", ::getpid());
     fs::remove_all(folder_);
-    ASSERT_TRUE(WriteTinyModel(TILTSHIFT_SOURCE_DIR, model(), "modes_base").ok());
+    ASSERT_TRUE(WriteParityModel(TILTSHIFT_SOURCE_DIR, "small", model()).ok());
   }
   void TearDown() override {
     if (folder_.empty() || IsChild()) return;
