@@ -207,11 +207,12 @@ absl::StatusOr<Pipeline::Conditions> Pipeline::ConditionsFor(const DenoiseOption
   const auto rows_of = [&](TimeEncoder& times,
                            const UNet& network) -> absl::StatusOr<Conditions::Rows> {
     Conditions::Rows rows{.floats = static_cast<size_t>(network.TimeChannels())};
-    for (const Prompt* prompt : {options.prompt, options.negative}) {
+    for (const bool negative : {false, true}) {  // both sides may have one prompt
+      const Prompt* prompt = negative ? options.negative : options.prompt;
       if (prompt == nullptr) continue;
-      TimeCondition condition = ConditionFor(options.size, *prompt, prompt == options.negative);
+      TimeCondition condition = ConditionFor(options.size, *prompt, negative);
       condition.guidance_scale = options.guidance_scale;
-      TS_ASSIGN_OR_RETURN((prompt == options.prompt ? rows.prompt : rows.negative),
+      TS_ASSIGN_OR_RETURN((negative ? rows.negative : rows.prompt),
                           times.Rows(timesteps, condition));
     }
     return rows;

@@ -99,6 +99,15 @@ TEST_P(SameBitsTest, I4BesideOtherRenderers) {
   for (const std::vector<uint8_t>& each : pixels) EXPECT_EQ(each, expected_);
 }
 
+// Guidance away from the prompt itself is none.
+TEST_P(SameBitsTest, APromptMayBeItsOwnNegative) {
+  Renderer renderer(model_);
+  RenderRequest both = SmallRequest(), unguided = both;
+  both.negative_prompt = both.prompt;
+  unguided.guidance_scale = 1;
+  EXPECT_EQ(Pixels(renderer, both), Pixels(renderer, unguided));
+}
+
 TEST_P(SameBitsTest, EveryInputCounts) {
   Renderer renderer(model_);
   const auto differs = [&](auto change) {
