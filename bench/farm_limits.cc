@@ -107,17 +107,15 @@ class Thread {
     return message;
   }
 
-  void Write(const scheduler::Batch& batch) {
+  void Write(scheduler::Batch& batch) {
     uint64_t committed = 0;
-    for (const auto& [job, outcomes] : batch.commits) {
-      for (const auto& outcome : outcomes) {
+    for (auto& [job, turns] : batch.jobs) {
+      for (const auto& outcome : turns.outcomes) {
         for (const auto& range : outcome.committed) committed += range.count();
       }
-      writes_ += store::FarmStore::Commit(1, job, outcomes, now_ms_).call.arguments.size();
+      turns.releases = std::move(batch.releases);
+      writes_ += store::FarmStore::Turns(1, job, turns, now_ms_).call.arguments.size();
     }
-    for (const auto& [job, leases] : batch.grants)
-      writes_ += store::FarmStore::Grant(1, leases, now_ms_).call.arguments.size();
-    writes_ += store::FarmStore::Release(1, batch.releases).call.arguments.size();
     committed_ += committed;
     farm_.ApplyTotals(kJob, committed_, 0, now_ms_);
   }
@@ -186,7 +184,8 @@ RedisRates MeasureRedis(const store::RedisAddress& address, double seconds) {
   TS_CHECK(sha.ok());
   const std::vector<store::RedisCommand> scripts(kWorkers, {"EVALSHA", sha->text, "0"});
   const std::vector<store::RedisCommand> functions(
-      kWorkers, {"FCALL", "ts_release", "2", "ts:epoch", "ts:leases", std::to_string(*epoch)});
+      kWorkers,
+      {"FCALL", "ts_set", "2", "ts:epoch", "ts:job:none", std::to_string(*epoch), "paused", "0"});
   RedisRates rates;
   rates.nothing_scripts =
       kWorkers * Rate(seconds, [&] { TS_CHECK(farm.client().RunAll(scripts).ok()); });
@@ -196,26 +195,19 @@ RedisRates MeasureRedis(const store::RedisAddress& address, double seconds) {
   const uint64_t variants = uint64_t{1} << 32;
   TS_CHECK(farm.WriteAll({store::FarmStore::Submit(*epoch, kJob, {}, variants, 1, "")}).ok());
   uint64_t token = 0;
-  rates.turns = kWorkers * Rate(seconds, [&] {
-                  std::vector<store::Write> writes;
-                  std::vector<store::StoredOutcome> outcomes;
-                  std::vector<uint64_t> releases;
-                  std::vector<store::StoredLease> leases;
-                  for (int i = 0; i < kWorkers; ++i) {
-                    ++token;
-                    if (token > kWorkers) {
-                      outcomes.push_back({token - kWorkers, {Range(token - kWorkers, 1)}, {}});
-                      releases.push_back(token - kWorkers);
-                    }
-                    leases.push_back({token, kJob, token, 1, 0, absl::StrCat("bench-", i)});
-                  }
-                  if (!outcomes.empty())
-                    writes.push_back(store::FarmStore::Commit(*epoch, kJob, outcomes, 1));
-                  writes.push_back(store::FarmStore::Grant(*epoch, leases, 1));
-                  if (!releases.empty())
-                    writes.push_back(store::FarmStore::Release(*epoch, releases));
-                  TS_CHECK(farm.WriteAll(writes).ok());
-                });
+  rates.turns =
+      kWorkers * Rate(seconds, [&] {
+        store::JobTurns turns;
+        for (int i = 0; i < kWorkers; ++i) {
+          ++token;
+          if (token > kWorkers) {
+            turns.outcomes.push_back({token - kWorkers, {Range(token - kWorkers, 1)}, {}});
+            turns.releases.push_back(token - kWorkers);
+          }
+          turns.grants.push_back({token, kJob, token, 1, 0, absl::StrCat("bench-", i)});
+        }
+        TS_CHECK(farm.WriteAll({store::FarmStore::Turns(*epoch, kJob, turns, 1)}).ok());
+      });
   return rates;
 }
 

@@ -4,9 +4,9 @@ namespace tiltshift::monitoring {
 namespace {
 
 constexpr char kOther[] = "other";
-constexpr const char* kRedisFunctions[] = {"ts_lead",    "ts_resign", "ts_submit", "ts_append", "ts_lease",
-                                           "ts_release", "ts_commit", "ts_cancel", "ts_set",
-                                           "ts_retry",   kOther};
+constexpr const char* kRedisFunctions[] = {"ts_lead",   "ts_resign", "ts_submit",
+                                           "ts_append", "ts_turns",  "ts_cancel",
+                                           "ts_set",    "ts_retry",  kOther};
 
 Gauge Jobs(Registry& r, const char* state) {
   return r.AddGauge("tiltshift_jobs", "Jobs by state", "state", state);

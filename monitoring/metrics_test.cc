@@ -22,7 +22,7 @@ TEST(Metrics, AreServedByTheirNames) {
   scheduler.queue_variants.Set(17);
   scheduler.jobs_running.Add(2);
   { const Timer timer(scheduler.list_jobs_seconds); }
-  scheduler.RedisSeconds("ts_commit").Observe(0.00015);
+  scheduler.RedisSeconds("ts_turns").Observe(0.00015);
   scheduler.RedisSeconds("what nobody knows").Observe(0.1);
   worker.decode_seconds.Observe(0.03);
   const std::string text = Scrape(port);
@@ -31,7 +31,7 @@ TEST(Metrics, AreServedByTheirNames) {
   EXPECT_THAT(text, HasSubstr("tiltshift_jobs{state=\"running\"} 2"));
   EXPECT_THAT(text, HasSubstr("tiltshift_grpc_seconds_count{method=\"ListJobs\"} 1"));
   EXPECT_THAT(text,
-              HasSubstr("tiltshift_redis_seconds_bucket{function=\"ts_commit\",le=\"0.0002\"} 1"));
+              HasSubstr("tiltshift_redis_seconds_bucket{function=\"ts_turns\",le=\"0.0002\"} 1"));
   EXPECT_THAT(text, HasSubstr("tiltshift_redis_seconds_count{function=\"other\"} 1"));
   EXPECT_THAT(text, HasSubstr("tiltshift_render_seconds_bucket{stage=\"decode\",le=\"0.05\"} 1"));
   EXPECT_THAT(text,

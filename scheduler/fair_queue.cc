@@ -34,8 +34,10 @@ std::string FairQueue::Offer(
   for (auto& [name, tenant] : tenants_) {
     if (!tenant.jobs.empty()) waiting.push_back(&tenant);
   }
-  std::stable_sort(waiting.begin(), waiting.end(),
-                   [](const Tenant* a, const Tenant* b) { return a->clock < b->clock; });
+  if (waiting.size() > 1) {
+    std::stable_sort(waiting.begin(), waiting.end(),
+                     [](const Tenant* a, const Tenant* b) { return a->clock < b->clock; });
+  }
   for (Tenant* tenant : waiting) {
     for (const Job& job : tenant->jobs) {
       double seconds = 0;

@@ -47,11 +47,10 @@ v1::VariantRange ToProto(const Range& range);
 
 // What one round of events decided and Redis must hear, in this order.
 struct Batch {
-  std::map<std::string, std::vector<store::StoredOutcome>> commits;  // by job
-  std::map<std::string, std::vector<store::StoredLease>> grants;     // by job
-  std::vector<uint64_t> releases;
   std::map<std::string, std::string>
       bound;  // strict jobs, to the render class of their first lease
+  std::map<std::string, store::JobTurns> jobs;  // outcomes and grants
+  std::vector<uint64_t> releases;               // of all jobs
 };
 
 // What a worker is sent when the batch is durable.

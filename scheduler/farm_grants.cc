@@ -99,7 +99,7 @@ void Farm::GrantRange(const std::string& job_id, const PendingRange& taken,
     batch.bound[job_id] = job.render_class;
   }
   changed_.insert(job_id);
-  batch.grants[job_id].push_back(
+  batch.jobs[job_id].grants.push_back(
       {token, job_id, taken.range.first, taken.range.count, taken.lost, worker_id});
   Outgoing& message = messages.emplace_back();
   message.worker_id = worker_id;
@@ -129,18 +129,17 @@ void Farm::Assign(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages)
   bool any = true;
   while (any && !(queue_.empty() && now_ms < steal_after_ms_)) {
     any = false;
-    const std::vector<std::string> wanting(wanting_.begin(), wanting_.end());
-    for (const std::string& id : wanting) {
-      const auto found = workers_.find(id);
-      if (found == workers_.end() || !found->second.connected || found->second.draining ||
-          found->second.tokens.size() >= found->second.want) {
-        wanting_.erase(id);
-        continue;
+    for (auto id = wanting_.begin(); id != wanting_.end();) {  // whoever is robbed joins them
+      const auto found = workers_.find(*id);
+      const auto wants = [&] {
+        return found != workers_.end() && found->second.connected && !found->second.draining &&
+               found->second.tokens.size() < found->second.want;
+      };
+      if (wants() && !HoldsSuspect(found->second) && !IsBenched(found->second, now_ms)) {
+        any = GrantOne(*id, found->second, now_ms, batch, messages) ||
+              StealOne(*id, found->second, now_ms, batch, messages) || any;
       }
-      WorkerState& worker = found->second;
-      if (HoldsSuspect(worker) || IsBenched(worker, now_ms)) continue;
-      any = GrantOne(id, worker, now_ms, batch, messages) ||
-            StealOne(id, worker, now_ms, batch, messages) || any;
+      id = wants() ? std::next(id) : wanting_.erase(id);
     }
   }
 }

@@ -94,7 +94,7 @@ bool Farm::TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id,
                                        lease.seconds_each * static_cast<double>(variants));
   changed_.insert(lease.job_id);
   if (!stored.committed.empty() || !stored.failed.empty())
-    batch.commits[lease.job_id].push_back(std::move(stored));
+    batch.jobs[lease.job_id].outcomes.push_back(std::move(stored));
   const bool drops = gives_back && !outcome.released() && !lease.remaining.empty();
   if (gives_back || outcome.released() || lease.remaining.empty())
     EndLease(outcome.token(), now_ms, lease.lost, batch);
@@ -158,7 +158,7 @@ void Farm::GiveUp(uint64_t token, Batch& batch) {
   shown.set_index(index);
   shown.set_attempts(lost);
   shown.set_reason(reason);
-  batch.commits[lease.job_id].push_back(std::move(stored));
+  batch.jobs[lease.job_id].outcomes.push_back(std::move(stored));
   AddLeased(job, -1);
   lease.remaining.clear();
 }

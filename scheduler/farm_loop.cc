@@ -75,7 +75,7 @@ void FarmLoop::RunRounds() {
 }
 
 bool FarmLoop::RunRound(std::deque<Event> events) {
-  Round round{*farm_, clock_.UnixMs(), {}, {}, {}, {}, {}, {}};
+  Round round{*farm_, clock_.UnixMs(), {}, {}, {}, {}, {}, {}, {}};
   Recover(round);
   for (Event& event : events) event(round);
   farm_->Assign(round.now_ms, round.batch, round.messages);
@@ -86,50 +86,48 @@ bool FarmLoop::RunRound(std::deque<Event> events) {
   return true;
 }
 
-// In their order, except that a lease goes with the answer to its worker's turn, where there is
-// one.
+// The answers to turns first, with the leases that go to who asked; then the rest, in its order.
 void FarmLoop::SendAll(Round& round) {
-  const auto answer = [&](std::vector<Round::Ack>& acks) {
-    for (Round::Ack& ack : acks) {
-      ack.stream->Send(std::move(ack.message));
-      metrics_.turn_seconds.Observe((clock_.SteadyMs() - ack.received_ms) / 1000.0);
-    }
-    acks.clear();
-  };
+  std::vector<std::pair<WorkerStream*, Outgoing*>> rest;
   for (Outgoing& message : round.messages) {
     const auto stream = streams_.find(message.worker_id);
     if (stream == streams_.end()) continue;
-    const auto acks = round.acks.find(message.worker_id);
-    const bool answers = acks != round.acks.end() && !acks->second.empty();
-    if (answers && message.message.has_lease()) {
-      v1::TurnAck& ack = *acks->second.back().message.mutable_turn_ack();
-      *ack.add_leases() = std::move(*message.message.mutable_lease());
+    const auto ack = round.last_ack.find(stream->second.get());
+    if (ack == round.last_ack.end() || !message.message.has_lease()) {
+      rest.emplace_back(stream->second.get(), &message);
       continue;
     }
-    if (answers) answer(acks->second);
-    stream->second->Send(std::move(message.message));
+    v1::TurnAck& answer = *round.acks[ack->second].message.mutable_turn_ack();
+    answer.mutable_leases()->AddAllocated(message.message.release_lease());
   }
-  for (auto& [worker, acks] : round.acks) answer(acks);
+  const int64_t now_ms = clock_.SteadyMs();
+  for (Round::Ack& ack : round.acks) {
+    ack.stream->Send(ack.message);
+    metrics_.turn_seconds.Observe(static_cast<double>(now_ms - ack.received_ms) / 1000.0);
+  }
+  for (const auto& [stream, message] : rest) stream->Send(message->message);
 }
 
-// Contract: sends the round's writes, commits first, releases after them, until Redis has answered
-// all; the same group again after a lost connection. Returns false where the lead is lost or the
-// process is stopping.
+// Contract: sends the round's writes, what bound strict jobs first, then each job's outcomes and
+// leases, with the last of them what ended, then submissions and what operators asked for, until
+// Redis has answered all; the same group again after a lost connection. Returns false where the
+// lead is lost or the process is stopping.
 bool FarmLoop::WriteRound(Round& round) {
   std::vector<store::Write> writes;
-  std::vector<std::string> jobs;
-  for (const auto& [job_id, outcomes] : round.batch.commits) {
-    writes.push_back(store::FarmStore::Commit(epoch_, job_id, outcomes, round.now_ms,
-                                              farm_->stored_bytes(job_id)));
-    jobs.push_back(job_id);
-  }
-  for (auto& write : round.first) writes.push_back(std::move(write));
-  for (const auto& [job_id, render_class] : round.batch.bound)
+  Batch& batch = round.batch;
+  for (const auto& [job_id, render_class] : batch.bound)
     writes.push_back(store::FarmStore::SetRenderClass(epoch_, job_id, render_class));
-  for (const auto& [job_id, leases] : round.batch.grants)
-    writes.push_back(store::FarmStore::Grant(epoch_, leases, round.now_ms));
-  if (!round.batch.releases.empty())
-    writes.push_back(store::FarmStore::Release(epoch_, round.batch.releases));
+  const size_t jobs_at = writes.size();
+  if (!batch.releases.empty()) {
+    if (batch.jobs.empty()) batch.jobs[""];
+    batch.jobs.rbegin()->second.releases = std::move(batch.releases);
+  }
+  for (auto& [job_id, turns] : batch.jobs) {
+    if (!turns.outcomes.empty()) turns.stored_bytes = farm_->stored_bytes(job_id);
+    writes.push_back(store::FarmStore::Turns(epoch_, job_id, turns, round.now_ms));
+  }
+  const size_t first_at = writes.size();
+  for (auto& write : round.first) writes.push_back(std::move(write));
   if (writes.empty()) return true;
 
   for (;;) {
@@ -137,15 +135,17 @@ bool FarmLoop::WriteRound(Round& round) {
     if (replies.ok()) {
       EndTrouble();
       backoff_.Reset();
-      for (size_t i = 0; i < jobs.size(); ++i) {
-        const auto& totals = (*replies)[i].items;
+      size_t at = jobs_at;
+      for (const auto& [job_id, turns] : batch.jobs) {
+        const auto& totals = (*replies)[at++].items;
+        if (turns.outcomes.empty()) continue;
         if (totals.size() >= 2)
-          farm_->ApplyTotals(jobs[i], totals[0].integer, totals[1].integer, round.now_ms);
+          farm_->ApplyTotals(job_id, totals[0].integer, totals[1].integer, round.now_ms);
         if (totals.size() > 2) redis_run_.clear();  // it lost leases: the next round takes it up
       }
-      CountCommits(round.batch);
+      CountCommits(batch);
       for (size_t i = 0; i < round.first_done.size(); ++i)
-        round.first_done[i]((*replies)[jobs.size() + i]);
+        round.first_done[i]((*replies)[first_at + i]);
       return true;
     }
     if (absl::IsFailedPrecondition(replies.status())) {
@@ -174,8 +174,8 @@ int64_t FarmLoop::RetryRedisMs() {
 }
 
 void FarmLoop::CountCommits(const Batch& batch) {
-  for (const auto& [job, outcomes] : batch.commits) {
-    for (const auto& outcome : outcomes) {
+  for (const auto& [job_id, turns] : batch.jobs) {
+    for (const auto& outcome : turns.outcomes) {
       for (const auto& range : outcome.committed) metrics_.variants_committed.Add(range.count());
       for (const auto& failure : outcome.failed) metrics_.variants_failed.Add(failure.is_final);
     }
@@ -196,7 +196,7 @@ void FarmLoop::Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& he
     welcome.set_lease_ttl_ms(static_cast<uint32_t>(options_.farm.lease_ttl_ms));
     for (const uint64_t token : farm_->Connect(hello, round.now_ms, round.batch))
       welcome.add_lost_tokens(token);
-    stream->Send(std::move(message));
+    stream->Send(message);
   });
 }
 
@@ -217,7 +217,8 @@ void FarmLoop::Receive(std::shared_ptr<WorkerStream> stream, const std::string& 
     if (message->has_heartbeat()) farm_->Heartbeat(worker_id, message->heartbeat(), round.now_ms);
     if (message->has_draining()) farm_->Drain(worker_id);
     if (!message->has_turn()) return;
-    Round::Ack& ack = round.acks[worker_id].emplace_back();
+    round.last_ack[stream.get()] = round.acks.size();
+    Round::Ack& ack = round.acks.emplace_back();
     ack.stream = stream;
     ack.received_ms = received_ms;
     v1::TurnAck& turn_ack = *ack.message.mutable_turn_ack();

@@ -32,7 +32,7 @@ namespace tiltshift::scheduler {
 class WorkerStream {
  public:
   virtual ~WorkerStream() = default;
-  virtual void Send(v1::SchedulerMessage message) = 0;
+  virtual void Send(const v1::SchedulerMessage& message) = 0;
   // Nothing is sent after it.
   virtual void End(const absl::Status& why) = 0;
 };

@@ -18,11 +18,9 @@ constexpr double kLeastStolenSeconds = 0.05;  // below this the message costs mo
 
 const TenantRule& Farm::RuleOf(const std::string& tenant) const {
   static const TenantRule kNone;
-  for (const std::string& name : {tenant, std::string("*")}) {
-    const auto rule = options_.tenants.find(name);
-    if (rule != options_.tenants.end()) return rule->second;
-  }
-  return kNone;
+  auto rule = options_.tenants.find(tenant);
+  if (rule == options_.tenants.end()) rule = options_.tenants.find("*");
+  return rule == options_.tenants.end() ? kNone : rule->second;
 }
 
 void Farm::AddLeased(JobState& job, int64_t variants) {
@@ -222,7 +220,7 @@ bool Farm::StealOne(const std::string& worker_id, WorkerState& worker, int64_t n
     EndLease(victim_token, now_ms, 0, batch);
   } else {  // what Redis has of it shrinks as well
     const uint64_t first = lease.remaining.front().first;
-    batch.grants[job_id].push_back(
+    batch.jobs[job_id].grants.push_back(
         {victim_token, job_id, first, end - count - first, lease.lost, lease.worker_id});
   }
   GrantRange(job_id, {{end - count, count}, 0, 0}, worker_id, worker, now_ms, batch, messages);

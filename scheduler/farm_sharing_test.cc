@@ -127,8 +127,8 @@ class Simulation {
   }
 
   void Apply(const Batch& batch) {
-    for (const auto& [job, outcomes] : batch.commits) {
-      for (const auto& outcome : outcomes) {
+    for (const auto& [job, turns] : batch.jobs) {
+      for (const auto& outcome : turns.outcomes) {
         for (const auto& range : outcome.committed) {
           for (uint64_t i = 0; i < range.count(); ++i) {
             EXPECT_TRUE(committed[job].insert(range.first() + i).second) << "committed twice";

@@ -271,8 +271,8 @@ TEST(Farm, ALaterLeaderGrantsNoTokenThatRedisForgot) {
     turn.set_want_leases(1);
     farm.TakeOutcomes("w", turn, now_ms, batch);
     farm.Assign(now_ms, batch, messages);
-    ASSERT_EQ(batch.grants.size(), 1u);
-    const uint64_t token = batch.grants.at("j").at(0).token;
+    ASSERT_EQ(batch.jobs.size(), 1u);
+    const uint64_t token = batch.jobs.at("j").grants.at(0).token;
     EXPECT_GT(token, last);
     last = token;
   }

@@ -56,8 +56,8 @@ class PlacementTest : public ::testing::Test {
     std::vector<Outgoing> messages;
     stale_ = farm_.TakeOutcomes(worker, turn, now_ms_, batch);
     farm_.Assign(now_ms_, batch, messages);
-    for (const auto& [job, stored] : batch.commits) {
-      for (const auto& outcome : stored) {
+    for (const auto& [job, turns] : batch.jobs) {
+      for (const auto& outcome : turns.outcomes) {
         for (const auto& range : outcome.committed) committed_[job] += range.count();
         for (const auto& failure : outcome.failed) failed_[job] += failure.is_final;
       }

@@ -46,10 +46,11 @@ absl::Status WriteJob(store::FarmStore& store, uint64_t epoch, uint64_t token,
     TS_RETURN_IF_ERROR(
         store
             .WriteAll(
-                {FarmStore::Grant(epoch, {{token, job.id, 0, count, 0, "rebuild"}},
+                {FarmStore::Turns(epoch, job.id,
+                                  {{}, {{token, job.id, 0, count, 0, "rebuild"}}, {}, 0},
                                   job.submitted_ms),
-                 FarmStore::Commit(epoch, job.id, {{token, ranges, {}}}, now_ms, job.stored_bytes),
-                 FarmStore::Release(epoch, {token})})
+                 FarmStore::Turns(epoch, job.id,
+                                  {{{token, ranges, {}}}, {}, {token}, job.stored_bytes}, now_ms)})
             .status());
   }
   if (job.spec.strict() && !job.render_class.empty()) {

@@ -27,7 +27,8 @@ struct FarmLoop::Round {
     v1::SchedulerMessage message;
     int64_t received_ms;
   };
-  std::unordered_map<std::string, std::vector<Ack>> acks;  // by worker
+  std::vector<Ack> acks;
+  std::unordered_map<const WorkerStream*, size_t> last_ack;  // of each stream, in `acks`
 };
 
 }  // namespace tiltshift::scheduler

@@ -10,7 +10,7 @@ constexpr size_t kMostWaiting = 10'000;  // messages a worker may be behind
 class SessionStream : public WorkerStream {
  public:
   explicit SessionStream(std::shared_ptr<Call> call) : call_(std::move(call)) {}
-  void Send(v1::SchedulerMessage message) override {
+  void Send(const v1::SchedulerMessage& message) override {
     call_->Write(message);
     if (call_->waiting() > kMostWaiting) call_->Cancel();  // it may connect again
   }

@@ -43,29 +43,30 @@ absl::Status FarmFunctions::Load() {
   return absl::OkStatus();
 }
 
-RedisCommand FarmFunctions::Command(const FunctionCall& call) const {
-  RedisCommand command =
-      script_.empty() ? RedisCommand{"FCALL", call.function} : RedisCommand{"EVALSHA", script_};
-  command.push_back(std::to_string(call.keys.size()));
-  command.insert(command.end(), call.keys.begin(), call.keys.end());
-  if (!script_.empty()) command.push_back(call.function);
-  command.insert(command.end(), call.arguments.begin(), call.arguments.end());
-  return command;
+void FarmFunctions::Append(const FunctionCall& call, RedisPipeline& pipeline) const {
+  const size_t words = 3 + call.keys.size() + call.arguments.size() + !script_.empty();
+  pipeline.Begin(words, call.function);
+  pipeline.Add(script_.empty() ? "FCALL" : "EVALSHA");
+  pipeline.Add(script_.empty() ? call.function : script_);
+  pipeline.Add(std::to_string(call.keys.size()));
+  for (const std::string& key : call.keys) pipeline.Add(key);
+  if (!script_.empty()) pipeline.Add(call.function);
+  for (const std::string& argument : call.arguments) pipeline.Add(argument);
 }
 
 absl::StatusOr<std::vector<RedisReply>> FarmFunctions::RunAll(
-    const std::vector<FunctionCall>& calls) {
+    const std::vector<const FunctionCall*>& calls) {
   for (bool again = false;; again = true) {
-    std::vector<RedisCommand> commands;
-    for (const FunctionCall& call : calls) commands.push_back(Command(call));
-    TS_ASSIGN_OR_RETURN(auto replies, client_.RunAll(commands));
+    RedisPipeline pipeline;
+    for (const FunctionCall* call : calls) Append(*call, pipeline);
+    TS_ASSIGN_OR_RETURN(auto replies, client_.RunPipeline(pipeline));
     if (again || std::none_of(replies.begin(), replies.end(), IsMissing)) return replies;
     TS_RETURN_IF_ERROR(Load());
   }
 }
 
 absl::StatusOr<RedisReply> FarmFunctions::Run(const FunctionCall& call) {
-  TS_ASSIGN_OR_RETURN(auto replies, RunAll({call}));
+  TS_ASSIGN_OR_RETURN(auto replies, RunAll({&call}));
   if (replies[0].kind == RedisReply::Kind::kError)
     return Annotate(ErrorOf(replies[0]), "Redis at " + client_.address());
   return std::move(replies[0]);

@@ -28,13 +28,13 @@ class FarmFunctions {
   // One round trip. The replies in order; kError replies stay in the list. A server that has lost
   // the functions (an empty one in the old one's place, or any restart of Redis 6) gets them again,
   // and then the calls: they must be idempotent.
-  absl::StatusOr<std::vector<RedisReply>> RunAll(const std::vector<FunctionCall>& calls);
+  absl::StatusOr<std::vector<RedisReply>> RunAll(const std::vector<const FunctionCall*>& calls);
 
   // The reply; an error that Redis itself reports is its status.
   absl::StatusOr<RedisReply> Run(const FunctionCall& call);
 
  private:
-  RedisCommand Command(const FunctionCall& call) const;
+  void Append(const FunctionCall& call, RedisPipeline& pipeline) const;
 
   RedisClient& client_;
   std::string script_;  // its SHA-1; empty: the server has functions

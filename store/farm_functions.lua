@@ -70,155 +70,139 @@ local function append(keys, args)
   return 1
 end
 
--- redis.call for the arguments from `first` on, however many: Lua unpacks a few thousand at most.
-local function call_in_parts(command, key, arguments, first)
-  for i = first, #arguments, 2000 do
-    redis.call(command, key, unpack(arguments, i, math.min(i + 1999, #arguments)))
+-- redis.call for the arguments first .. last, however many: Lua unpacks a few thousand at most.
+local function call_in_parts(command, key, arguments, first, last)
+  for i = first, last, 2000 do
+    redis.call(command, key, unpack(arguments, i, math.min(i + 1999, last)))
   end
 end
 
--- KEYS: epoch, leases, last token, job. ARGV: epoch, now_ms, the greatest token, then token, record, in the order of
--- the grants. Redis keeps a small hash as a list, and walks through it for every field; one value over 64 bytes makes
--- it a table for as long as the key is there: the first record ends in spaces.
-local function lease(keys, args)
-  local stale = check_epoch(keys, args)
-  if stale then return stale end
-  if redis.call('EXISTS', keys[2]) == 0 then args[5] = args[5] .. string.rep(' ', 65) end
-  call_in_parts('HSET', keys[2], args, 4)
-  if tonumber(args[3]) > tonumber(redis.call('GET', keys[3]) or '0') then redis.call('SET', keys[3], args[3]) end
-  if redis.call('HGET', keys[4], 'started_ms') == '0' then
-    redis.call('HSET', keys[4], 'started_ms', args[2])
+local kWindow = 2048  -- bytes of a bitmap that are read, changed and written back together
+local kFormats = {}
+
+-- As numbers of 32 bits; zeros behind the end.
+local function words_of(bytes, n)
+  bytes = bytes .. string.rep('\0', 4 * n - #bytes)
+  if not kFormats[n] then kFormats[n] = '>' .. string.rep('I4', n) end
+  return {struct.unpack(kFormats[n], bytes)}
+end
+
+-- Sets those bits of `mask`, at most kWindow bytes that begin at byte `from`, that `other` has not. Returns how many
+-- are new.
+local function set_mask(key, other, from, mask)
+  local to, n = from + #mask - 1, math.ceil(#mask / 4)
+  local before = redis.call('BITCOUNT', key, from, to)
+  local bits, wanted = words_of(redis.call('GETRANGE', key, from, to), n), words_of(mask, n)
+  local taken = other and words_of(redis.call('GETRANGE', other, from, to), n)
+  for i = 1, n do
+    local free = wanted[i]
+    if taken then free = bit.band(free, bit.bnot(taken[i])) end
+    bits[i] = bit.bor(bits[i], free)
   end
-  return 1
+  redis.call('SETRANGE', key, from, string.sub(struct.pack(kFormats[n], unpack(bits, 1, n)), 1, #mask))
+  return redis.call('BITCOUNT', key, from, to) - before
 end
 
--- KEYS: epoch, leases. ARGV: epoch, token...
-local function release(keys, args)
-  local stale = check_epoch(keys, args)
-  if stale then return stale end
-  call_in_parts('HDEL', keys[2], args, 2)
-  return 1
-end
-
-local kLong = 8192     -- bits: a longer range is set as a whole, the rest of its neighbourhood bit by bit
-local kWindow = 16384  -- bits that are read, changed and written back together
-local kMask = {128, 64, 32, 16, 8, 4, 2, 1}
-
-local function bytes_of(key, from, to)
-  local bytes = {string.byte(redis.call('GETRANGE', key, from, to), 1, -1)}
-  for i = #bytes + 1, to - from + 1 do bytes[i] = 0 end
-  return bytes
-end
-
--- Sets the bits of the ranges i .. j in one piece.
-local function set_window(key, other, ranges, i, j)
-  local from, to = math.floor(ranges[i][1] / 8), math.floor(ranges[j][2] / 8)
-  local bytes, taken = bytes_of(key, from, to), other and bytes_of(other, from, to)
-  local new = 0
-  for r = i, j do
-    local at, last = ranges[r][1], ranges[r][2]
-    while at <= last do
-      local k = math.floor(at / 8) - from + 1
-      if at % 8 == 0 and at + 7 <= last and bytes[k] == 0 and not (taken and taken[k] ~= 0) then
-        bytes[k] = 255
-        new = new + 8
-        at = at + 8
-      else
-        local mask = kMask[at % 8 + 1]
-        if bit.band(bytes[k], mask) == 0 and not (taken and bit.band(taken[k], mask) ~= 0) then
-          bytes[k] = bytes[k] + mask
-          new = new + 1
-        end
-        at = at + 1
-      end
-    end
-  end
-  if new > 0 then redis.call('SETRANGE', key, from, string.char(unpack(bytes))) end
-  return new
-end
-
--- Sets whole bytes from .. to; false where `other` has one of their bits.
+-- Sets whole bytes from .. to, likewise.
 local function set_bytes(key, other, from, to)
-  if other and redis.call('BITCOUNT', other, from, to) > 0 then return false end
+  if other and redis.call('BITCOUNT', other, from, to) > 0 then
+    local new = 0
+    for at = from, to, kWindow do
+      new = new + set_mask(key, other, at, string.rep('\255', math.min(kWindow, to - at + 1)))
+    end
+    return new
+  end
   local new = 8 * (to - from + 1) - redis.call('BITCOUNT', key, from, to)
   if new > 0 then redis.call('SETRANGE', key, from, string.rep('\255', to - from + 1)) end
   return new
 end
 
--- Sets the bits of n ranges, in arguments first, count from `at` on, sorted and apart, of `key`, leaving out what
--- `other` has; returns how many were new.
-local function set_bits(key, other, args, at, n)
+-- Sets the bits of the pieces in arguments first .. last, (first byte, last byte, mask) each, where no mask means
+-- every bit, of `key`, leaving out what `other` has; returns how many were new.
+local function set_bits(key, other, args, first, last)
   if redis.call('EXISTS', other) == 0 then other = nil end
-  local pieces = {}  -- a long one is cut into bytes and what is before and after
-  for k = at, at + 2 * n - 2, 2 do
-    local first = tonumber(args[k])
-    local last = first + args[k + 1] - 1
-    if last - first >= kLong then
-      local from, to = math.ceil(first / 8), math.floor((last + 1) / 8) - 1
-      if first < 8 * from then pieces[#pieces + 1] = {first, 8 * from - 1} end
-      pieces[#pieces + 1] = {8 * from, 8 * to + 7, true}
-      first = 8 * to + 8
-    end
-    if first <= last then pieces[#pieces + 1] = {first, last} end
-  end
-  local new, i = 0, 1
-  while i <= #pieces do
-    if pieces[i][3] then
-      local set = set_bytes(key, other, pieces[i][1] / 8, (pieces[i][2] - 7) / 8)
-      if not set then  -- something of it has failed: in parts
-        set = 0
-        for at = pieces[i][1], pieces[i][2], kLong do
-          set = set + set_window(key, other, {{at, math.min(at + kLong - 1, pieces[i][2])}}, 1, 1)
-        end
-      end
-      new = new + set
-      i = i + 1
+  local new = 0
+  for at = first, last, 3 do
+    local from = tonumber(args[at])
+    if args[at + 2] == '' then
+      new = new + set_bytes(key, other, from, tonumber(args[at + 1]))
     else
-      local j = i
-      while j < #pieces and not pieces[j + 1][3] and pieces[j + 1][2] - pieces[i][1] < kWindow do j = j + 1 end
-      new = new + set_window(key, other, pieces, i, j)
-      i = j + 1
+      new = new + set_mask(key, other, from, args[at + 2])
     end
   end
   return new
 end
 
--- KEYS: epoch, leases, job, done bitmap, failed bitmap, failures, attempts.
--- ARGV: epoch, now_ms, job id, bytes of all its outputs, n, n tokens, m, m x (first, count), then failures: index,
--- final, attempts, reason.
--- Where a token is no live lease of this job nothing is changed. Returns {the job's committed and failed in all,
--- such tokens...}: totals, so that a group sent twice tells the truth both times.
-local function commit(keys, args)
-  local stale = check_epoch(keys, args)
-  if stale then return stale end
-  local job = redis.call('HMGET', keys[3], 'variants', 'committed', 'failed', 'ended_ms')
-  local variants = tonumber(job[1] or nil)
-  if not variants then return {0, 0} end -- a server that lost this job's last second: its leases as well
-  local n = tonumber(args[5])
-  local refused, prefix = {}, args[3] .. ' '
-  for i = 6, 5 + n, 2000 do
-    for k, record in ipairs(redis.call('HMGET', keys[2], unpack(args, i, math.min(i + 1999, 5 + n)))) do
-      if not record or string.sub(record, 1, #prefix) ~= prefix then refused[#refused + 1] = args[i + k - 1] end
+-- The tokens in arguments first .. last that are no live lease of the job, 1000 of them at most.
+local function stale_tokens(leases, job, args, first, last)
+  local stale, prefix = {}, job .. ' '
+  for i = first, last, 2000 do
+    for k, record in ipairs(redis.call('HMGET', leases, unpack(args, i, math.min(i + 1999, last)))) do
+      local live = record and string.sub(record, 1, #prefix) == prefix
+      if not live and #stale < 1000 then stale[#stale + 1] = args[i + k - 1] end
     end
   end
-  if #refused > 0 then return {tonumber(job[2]), tonumber(job[3]), unpack(refused, 1, math.min(#refused, 1000))} end
-  local m = tonumber(args[6 + n])
-  local committed, failed = set_bits(keys[4], keys[5], args, 7 + n, m), 0
-  for f = 7 + n + 2 * m, #args, 4 do
-    if redis.call('GETBIT', keys[4], args[f]) == 0 then
-      redis.call('HSET', keys[7], args[f], args[f + 2])
-      if args[f + 1] == '1' and redis.call('SETBIT', keys[5], args[f], 1) == 0 then
+  return stale
+end
+
+-- Outcomes of a job: the pieces that are committed, in arguments first .. pieces, and failures, in pieces + 1 .. last:
+-- index, final, attempts, reason. `job`: its variants, committed, failed, ended_ms. Returns {committed, failed} in all.
+local function commit(keys, job, args, first, pieces, last)
+  local committed, failed = set_bits(keys[5], keys[6], args, first, pieces), 0
+  for f = pieces + 1, last, 4 do
+    if redis.call('GETBIT', keys[5], args[f]) == 0 then
+      redis.call('HSET', keys[8], args[f], args[f + 2])
+      if args[f + 1] == '1' and redis.call('SETBIT', keys[6], args[f], 1) == 0 then
         failed = failed + 1
-        redis.call('HSET', keys[6], args[f], args[f + 3])
+        redis.call('HSET', keys[7], args[f], args[f + 3])
       end
     end
   end
   local all_committed, all_failed = job[2] + committed, job[3] + failed
-  redis.call('HSET', keys[3], 'committed', all_committed, 'failed', all_failed, 'stored_bytes', args[4])
-  if all_committed + all_failed >= variants and job[4] == '0' then
-    redis.call('HSET', keys[3], 'ended_ms', args[2])
+  redis.call('HSET', keys[4], 'committed', all_committed, 'failed', all_failed, 'stored_bytes', args[4])
+  if all_committed + all_failed >= tonumber(job[1]) and job[4] == '0' then
+    redis.call('HSET', keys[4], 'ended_ms', args[2])
   end
   return {all_committed, all_failed}
+end
+
+-- New leases in arguments first .. last: token, record, in the order of the grants. Redis keeps a small hash as a
+-- list, and walks through it for every field; one value over 64 bytes makes it a table for as long as the key is there:
+-- the first record ends in spaces.
+local function grant(keys, started_ms, args, first, last)
+  if redis.call('EXISTS', keys[2]) == 0 then args[first + 1] = args[first + 1] .. string.rep(' ', 65) end
+  call_in_parts('HSET', keys[2], args, first, last)
+  if tonumber(args[5]) > tonumber(redis.call('GET', keys[3]) or '0') then redis.call('SET', keys[3], args[5]) end
+  if started_ms == '0' then redis.call('HSET', keys[4], 'started_ms', args[2]) end
+end
+
+-- What a round made of a job: outcomes, new leases; and leases that ended, of any job.
+-- KEYS: epoch, leases, last token, job, done bitmap, failed bitmap, failures, attempts.
+-- ARGV: epoch, now_ms, job id, bytes of all its outputs, the greatest token granted; how many arguments there are of
+-- each kind: tokens of outcomes, pieces that they commit, failures, new leases; then these, and last of all the tokens
+-- of ended leases. Where a token of an outcome is no live lease of this job, outcomes change nothing.
+-- Returns {the job's committed and failed in all, such tokens...}: totals, so that a group sent twice tells the truth
+-- both times.
+local function turns(keys, args)
+  local stale = check_epoch(keys, args)
+  if stale then return stale end
+  local job = redis.call('HMGET', keys[4], 'variants', 'committed', 'failed', 'ended_ms', 'started_ms')
+  local tokens = 9 + args[6]
+  local pieces = tokens + args[7]
+  local failures = pieces + args[8]
+  local leases = failures + args[9]
+  local totals = {0, 0}  -- also of a job that a server lost with its last second: its leases as well
+  if job[1] then
+    local refused = stale_tokens(keys[2], args[3], args, 10, tokens)
+    if #refused > 0 then
+      totals = {tonumber(job[2]), tonumber(job[3]), unpack(refused)}
+    elseif tokens > 9 then
+      totals = commit(keys, job, args, tokens + 1, pieces, failures)
+    end
+  end
+  if leases > failures then grant(keys, job[5], args, failures + 1, leases) end
+  call_in_parts('HDEL', keys[2], args, leases + 1, #args)
+  return totals
 end
 
 -- KEYS: epoch, job. ARGV: epoch, now_ms. A job that has ended stays as it is.
@@ -254,9 +238,7 @@ redis.register_function('ts_lead', lead)
 redis.register_function('ts_resign', resign)
 redis.register_function('ts_submit', submit)
 redis.register_function('ts_append', append)
-redis.register_function('ts_lease', lease)
-redis.register_function('ts_release', release)
-redis.register_function('ts_commit', commit)
+redis.register_function('ts_turns', turns)
 redis.register_function('ts_cancel', cancel)
 redis.register_function('ts_set', set)
 redis.register_function('ts_retry', retry)

@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "store/bit_pieces.h"
 
 namespace tiltshift::store {
 
@@ -31,26 +32,6 @@ template <typename Int>
 Int Number(const std::string& text) {
   Int value = 0;
   return absl::SimpleAtoi(text, &value) ? value : 0;
-}
-
-struct Span {
-  uint64_t first, end;
-};
-
-// Sorted, and what touches or overlaps made one.
-void Join(std::vector<Span>& spans) {
-  const auto before = [](const Span& a, const Span& b) { return a.first < b.first; };
-  if (!std::is_sorted(spans.begin(), spans.end(), before))
-    std::sort(spans.begin(), spans.end(), before);
-  size_t kept = 0;
-  for (const Span& span : spans) {
-    if (kept > 0 && span.first <= spans[kept - 1].end) {
-      spans[kept - 1].end = std::max(spans[kept - 1].end, span.end);
-    } else {
-      spans[kept++] = span;
-    }
-  }
-  spans.resize(kept);
 }
 
 // "job first count lost worker"
@@ -239,45 +220,37 @@ Write FarmStore::Append(uint64_t epoch, const std::string& job_id, const v1::Job
            {std::to_string(epoch), spec.SerializeAsString(), std::to_string(variants)}}};
 }
 
-Write FarmStore::Grant(uint64_t epoch, const std::vector<StoredLease>& leases, int64_t now_ms) {
-  std::vector<std::string> arguments = {std::to_string(epoch), std::to_string(now_ms), ""};
+Write FarmStore::Turns(uint64_t epoch, const std::string& job_id, const JobTurns& turns,
+                       int64_t now_ms) {
+  std::vector<v1::VariantRange> committed;
+  size_t failures = 0;
   uint64_t greatest = 0;
-  for (const StoredLease& lease : leases) {
-    greatest = std::max(greatest, lease.token);
-    arguments.push_back(std::to_string(lease.token));
-    arguments.push_back(LeaseRecord(lease));
+  for (const StoredOutcome& outcome : turns.outcomes) {
+    committed.insert(committed.end(), outcome.committed.begin(), outcome.committed.end());
+    failures += outcome.failed.size();
   }
-  arguments[2] = std::to_string(greatest);
-  return {
-      {"ts_lease", {kEpoch, kLeases, kToken, JobKey(leases.at(0).job_id)}, std::move(arguments)}};
-}
+  for (const StoredLease& lease : turns.grants) greatest = std::max(greatest, lease.token);
+  const std::vector<BitPiece> pieces = BitPieces(committed);
+  const size_t counts[] = {turns.outcomes.size(), 3 * pieces.size(), 4 * failures,
+                           2 * turns.grants.size()};
 
-Write FarmStore::Release(uint64_t epoch, const std::vector<uint64_t>& tokens) {
-  std::vector<std::string> arguments = {std::to_string(epoch)};
-  for (const uint64_t token : tokens) arguments.push_back(std::to_string(token));
-  return {{"ts_release", {kEpoch, kLeases}, std::move(arguments)}};
-}
-
-Write FarmStore::Commit(uint64_t epoch, const std::string& job_id,
-                        const std::vector<StoredOutcome>& outcomes, int64_t now_ms,
-                        uint64_t stored_bytes) {
-  std::vector<std::string> arguments = {std::to_string(epoch), std::to_string(now_ms), job_id,
-                                        std::to_string(stored_bytes),
-                                        std::to_string(outcomes.size())};
-  std::vector<Span> spans;
-  for (const StoredOutcome& outcome : outcomes) {
+  const std::string key = JobKey(job_id);
+  Write write{{"ts_turns",
+               {kEpoch, kLeases, kToken, key, key + ":done", key + ":failed", key + ":failures",
+                key + ":attempts"},
+               {std::to_string(epoch), std::to_string(now_ms), job_id,
+                std::to_string(turns.stored_bytes), std::to_string(greatest)}}};
+  std::vector<std::string>& arguments = write.call.arguments;
+  arguments.reserve(9 + counts[0] + counts[1] + counts[2] + counts[3] + turns.releases.size());
+  for (const size_t count : counts) arguments.push_back(std::to_string(count));
+  for (const StoredOutcome& outcome : turns.outcomes)
     arguments.push_back(std::to_string(outcome.token));
-    for (const auto& range : outcome.committed) {
-      if (range.count() > 0) spans.push_back({range.first(), range.first() + range.count()});
-    }
+  for (const BitPiece& piece : pieces) {
+    arguments.push_back(std::to_string(piece.from));
+    arguments.push_back(std::to_string(piece.to));
+    arguments.push_back(piece.mask);
   }
-  Join(spans);
-  arguments.push_back(std::to_string(spans.size()));
-  for (const Span& span : spans) {
-    arguments.push_back(std::to_string(span.first));
-    arguments.push_back(std::to_string(span.end - span.first));
-  }
-  for (const StoredOutcome& outcome : outcomes) {
+  for (const StoredOutcome& outcome : turns.outcomes) {
     for (const StoredFailure& failure : outcome.failed) {
       arguments.push_back(std::to_string(failure.index));
       arguments.push_back(failure.is_final ? "1" : "0");
@@ -285,11 +258,12 @@ Write FarmStore::Commit(uint64_t epoch, const std::string& job_id,
       arguments.push_back(failure.reason);
     }
   }
-  const std::string key = JobKey(job_id);
-  return {
-      {"ts_commit",
-       {kEpoch, kLeases, key, key + ":done", key + ":failed", key + ":failures", key + ":attempts"},
-       std::move(arguments)}};
+  for (const StoredLease& lease : turns.grants) {
+    arguments.push_back(std::to_string(lease.token));
+    arguments.push_back(LeaseRecord(lease));
+  }
+  for (const uint64_t token : turns.releases) arguments.push_back(std::to_string(token));
+  return write;
 }
 
 Write FarmStore::Cancel(uint64_t epoch, const std::string& job_id, int64_t now_ms) {
@@ -321,8 +295,9 @@ Write FarmStore::Retry(uint64_t epoch, const std::string& job_id) {
 }
 
 absl::StatusOr<std::vector<RedisReply>> FarmStore::WriteAll(const std::vector<Write>& writes) {
-  std::vector<FunctionCall> calls;
-  for (const Write& write : writes) calls.push_back(write.call);
+  std::vector<const FunctionCall*> calls;
+  calls.reserve(writes.size());
+  for (const Write& write : writes) calls.push_back(&write.call);
   TS_ASSIGN_OR_RETURN(auto replies, functions_.RunAll(calls));
   for (const RedisReply& reply : replies) {
     if (reply.kind == RedisReply::Kind::kError) return ErrorOf(reply);

@@ -63,6 +63,14 @@ struct StoredOutcome {
   std::vector<StoredFailure> failed;
 };
 
+// What a round made of a job.
+struct JobTurns {
+  std::vector<StoredOutcome> outcomes;
+  std::vector<StoredLease> grants;
+  std::vector<uint64_t> releases;  // leases that ended, of any job
+  uint64_t stored_bytes = 0;       // of all the job's outputs, where there are outcomes
+};
+
 // One write of a group: built by the make functions below, sent by FarmStore::WriteAll.
 struct Write {
   FunctionCall call;
@@ -112,12 +120,11 @@ class FarmStore {
   // A contest's spec with further batches.
   static Write Append(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec,
                       uint64_t variants);
-  // Leases of one job, at least one.
-  static Write Grant(uint64_t epoch, const std::vector<StoredLease>& leases, int64_t now_ms);
-  static Write Release(uint64_t epoch, const std::vector<uint64_t>& tokens);
-  static Write Commit(uint64_t epoch, const std::string& job_id,
-                      const std::vector<StoredOutcome>& outcomes, int64_t now_ms,
-                      uint64_t stored_bytes = 0);  // of all the job's outputs
+  // `job_id` is empty where leases ended and nothing else happened. The reply: the job's committed
+  // and failed variants in all, where there were outcomes, and those of their tokens that are no
+  // live lease of the job: outcomes change nothing then.
+  static Write Turns(uint64_t epoch, const std::string& job_id, const JobTurns& turns,
+                     int64_t now_ms);
   static Write Cancel(uint64_t epoch, const std::string& job_id, int64_t now_ms);
 
   static Write SetPaused(uint64_t epoch, const std::string& job_id, bool paused);

@@ -47,12 +47,14 @@ class FarmStoreTest : public ::testing::TestWithParam<Server> {
         store_->WriteAll({FarmStore::Submit(epoch_, id, spec, variants, 1000, request)}).ok());
   }
   void Grant(uint64_t token, const std::string& job, uint64_t first, uint64_t count) {
-    ASSERT_TRUE(
-        store_->WriteAll({FarmStore::Grant(epoch_, {{token, job, first, count, 0, "w"}}, 2000)})
-            .ok());
+    ASSERT_TRUE(store_
+                    ->WriteAll({FarmStore::Turns(
+                        epoch_, job, {{}, {{token, job, first, count, 0, "w"}}, {}, 0}, 2000)})
+                    .ok());
   }
   std::vector<RedisReply> Commit(const std::string& job, const StoredOutcome& outcome) {
-    const auto replies = store_->WriteAll({FarmStore::Commit(epoch_, job, {outcome}, 3000)});
+    const auto replies =
+        store_->WriteAll({FarmStore::Turns(epoch_, job, {{outcome}, {}, {}, 0}, 3000)});
     EXPECT_TRUE(replies.ok()) << replies.status();
     return (*replies)[0].items;
   }
@@ -138,10 +140,11 @@ TEST_P(FarmStoreTest, AStaleEpochWritesNothing) {
   ASSERT_TRUE(store_->Resign("me", epoch_).ok());
   ASSERT_TRUE(store_->Lead("other", 60'000, 0).ok());
   v1::JobSpec spec;
-  for (const Write& write : {FarmStore::Submit(epoch_, "k", spec, 1, 0, ""),
-                             FarmStore::Grant(epoch_, {{2, "j", 0, 1, 0, "w"}}, 0),
-                             FarmStore::Commit(epoch_, "j", {{1, {Range(0, 10)}, {}}}, 0),
-                             FarmStore::Cancel(epoch_, "j", 1), FarmStore::Release(epoch_, {1})}) {
+  for (const Write& write :
+       {FarmStore::Submit(epoch_, "k", spec, 1, 0, ""),
+        FarmStore::Turns(epoch_, "j", {{}, {{2, "j", 0, 1, 0, "w"}}, {}, 0}, 0),
+        FarmStore::Turns(epoch_, "j", {{{1, {Range(0, 10)}, {}}}, {}, {1}, 0}, 0),
+        FarmStore::Cancel(epoch_, "j", 1), FarmStore::Turns(epoch_, "", {{}, {}, {1}, 0}, 0)}) {
     EXPECT_EQ(store_->WriteAll({write}).status().code(), absl::StatusCode::kFailedPrecondition);
   }
   const StoredJob job = Load("j");
@@ -235,7 +238,7 @@ TEST_P(FarmStoreTest, AStaleTokenCommitsNothing) {
   SubmitJob("k", 8);
   Grant(1, "k", 0, 8);
   Grant(2, "j", 0, 8);
-  ASSERT_TRUE(store_->WriteAll({FarmStore::Release(epoch_, {2})}).ok());
+  ASSERT_TRUE(store_->WriteAll({FarmStore::Turns(epoch_, "", {{}, {}, {2}, 0}, 0)}).ok());
   for (const uint64_t token : {1, 2, 99}) {
     const auto reply = Commit("j", {token, {Range(0, 8)}, {{0, true, 1, "x"}}});
     EXPECT_EQ(reply[0].integer, 0);

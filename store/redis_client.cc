@@ -41,31 +41,33 @@ RedisReply Convert(const redisReply& reply) {
   return out;
 }
 
-// RESP, as every Redis reads it.
-void AppendCommand(const RedisCommand& command, std::string& out) {
-  absl::StrAppend(&out, "*", command.size(), "\r\n");
-  for (const std::string& word : command)
-    absl::StrAppend(&out, "$", word.size(), "\r\n", word, "\r\n");
-}
-
 // The server is not, or no longer, the one to write to.
 bool IsReplica(const RedisReply& reply) {
   return reply.kind == RedisReply::Kind::kError && absl::StrContains(reply.text, "READONLY");
-}
-
-// The farm's function that a command calls, also where it is the first argument of the script that
-// holds them all (farm_functions.cc); "" where it calls none.
-std::string FunctionOf(const RedisCommand& command) {
-  if (command[0] == "FCALL") return command[1];
-  size_t keys = 0;
-  if (command[0] != "EVALSHA" || !absl::SimpleAtoi(command[2], &keys)) return "";
-  return command.size() > 3 + keys ? command[3 + keys] : "";
 }
 
 constexpr int kSentinelTimeoutMs = 1'000;
 constexpr size_t kReadBytes = 64 << 10;
 
 }  // namespace
+
+RedisPipeline::RedisPipeline(const std::vector<RedisCommand>& commands) {
+  for (const RedisCommand& command : commands) {
+    Begin(command.size(), "");
+    for (const std::string& word : command) Add(word);
+  }
+}
+
+void RedisPipeline::Begin(size_t words, const std::string& function) {
+  absl::StrAppend(&text_, "*", words, "\r\n");
+  functions_.push_back(function);
+}
+
+void RedisPipeline::Add(std::string_view word) {
+  absl::StrAppend(&text_, "$", word.size(), "\r\n");
+  text_.append(word);
+  text_.append("\r\n");
+}
 
 // A socket and hiredis' parser of what comes out of it.
 struct RedisClient::Connection {
@@ -91,13 +93,11 @@ struct RedisClient::Connection {
     }
   }
 
-  absl::StatusOr<std::vector<RedisReply>> Exchange(const std::vector<RedisCommand>& commands) {
-    std::string text;
-    for (const RedisCommand& command : commands) AppendCommand(command, text);
-    TS_RETURN_IF_ERROR(socket->Write(text));
+  absl::StatusOr<std::vector<RedisReply>> Exchange(const RedisPipeline& pipeline) {
+    TS_RETURN_IF_ERROR(socket->Write(pipeline.text()));
     std::vector<RedisReply> replies;
-    replies.reserve(commands.size());
-    for (size_t i = 0; i < commands.size(); ++i) {
+    replies.reserve(pipeline.functions().size());
+    for (size_t i = 0; i < pipeline.functions().size(); ++i) {
       TS_ASSIGN_OR_RETURN(replies.emplace_back(), Read());
     }
     return replies;
@@ -169,9 +169,9 @@ absl::StatusOr<RedisAddress> RedisClient::FindMaster() {
       TS_ASSIGN_OR_RETURN(auto socket,
                           OpenRedisSocket(sentinel, std::min(timeout_ms_, kSentinelTimeoutMs)));
       Connection connection(std::move(socket));
-      TS_ASSIGN_OR_RETURN(
-          auto replies,
-          connection.Exchange({{"SENTINEL", "get-master-addr-by-name", address_.master}}));
+      TS_ASSIGN_OR_RETURN(auto replies,
+                          connection.Exchange(RedisPipeline(std::vector<RedisCommand>{
+                              {"SENTINEL", "get-master-addr-by-name", address_.master}})));
       if (replies[0].kind == RedisReply::Kind::kError)
         return absl::UnavailableError(replies[0].text);
       return std::move(replies[0]);
@@ -195,7 +195,8 @@ absl::StatusOr<RedisAddress> RedisClient::FindMaster() {
 
 // A sentinel may still name the last master, which is back as a replica of the next one.
 absl::Status RedisClient::CheckMaster() {
-  TS_ASSIGN_OR_RETURN(const auto replies, Exchange({{"INFO", "replication"}}));
+  TS_ASSIGN_OR_RETURN(const auto replies,
+                      Exchange(RedisPipeline(std::vector<RedisCommand>{{"INFO", "replication"}})));
   if (replies[0].kind == RedisReply::Kind::kError) return ErrorOf(replies[0]);
   if (absl::StrContains(replies[0].text, "role:master")) return absl::OkStatus();
   return absl::UnavailableError(
@@ -211,7 +212,7 @@ absl::Status RedisClient::LogIn() {
   }
   if (address_.database != 0) commands.push_back({"SELECT", std::to_string(address_.database)});
   if (commands.empty()) return absl::OkStatus();
-  TS_ASSIGN_OR_RETURN(const auto replies, Exchange(commands));
+  TS_ASSIGN_OR_RETURN(const auto replies, Exchange(RedisPipeline(commands)));
   for (size_t i = 0; i < replies.size(); ++i) {
     if (replies[i].kind != RedisReply::Kind::kError) continue;
     const absl::Status error = ErrorOf(replies[i]);
@@ -223,30 +224,27 @@ absl::Status RedisClient::LogIn() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(
-    const std::vector<RedisCommand>& commands) {
+absl::StatusOr<std::vector<RedisReply>> RedisClient::RunPipeline(const RedisPipeline& pipeline) {
   TS_RETURN_IF_ERROR(EnsureConnected());
   const auto start = std::chrono::steady_clock::now();
-  auto replies = Exchange(commands);
+  auto replies = Exchange(pipeline);
   if (!replies.ok()) return replies;
   // The next call asks anew which server it is.
   if (std::any_of(replies->begin(), replies->end(), IsReplica)) connection_.reset();
-  TellRoundTrip(commands,
+  TellRoundTrip(pipeline,
                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return replies;
 }
 
-absl::StatusOr<std::vector<RedisReply>> RedisClient::Exchange(
-    const std::vector<RedisCommand>& commands) {
-  auto replies = connection_->Exchange(commands);
+absl::StatusOr<std::vector<RedisReply>> RedisClient::Exchange(const RedisPipeline& pipeline) {
+  auto replies = connection_->Exchange(pipeline);
   if (!replies.ok()) return Broken(replies.status());
   return replies;
 }
 
-void RedisClient::TellRoundTrip(const std::vector<RedisCommand>& commands, double seconds) const {
+void RedisClient::TellRoundTrip(const RedisPipeline& pipeline, double seconds) const {
   if (round_trip_ == nullptr) return;
-  std::set<std::string> functions;
-  for (const RedisCommand& command : commands) functions.insert(FunctionOf(command));
+  const std::set<std::string> functions(pipeline.functions().begin(), pipeline.functions().end());
   for (const std::string& function : functions) round_trip_(function, seconds);
 }
 

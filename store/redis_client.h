@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/backoff.h"
@@ -33,6 +34,25 @@ struct RedisReply {
 
 using RedisCommand = std::vector<std::string>;
 
+// Commands as the bytes that go to Redis (RESP).
+class RedisPipeline {
+ public:
+  RedisPipeline() = default;
+  explicit RedisPipeline(const std::vector<RedisCommand>& commands);
+
+  // A command of so many words, which are to be added. `function`: of the farm's library, that it
+  // calls; "" where it calls none.
+  void Begin(size_t words, const std::string& function);
+  void Add(std::string_view word);
+
+  const std::string& text() const { return text_; }
+  const std::vector<std::string>& functions() const { return functions_; }  // one a command
+
+ private:
+  std::string text_;
+  std::vector<std::string> functions_;
+};
+
 class RedisClient {
  public:
   struct Options {
@@ -52,7 +72,10 @@ class RedisClient {
 
   // Sends all, then reads all: one round trip. Replies in order; kError replies stay in the list.
   // Unavailable where the connection broke: some, all or none of the commands were executed.
-  absl::StatusOr<std::vector<RedisReply>> RunAll(const std::vector<RedisCommand>& commands);
+  absl::StatusOr<std::vector<RedisReply>> RunAll(const std::vector<RedisCommand>& commands) {
+    return RunPipeline(RedisPipeline(commands));
+  }
+  absl::StatusOr<std::vector<RedisReply>> RunPipeline(const RedisPipeline& pipeline);
 
   // Called after each round trip that was answered, once for every function of the farm's library
   // that was in it, with how long it took; plain commands have the name "".
@@ -70,8 +93,8 @@ class RedisClient {
   absl::Status EnsureConnected();
   absl::Status Connect();
   absl::Status LogIn();
-  absl::StatusOr<std::vector<RedisReply>> Exchange(const std::vector<RedisCommand>& commands);
-  void TellRoundTrip(const std::vector<RedisCommand>& commands, double seconds) const;
+  absl::StatusOr<std::vector<RedisReply>> Exchange(const RedisPipeline& pipeline);
+  void TellRoundTrip(const RedisPipeline& pipeline, double seconds) const;
   absl::StatusOr<RedisAddress> FindMaster();
   absl::Status CheckMaster();
   absl::Status Broken(const absl::Status& why);

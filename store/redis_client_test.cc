@@ -162,11 +162,11 @@ TEST_F(RedisLogin, AsAUserWithNoMoreRightsThanNeeded) {
   v1::JobSpec spec;
   v1::VariantRange range;
   range.set_count(8);
-  const auto written =
-      store.WriteAll({FarmStore::Submit(*epoch, "j", spec, 8, 1, "r"),
-                      FarmStore::Grant(*epoch, {{1, "j", 0, 8, 0, "w"}}, 2),
-                      FarmStore::Commit(*epoch, "j", {{1, {range}, {}}}, 3),
-                      FarmStore::Release(*epoch, {1}), FarmStore::Cancel(*epoch, "j", 4)});
+  const auto written = store.WriteAll(
+      {FarmStore::Submit(*epoch, "j", spec, 8, 1, "r"),
+       FarmStore::Turns(*epoch, "j", {{}, {{1, "j", 0, 8, 0, "w"}}, {}, 0}, 2),
+       FarmStore::Turns(*epoch, "j", {{{1, {range}, {}}}, {}, {}, 0}, 3),
+       FarmStore::Turns(*epoch, "", {{}, {}, {1}, 0}, 4), FarmStore::Cancel(*epoch, "j", 4)});
   EXPECT_TRUE(written.ok()) << written.status();
   const auto farm = store.Load();
   ASSERT_TRUE(farm.ok()) << farm.status();

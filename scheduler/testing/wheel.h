@@ -60,8 +60,8 @@ class Wheel {
   }
 
   void Apply(const Batch& batch) {
-    for (const auto& [job, outcomes] : batch.commits) {
-      for (const auto& outcome : outcomes) {
+    for (const auto& [job, turns] : batch.jobs) {
+      for (const auto& outcome : turns.outcomes) {
         for (const auto& range : outcome.committed) {
           for (uint64_t i = range.first(); i < range.first() + range.count(); ++i) {
             EXPECT_TRUE(committed[job].insert(i).second) << "variant " << i << " committed twice";

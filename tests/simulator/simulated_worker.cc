@@ -25,14 +25,14 @@ class SimulatedWorker::Stream : public scheduler::WorkerStream {
         scheduler_(scheduler),
         incarnation_(incarnation) {}
 
-  void Send(v1::SchedulerMessage message) override {
+  void Send(const v1::SchedulerMessage& message) override {
     if (message.has_lease()) worker_.farm_.Granted(scheduler_, message.lease());
     for (const v1::Lease& lease : message.turn_ack().leases())
       worker_.farm_.Granted(scheduler_, lease);
     if (message.has_turn_ack() && worker_.generation_ == generation_)
       worker_.Acknowledges(message.turn_ack());
     // The stream may be gone when it arrives.
-    Later([worker = &worker_, generation = generation_, message = std::move(message)] {
+    Later([worker = &worker_, generation = generation_, message] {
       worker->Receive(generation, message);
     });
   }
