@@ -8,7 +8,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <filesystem>
 #include <thread>
 
 namespace tiltshift::cli {
@@ -71,14 +70,6 @@ void ChildProcess::Stop(int patience_ms) {
     if (std::chrono::steady_clock::now() > deadline) kill(pid_, SIGKILL);
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-}
-
-std::string ProgramBeside(const std::string& name) {
-  std::error_code error;
-  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) return name;
-  const auto beside = self.parent_path() / name;
-  return std::filesystem::exists(beside) ? beside.string() : name;
 }
 
 }  // namespace tiltshift::cli

@@ -31,7 +31,4 @@ class ChildProcess {
   bool ended_ = false;
 };
 
-// Where a program is: beside this executable, or the name itself for PATH.
-std::string ProgramBeside(const std::string& name);
-
 }  // namespace tiltshift::cli

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "base/file.h"
+#include "base/program.h"
 #include "cli/child_process.h"
 
 namespace tiltshift::cli {

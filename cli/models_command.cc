@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "cli/child_process.h"
+#include "base/program.h"
 #include "cli/commands.h"
 #include "cli/format.h"
 #include "cli/model_folder_option.h"

@@ -23,16 +23,6 @@ const char* NameOf(PhotoFormat format) {
   return "";
 }
 
-// One step from image to image: `operation` is libvips' call, without the end of its arguments.
-template <typename Operation, typename... Arguments>
-absl::Status Apply(OwnedImage& image, const char* what, Operation operation,
-                   Arguments... arguments) {
-  VipsImage* out = nullptr;
-  if (operation(image.get(), &out, arguments..., nullptr) != 0) return VipsStatus(what);
-  image.reset(out);
-  return absl::OkStatus();
-}
-
 // Opened: the header is read, no pixel is.
 absl::StatusOr<OwnedImage> Open(std::string_view bytes, PhotoFormat format) {
   void* data = const_cast<char*>(bytes.data());
@@ -108,15 +98,7 @@ absl::StatusOr<Image> ToPixels(OwnedImage image) {
   TS_RETURN_IF_ERROR(Apply(image, "cannot turn", vips_autorot));
   TS_RETURN_IF_ERROR(OntoWhite(image));
   TS_RETURN_IF_ERROR(ToSrgb(image));
-  TS_RETURN_IF_ERROR(Apply(image, "cannot convert to 8 bits", vips_cast_uchar));
-  TS_RETURN_IF_ERROR(Apply(image, "cannot take three channels", vips_extract_band, 0, "n", 3));
-  size_t size = 0;
-  void* pixels = vips_image_write_to_memory(image.get(), &size);
-  if (pixels == nullptr) return VipsStatus("cannot decode");
-  Image result{vips_image_get_width(image.get()), vips_image_get_height(image.get()), {}};
-  result.rgb.assign(static_cast<uint8_t*>(pixels), static_cast<uint8_t*>(pixels) + size);
-  g_free(pixels);
-  return result;
+  return PixelsOf(std::move(image));
 }
 
 }  // namespace
@@ -135,13 +117,16 @@ std::optional<PhotoFormat> FormatOf(std::string_view bytes) {
   return std::nullopt;
 }
 
+absl::Status CheckPhotoBytes(size_t bytes) {
+  if (bytes <= kLargestPhotoBytes) return absl::OkStatus();
+  return Bad(absl::StrCat("the photo has ", bytes, " bytes; at most ",
+                          kLargestPhotoBytes / 1'000'000, " MB are taken: make it smaller"));
+}
+
 absl::StatusOr<Image> DecodePhoto(std::string_view bytes) {
   StartVips();
   if (bytes.empty()) return Bad("the photo is empty");
-  if (bytes.size() > kLargestPhotoBytes) {
-    return Bad(absl::StrCat("the photo has ", bytes.size(), " bytes; at most ",
-                            kLargestPhotoBytes / 1'000'000, " MB are taken: make it smaller"));
-  }
+  TS_RETURN_IF_ERROR(CheckPhotoBytes(bytes.size()));
   const auto format = FormatOf(bytes);
   if (!format) return Bad("this is no JPEG, PNG, WebP or HEIC photo");
   TS_ASSIGN_OR_RETURN(OwnedImage opened, Open(bytes, *format));

@@ -20,6 +20,9 @@ enum class PhotoFormat { kJpeg, kPng, kWebp, kHeic };
 // By the first bytes; nullopt for anything else, whatever it is called.
 std::optional<PhotoFormat> FormatOf(std::string_view bytes);
 
+// InvalidArgument above kLargestPhotoBytes.
+absl::Status CheckPhotoBytes(size_t bytes);
+
 // InvalidArgument says what is wrong in words for whoever sent it: another format, cut off or
 // damaged, animated, more than the bounds above. Sides and frames are read before anything is
 // decoded. Unimplemented: HEIC that this machine can't read.

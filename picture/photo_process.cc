@@ -12,9 +12,9 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <filesystem>
 #include <optional>
 
+#include "base/program.h"
 #include "picture/photo.h"
 #include "picture/photo_pipe.h"
 
@@ -137,24 +137,13 @@ absl::StatusOr<Image> ReadAnswer(int fd) {
   return image;
 }
 
-std::string FindDecoder() {
-  std::error_code error;
-  const auto beside =
-      std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / kDecoder;
-  return std::filesystem::exists(beside, error) ? beside.string() : kDecoder;
-}
-
 }  // namespace
 
 PhotoProcess::PhotoProcess(std::string program)
-    : program_(program.empty() ? FindDecoder() : std::move(program)) {}
+    : program_(program.empty() ? ProgramBeside(kDecoder) : std::move(program)) {}
 
 absl::StatusOr<Image> PhotoProcess::Decode(std::string_view bytes) const {
-  if (bytes.size() > kLargestPhotoBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the photo has ", bytes.size(), " bytes; at most ",
-                     kLargestPhotoBytes / 1'000'000, " MB are taken: make it smaller"));
-  }
+  TS_RETURN_IF_ERROR(CheckPhotoBytes(bytes.size()));
   Descriptor photo, from_decoder, to_us;
   TS_RETURN_IF_ERROR(PutInMemory(bytes, photo));
   int ends[2];

@@ -1,5 +1,7 @@
 #include "picture/png.h"
 
+#include <utility>
+
 #include "base/check.h"
 #include "picture/vips.h"
 
@@ -42,25 +44,9 @@ absl::StatusOr<Image> DecodePng(std::string_view png) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the picture has more than ", kMostPixels, " pixels"));
   }
-  VipsImage* srgb = nullptr;
-  if (vips_colourspace(image.get(), &srgb, VIPS_INTERPRETATION_sRGB, nullptr) != 0)
-    return VipsStatus("cannot convert to RGB");
-  image.reset(srgb);
-  VipsImage* three = nullptr;
-  if (vips_extract_band(image.get(), &three, 0, "n", 3, nullptr) != 0)
-    return VipsStatus("cannot take three channels");
-  image.reset(three);
-  VipsImage* bytes8 = nullptr;
-  if (vips_cast_uchar(image.get(), &bytes8, nullptr) != 0)
-    return VipsStatus("cannot convert to 8 bits");
-  image.reset(bytes8);
-  size_t size = 0;
-  void* pixels = vips_image_write_to_memory(image.get(), &size);
-  if (pixels == nullptr) return VipsStatus("cannot decode PNG");
-  Image result{image->Xsize, image->Ysize, {}};
-  result.rgb.assign(static_cast<uint8_t*>(pixels), static_cast<uint8_t*>(pixels) + size);
-  g_free(pixels);
-  return result;
+  TS_RETURN_IF_ERROR(
+      Apply(image, "cannot convert to RGB", vips_colourspace, VIPS_INTERPRETATION_sRGB));
+  return PixelsOf(std::move(image));
 }
 
 }  // namespace tiltshift::picture

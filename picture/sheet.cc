@@ -136,17 +136,8 @@ absl::StatusOr<Image> Thumbnail(const std::string& path, int pixels) {
   OwnedImage whole(vips_image_new_from_memory(decoded->rgb.data(), decoded->rgb.size(),
                                               decoded->width, decoded->height, 3,
                                               VIPS_FORMAT_UCHAR));
-  VipsImage* small = nullptr;
-  if (vips_thumbnail_image(whole.get(), &small, pixels, "height", pixels, nullptr) != 0)
-    return VipsStatus("cannot resize");
-  OwnedImage owned(small);
-  size_t size = 0;
-  void* bytes = vips_image_write_to_memory(small, &size);
-  if (bytes == nullptr) return VipsStatus("cannot resize");
-  Image result{small->Xsize, small->Ysize, {}};
-  result.rgb.assign(static_cast<uint8_t*>(bytes), static_cast<uint8_t*>(bytes) + size);
-  g_free(bytes);
-  return result;
+  TS_RETURN_IF_ERROR(Apply(whole, "cannot resize", vips_thumbnail_image, pixels, "height", pixels));
+  return PixelsOf(std::move(whole));
 }
 
 }  // namespace

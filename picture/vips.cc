@@ -28,4 +28,16 @@ absl::Status VipsStatus(const char* what) {
   return absl::DataLossError(message);
 }
 
+absl::StatusOr<Image> PixelsOf(OwnedImage image) {
+  TS_RETURN_IF_ERROR(Apply(image, "cannot take three channels", vips_extract_band, 0, "n", 3));
+  TS_RETURN_IF_ERROR(Apply(image, "cannot convert to 8 bits", vips_cast_uchar));
+  size_t size = 0;
+  void* pixels = vips_image_write_to_memory(image.get(), &size);
+  if (pixels == nullptr) return VipsStatus("cannot decode");
+  Image result{vips_image_get_width(image.get()), vips_image_get_height(image.get()), {}};
+  result.rgb.assign(static_cast<uint8_t*>(pixels), static_cast<uint8_t*>(pixels) + size);
+  g_free(pixels);
+  return result;
+}
+
 }  // namespace tiltshift::picture
