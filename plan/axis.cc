@@ -16,10 +16,6 @@ absl::Status Bad(const std::string& path, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
 }
 
-// What an id is made of (entries.cc).
-constexpr std::string_view kIdCharacters =
-    "-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz";
-
 }  // namespace
 
 absl::Status CheckFieldName(const std::string& path, const std::string& name) {
@@ -131,7 +127,7 @@ absl::Status AxisValues::AllSeeds() const {
 }
 
 bool AxisValues::AnyContains(std::string_view characters) const {
-  if (is_entries()) return characters.find_first_of(kIdCharacters) != std::string_view::npos;
+  if (is_entries()) return std::any_of(characters.begin(), characters.end(), IsNameCharacter);
   if (is_range_) {
     const std::string possible = range_.min() < 0 ? "-0123456789" : "0123456789";
     return characters.find_first_of(possible) != std::string_view::npos;

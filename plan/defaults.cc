@@ -27,13 +27,9 @@ absl::Status CheckFileName(const std::string& path, const std::string& what,
                            const std::string& name) {
   if (name.size() > kLongestName || name.empty() || name[0] == '.')
     return Bad(path, absl::StrCat("is no ", what, "'s name"));
-  for (const unsigned char c : name) {
-    if (!std::isalnum(c) && c != '_' && c != '-' && c != '.') {
-      return Bad(path, absl::StrCat("\"", name, "\" is no ", what,
-                                    "'s name: letters, digits, '.', '_' and '-'"));
-    }
-  }
-  return absl::OkStatus();
+  if (std::all_of(name.begin(), name.end(), IsNameCharacter)) return absl::OkStatus();
+  return Bad(path, absl::StrCat("\"", name, "\" is no ", what,
+                                "'s name: letters, digits, '.', '_' and '-'"));
 }
 
 absl::Status CheckModel(const std::string& model) {
@@ -103,9 +99,7 @@ absl::Status FillControls(v1::JobSpec& spec) {
 
 absl::Status CheckTenant(const std::string& tenant) {
   const bool good = tenant.size() <= kLongestName &&
-                    std::all_of(tenant.begin(), tenant.end(), [](unsigned char c) {
-                      return std::isalnum(c) || c == '_' || c == '-' || c == '.';
-                    });
+                    std::all_of(tenant.begin(), tenant.end(), IsNameCharacter);
   if (good) return absl::OkStatus();
   return Bad("tenant", absl::StrCat("\"", tenant, "\" is no tenant's name: up to ", kLongestName,
                                     " letters, digits, '.', '_' and '-'"));

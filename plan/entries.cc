@@ -25,9 +25,7 @@ std::string WhyNoId(const std::string& id) {
   if (id.empty()) return "has no id";
   if (id.size() > kLongestName)
     return absl::StrCat("column id: longer than ", kLongestName, " characters");
-  const bool good = id[0] != '.' && std::all_of(id.begin(), id.end(), [](unsigned char c) {
-                      return std::isalnum(c) || c == '_' || c == '-' || c == '.';
-                    });
+  const bool good = id[0] != '.' && std::all_of(id.begin(), id.end(), IsNameCharacter);
   return good ? ""
               : absl::StrCat("column id: \"", id,
                              "\" is not made of letters, digits, '_', '-' and '.'");

@@ -1,8 +1,13 @@
 #include "plan/text.h"
 
+#include <cctype>
 #include <cstdint>
 
 namespace tiltshift::plan {
+
+bool IsNameCharacter(unsigned char c) {
+  return std::isalnum(c) || c == '.' || c == '_' || c == '-';
+}
 
 bool IsUtf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {

@@ -12,6 +12,9 @@ namespace tiltshift::plan {
 // `path`, the field's.
 absl::Status CheckText(const std::string& path, std::string_view text, size_t longest);
 
+// Of names that stand in files and commands: letters, digits, '.', '_' and '-'.
+bool IsNameCharacter(unsigned char c);
+
 // Well-formed UTF-8 as Unicode defines it (table 3-7): no overlong forms, no surrogates.
 bool IsUtf8(std::string_view text);
 
