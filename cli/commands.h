@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "base/status.h"
@@ -36,13 +37,28 @@ void AddPlanCommand(CLI::App& app, Chosen& chosen);
 void AddRenderCommand(CLI::App& app, Chosen& chosen);
 void AddSubmitCommand(CLI::App& app, Chosen& chosen);
 void AddWatchCommand(CLI::App& app, Chosen& chosen);
-void AddJobCommands(CLI::App& app, Chosen& chosen);     // status, list, cancel, pause, ...
+void AddJobCommands(CLI::App& app, Chosen& chosen);      // status, list, cancel, pause, ...
 void AddContestCommands(CLI::App& app, Chosen& chosen);  // append, entries, results
-void AddOutputCommands(CLI::App& app, Chosen& chosen);  // get, sheet
+void AddOutputCommands(CLI::App& app, Chosen& chosen);   // get, sheet
 
 // --json and, where the command talks to a farm, --scheduler (or TILTSHIFT_SCHEDULER).
 void AddJsonOption(CLI::App& command, Common& common);
 void AddSchedulerOption(CLI::App& command, Common& common);
+
+// A command that talks to a farm: what it does, an example, and `run` with its options, which have
+// a Common. The caller adds the options of its own.
+template <typename Options>
+CLI::App* AddFarmCommand(CLI::App& app, Chosen& chosen, const std::shared_ptr<Options>& options,
+                         const char* name, const char* what, const char* example,
+                         absl::StatusOr<ExitCode> (*run)(const Options&)) {
+  CLI::App* command = app.add_subcommand(name, what);
+  command->footer(std::string("Example:\n  ") + example + "\n");
+  AddSchedulerOption(*command, options->common);
+  AddJsonOption(*command, options->common);
+  command->callback(
+      [options, &chosen, run] { chosen.run = [options, run] { return run(*options); }; });
+  return command;
+}
 
 // The exit code an error stands for.
 ExitCode ExitCodeOf(const absl::Status& status);

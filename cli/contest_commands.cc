@@ -69,13 +69,8 @@ absl::StatusOr<ExitCode> RunResults(const ContestOptions& options) {
 CLI::App* Add(CLI::App& app, Chosen& chosen, const std::shared_ptr<ContestOptions>& options,
               const char* name, const char* what, const char* example,
               absl::StatusOr<ExitCode> (*run)(const ContestOptions&)) {
-  CLI::App* command = app.add_subcommand(name, what);
-  command->footer(std::string("Example:\n  ") + example + "\n");
+  CLI::App* command = AddFarmCommand(app, chosen, options, name, what, example, run);
   command->add_option("job", options->job, "the contest's id")->required();
-  AddSchedulerOption(*command, options->common);
-  AddJsonOption(*command, options->common);
-  command->callback(
-      [options, &chosen, run] { chosen.run = [options, run] { return run(*options); }; });
   return command;
 }
 

@@ -123,8 +123,7 @@ using Run = absl::StatusOr<ExitCode> (*)(const JobOptions&);
 CLI::App* Add(CLI::App& app, Chosen& chosen, const char* name, const char* what,
               const char* example, bool needs_job, Run run) {
   auto options = std::make_shared<JobOptions>();
-  CLI::App* command = app.add_subcommand(name, what);
-  command->footer(std::string("Example:\n  ") + example + "\n");
+  CLI::App* command = AddFarmCommand(app, chosen, options, name, what, example, run);
   if (needs_job) command->add_option("job", options->job, "the job's id")->required();
   if (std::string(name) == "list")
     command->add_option("--limit", options->limit, "newest jobs to show")
@@ -134,10 +133,6 @@ CLI::App* Add(CLI::App& app, Chosen& chosen, const char* name, const char* what,
     command->add_option("--to", options->priority, "-100 to 100; higher goes first")
         ->required()
         ->check(CLI::Range(-100, 100));
-  AddSchedulerOption(*command, options->common);
-  AddJsonOption(*command, options->common);
-  command->callback(
-      [options, &chosen, run] { chosen.run = [options, run] { return run(*options); }; });
   return command;
 }
 

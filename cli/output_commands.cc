@@ -52,14 +52,11 @@ absl::StatusOr<ExitCode> RunSheet(const SheetOptions& options) {
 
 void AddOutputCommands(CLI::App& app, Chosen& chosen) {
   auto get = std::make_shared<GetOptions>();
-  CLI::App* get_command =
-      app.add_subcommand("get", "Bring a job's pictures into a folder; again fetches what is new");
-  get_command->footer("Example:\n  tiltshift get j0123456789abcde --out pictures\n");
+  CLI::App* get_command = AddFarmCommand(
+      app, chosen, get, "get", "Bring a job's pictures into a folder; again fetches what is new",
+      "tiltshift get j0123456789abcde --out pictures", RunGet);
   get_command->add_option("job", get->job, "the job's id")->required();
   get_command->add_option("--out", get->out, "the folder; made if missing")->required();
-  AddSchedulerOption(*get_command, get->common);
-  AddJsonOption(*get_command, get->common);
-  get_command->callback([get, &chosen] { chosen.run = [get] { return RunGet(*get); }; });
 
   auto sheet = std::make_shared<SheetOptions>();
   CLI::App* sheet_command = app.add_subcommand(
