@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "engine/cuda/denoise_row.h"
 #include "engine/philox.h"
 #include "engine/samplers.h"
 #include "kernels/denoise_step.h"
@@ -50,17 +51,10 @@ void StepOnCard(const DenoiseRow& row, const std::vector<float>& output, std::ve
 }
 
 DenoiseRow RowOf(const StepRule& rule, uint64_t seed, int step) {
-  return {.forwards = 1,
-          .x0_of_latent = static_cast<float>(rule.x0_of_latent),
-          .x0_of_output = static_cast<float>(rule.x0_of_output),
-          .clip = static_cast<float>(rule.clip),
-          .next_of_latent = static_cast<float>(rule.next_of_latent),
-          .next_of_output = static_cast<float>(rule.next_of_output),
-          .next_of_x0 = static_cast<float>(rule.next_of_x0),
-          .next_of_history = static_cast<float>(rule.next_of_history),
-          .next_of_noise = static_cast<float>(rule.next_of_noise),
-          .noise_stream = static_cast<uint32_t>(step + 1),
-          .seed = seed};
+  DenoiseRow row = cuda::RuleRow(rule);
+  row.noise_stream = static_cast<uint32_t>(step + 1);
+  row.seed = seed;
+  return row;
 }
 
 using DenoiseNoise = KernelTest;

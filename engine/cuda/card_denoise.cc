@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "engine/cuda/cuda_program.h"
+#include "engine/cuda/denoise_row.h"
 #include "kernels/elementwise.h"
 
 namespace tiltshift::engine::cuda {
@@ -12,23 +13,15 @@ namespace {
 
 using kernels::DenoiseRow;
 
-// The rule of a step as the kernel takes it.
+// A step of a run as the kernel takes it.
 DenoiseRow RowOf(const SampleRun& run, const SampleStep& step, int first_unet_row) {
-  const StepRule& rule = step.rule;
-  DenoiseRow row = {.forwards = run.forward_count,
-                    .guidance_scale = run.guidance_scale,
-                    .picture_guidance_scale = run.picture_guidance_scale,
-                    .x0_of_latent = static_cast<float>(rule.x0_of_latent),
-                    .x0_of_output = static_cast<float>(rule.x0_of_output),
-                    .clip = static_cast<float>(rule.clip),
-                    .next_of_latent = static_cast<float>(rule.next_of_latent),
-                    .next_of_output = static_cast<float>(rule.next_of_output),
-                    .next_of_x0 = static_cast<float>(rule.next_of_x0),
-                    .next_of_history = static_cast<float>(rule.next_of_history),
-                    .next_of_noise = static_cast<float>(rule.next_of_noise),
-                    .input_factor = static_cast<float>(step.next_input_factor),
-                    .noise_stream = step.noise_stream,
-                    .seed = run.seed};
+  DenoiseRow row = RuleRow(step.rule);
+  row.forwards = run.forward_count;
+  row.guidance_scale = run.guidance_scale;
+  row.picture_guidance_scale = run.picture_guidance_scale;
+  row.input_factor = static_cast<float>(step.next_input_factor);
+  row.noise_stream = step.noise_stream;
+  row.seed = run.seed;
   for (int i = 0; i < run.forward_count; ++i) row.unet_row[i] = first_unet_row + i;
   if (!run.mask.empty()) {
     row.blend_signal = step.kept.signal;
