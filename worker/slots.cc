@@ -87,38 +87,36 @@ bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
   }
   plan::Variant variant = *std::move(found);
   auto output = renderer.Render(*work.plan, variant, nullptr);
-  // The last one that stays has the memory of those that have left.
-  while (absl::IsResourceExhausted(output.status()) && OthersHaveLeft()) {
+  while (absl::IsResourceExhausted(output.status())) {
+    const AfterNoRoom next = MakeRoom();
+    if (next == AfterNoRoom::kFail) break;
+    if (next == AfterNoRoom::kLeave) {
+      spdlog::warn("one slot less: {}", Message(output.status()));
+      queue_.Return(work);
+      return false;
+    }
     output = renderer.Render(*work.plan, variant, nullptr);
   }
   if (output.ok()) {
     HandOver({work, std::move(variant), *std::move(output), SecondsSince(start)});
     return true;
   }
-  if (absl::IsResourceExhausted(output.status()) && LeaveForOthers()) {
-    spdlog::warn("one slot less: {}", Message(output.status()));
-    queue_.Return(work);
-    return false;
-  }
   Fail(work, output.status());
   if (absl::IsAborted(output.status())) Stop(output.status());
   return true;
 }
 
-bool Slots::LeaveForOthers() {
-  std::lock_guard lock(mutex_);
-  if (rendering_ == 1) return false;
-  --rendering_;
-  ++leaving_;
-  return true;
-}
-
-bool Slots::OthersHaveLeft() {
+Slots::AfterNoRoom Slots::MakeRoom() {
   std::unique_lock lock(mutex_);
-  if (rendering_ > 1 || leaving_ == noticed_) return false;
+  if (rendering_ > 1) {
+    --rendering_;
+    ++leaving_;
+    return AfterNoRoom::kLeave;
+  }
+  if (leaving_ == noticed_) return AfterNoRoom::kFail;
   others_gone_.wait(lock, [&] { return gone_ == leaving_; });
   noticed_ = leaving_;
-  return true;
+  return AfterNoRoom::kAgain;
 }
 
 void Slots::Stop(const absl::Status& trouble) {

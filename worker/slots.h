@@ -46,10 +46,11 @@ class Slots {
   // False: the device's memory is too small for this renderer beside the others, and it ends; the
   // variant goes back to the farm.
   bool RenderOne(VariantRenderer& renderer, const Work& work);
-  // Counts the calling renderer out; false where it is the last.
-  bool LeaveForOthers();
-  // Of the last renderer: true once after others have left, when what they held is free.
-  bool OthersHaveLeft();
+  // What a renderer does that found no room on the device: it leaves while others stay; the last
+  // one tries again once those that left are gone, with what they held; after that, its variant
+  // fails. Decided in one step, so that the last but one can't leave between two questions.
+  enum class AfterNoRoom { kLeave, kAgain, kFail };
+  AfterNoRoom MakeRoom();
   void Stop(const absl::Status& trouble);
   void StoreOne(const Rendered& rendered);
   // The variant fails where it is to blame, else the worker leaves.
