@@ -46,6 +46,37 @@ TEST(PhotoTest, ResizesAsPillow) {
   EXPECT_EQ(Resized(photo.view(), {kParityPhotoWidth, kParityPhotoHeight}).rgb, photo.rgb);
 }
 
+// Red is how far a pixel lies from the left, green how far from the top.
+RgbImage Ramps(int width, int height) {
+  RgbImage photo{width, height, {}};
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      photo.rgb.insert(photo.rgb.end(), {static_cast<uint8_t>(x), static_cast<uint8_t>(y), 0});
+    }
+  }
+  return photo;
+}
+
+TEST(PhotoTest, ItsMiddleHasTheRendersShape) {
+  struct Case {
+    PhotoSize photo, render, part;
+    int left, top;
+  };
+  const Case cases[] = {{{100, 75}, {256, 256}, {75, 75}, 12, 0}, {{75, 100}, {256, 256}, {75, 75}, 0, 12},
+                        {{100, 75}, {512, 384}, {100, 75}, 0, 0}, {{100, 75}, {512, 128}, {100, 25}, 0, 25},
+                        {{7, 3}, {64, 2048}, {1, 3}, 3, 0},       {{1, 1}, {64, 64}, {1, 1}, 0, 0}};
+  for (const Case& c : cases) {
+    const RgbImage part = MiddleOf(Ramps(c.photo.width, c.photo.height).view(), c.render);
+    EXPECT_EQ(part.width, c.part.width);
+    EXPECT_EQ(part.height, c.part.height);
+    ASSERT_EQ(part.rgb.size(), 3u * c.part.width * c.part.height);
+    EXPECT_EQ(part.rgb[0], c.left);
+    EXPECT_EQ(part.rgb[1], c.top);
+    EXPECT_EQ(part.rgb[part.rgb.size() - 3], c.left + c.part.width - 1);
+    EXPECT_EQ(part.rgb[part.rgb.size() - 2], c.top + c.part.height - 1);
+  }
+}
+
 TEST(PhotoTest, TheEncodersMomentsEqualDiffusers) {
   const Goldens goldens = PhotoGoldens();
   for (const std::string name : {"small", "taesd"}) {
@@ -58,6 +89,34 @@ TEST(PhotoTest, TheEncodersMomentsEqualDiffusers) {
     std::printf("  moments, %-28s relative L2 %.2e\n", name.c_str(), error);
     EXPECT_LT(error, kTolerance);
   }
+}
+
+double MeanDifference(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::abs(a[i] - b[i]);
+  return sum / static_cast<double>(a.size());
+}
+
+// A photo of another shape, cut to the render's: the less strength, the more of it is left.
+TEST(PhotoTest, TheBuiltInModelRendersFromAPhoto) {
+  const auto model = Model::Load(TILTSHIFT_SOURCE_DIR "/models/diorama", {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  const PhotoSize size = {128, 128};
+  const RgbImage middle = MiddleOf(ParityPhoto().view(), size), seen = Resized(middle.view(), size);
+  Renderer renderer(*model);
+  const auto distance = [&](double strength) {
+    RenderRequest request{.prompt = "a miniature blue cat", .width = size.width, .height = size.height, .steps = 10};
+    request.mode = Mode::kImageToImage;
+    request.photo = middle.view();
+    request.strength = strength;
+    const auto picture = renderer.Render(request);
+    EXPECT_TRUE(picture.ok()) << picture.status();
+    return picture.ok() ? MeanDifference(picture->rgb, seen.rgb) : -1;
+  };
+  const double little = distance(0.2), some = distance(0.6), all = distance(1);
+  EXPECT_LT(little, some);
+  EXPECT_LT(some, all);
+  EXPECT_LT(little, 0.7 * all);
 }
 
 class ModeErrorsTest : public ::testing::Test {

@@ -113,6 +113,24 @@ RgbImage Resized(const RgbView& photo, PhotoSize size) {
   return out;
 }
 
+RgbImage MiddleOf(const RgbView& photo, PhotoSize size) {
+  // A side to nearest, and at least a pixel.
+  const auto side = [](int64_t other, int64_t this_part, int64_t other_part, int most) {
+    const int64_t pixels = (2 * other * this_part + other_part) / (2 * other_part);
+    return static_cast<int>(std::clamp<int64_t>(pixels, 1, most));
+  };
+  RgbImage part;
+  part.width = side(photo.height, size.width, size.height, photo.width);
+  part.height = side(photo.width, size.height, size.width, photo.height);
+  const int64_t left = (photo.width - part.width) / 2, top = (photo.height - part.height) / 2;
+  part.rgb.reserve(int64_t{3} * part.width * part.height);
+  for (int64_t y = top; y < top + part.height; ++y) {
+    const uint8_t* line = photo.rgb.data() + 3 * (y * photo.width + left);
+    part.rgb.insert(part.rgb.end(), line, line + int64_t{3} * part.width);
+  }
+  return part;
+}
+
 std::vector<float> ToPlanar(const RgbView& photo) {
   const int64_t pixels = int64_t{photo.width} * photo.height;
   std::vector<float> planar(3 * pixels);

@@ -38,6 +38,10 @@ struct PhotoSize {
 };
 RgbImage Resized(const RgbView& photo, PhotoSize size);
 
+// The largest part of `photo` that has the sides' proportions of `size`, from its middle: what a render of that size
+// is given so that nothing is stretched. Of a photo and a mask of one size it is the same part.
+RgbImage MiddleOf(const RgbView& photo, PhotoSize size);
+
 // Planar [3, height, width], -1..1.
 std::vector<float> ToPlanar(const RgbView& photo);
 

@@ -146,7 +146,7 @@ struct RenderRequest {
   int clip_skip = 0;  // last layers of the text encoders left out for the prompt
 
   Mode mode = Mode::kTextToImage;
-  RgbView photo;  // brought to the render's size, whatever its shape
+  RgbView photo;  // of any size; stretched to the render's, as diffusers does (MiddleOf cuts it to shape first)
   RgbView mask;   // kInpaint: white is made anew; of the photo's size
   // kImageToImage, kInpaint: the part of the steps that is made; 1 keeps little of the photo, 0.1
   // almost all.
