@@ -44,8 +44,8 @@ absl::Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::Status WriteTemporary(const std::string& temporary, std::string_view bytes) {
-  Descriptor fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+absl::Status WriteTemporary(const std::string& temporary, std::string_view bytes, unsigned mode) {
+  Descriptor fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
   if (fd.get() < 0) return ErrnoStatus(errno, "cannot create", temporary);
   return WriteAll(fd.get(), bytes, temporary);
 }
@@ -110,11 +110,11 @@ absl::Status MakeFolders(const std::string& path) {
 }
 
 absl::StatusOr<Written> WriteFileAtomic(const std::string& path, std::string_view bytes,
-                                        IfPresent if_present) {
+                                        IfPresent if_present, unsigned mode) {
   const std::string folder = std::filesystem::path(path).parent_path().string();
   if (!folder.empty()) TS_RETURN_IF_ERROR(MakeFolders(folder));
   const std::string temporary = TemporaryName(path);
-  const absl::Status written = WriteTemporary(temporary, bytes);
+  const absl::Status written = WriteTemporary(temporary, bytes, mode);
   absl::StatusOr<Written> placed =
       written.ok() ? PutInPlace(temporary, path, if_present) : absl::StatusOr<Written>(written);
   unlink(temporary.c_str());

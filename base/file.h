@@ -25,9 +25,9 @@ enum class Written { kCreated, kReplaced, kKept };
 // folders. When it returns the bytes and the name are on the disk (the folder is synced as well,
 // also for kKept: the first writer may have died before it could). The temporary file is gone
 // whatever happens, except when the process is killed in between; such leftovers carry ".tmp-" in
-// their name.
+// their name. `mode`: who may read and write it, less what the umask takes.
 absl::StatusOr<Written> WriteFileAtomic(const std::string& path, std::string_view bytes,
-                                        IfPresent if_present);
+                                        IfPresent if_present, unsigned mode = 0644);
 
 // Gives the file `from` the name `to` as well, in place of what has it: a hard link, or a copy
 // where the file system has none. `to` is the old file or the new one, whole, at any moment.
