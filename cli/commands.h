@@ -36,6 +36,7 @@ void AddPhotoCommand(CLI::App& app, Chosen& chosen);
 void AddPlanCommand(CLI::App& app, Chosen& chosen);
 void AddRenderCommand(CLI::App& app, Chosen& chosen);
 void AddSubmitCommand(CLI::App& app, Chosen& chosen);
+void AddVerifyCommand(CLI::App& app, Chosen& chosen);
 void AddWatchCommand(CLI::App& app, Chosen& chosen);
 void AddJobCommands(CLI::App& app, Chosen& chosen);      // status, list, cancel, pause, ...
 void AddContestCommands(CLI::App& app, Chosen& chosen);  // append, entries, results

@@ -86,8 +86,10 @@ absl::Status LocalFarm::Prepare() {
     TS_RETURN_IF_ERROR(MakeFolders(options_.folder + part));
   TS_RETURN_IF_ERROR(Lock());
   TS_ASSIGN_OR_RETURN(sockets_, SocketFolder::Make());
-  // They are another farm's: the private redis-server asks for none.
-  for (const char* name : {"TILTSHIFT_REDIS_USER", "TILTSHIFT_REDIS_PASSWORD"}) unsetenv(name);
+  // They are another farm's: the private redis-server asks for none, the worker is told.
+  for (const char* name : {"TILTSHIFT_REDIS_USER", "TILTSHIFT_REDIS_PASSWORD",
+                           "TILTSHIFT_SIGNING_CERT", "TILTSHIFT_SIGNING_KEY"})
+    unsetenv(name);
   const std::string redis = sockets_.redis();
   // From the root on: a folder whatever its name, never an address of a store elsewhere.
   const std::string blob_folder = fs::absolute(blobs()).string();
@@ -116,6 +118,11 @@ absl::Status LocalFarm::Prepare() {
        "--device", options_.device,
        "--metrics", options_.metrics},
       kWorkerPatienceMs);
+  if (!options_.signing_cert.empty()) {
+    auto& worker = children_.back()->arguments;
+    worker.insert(worker.end(), {"--signing-cert", options_.signing_cert, "--signing-key",
+                                 options_.signing_key});
+  }
   return absl::OkStatus();
 }
 

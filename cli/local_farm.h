@@ -27,6 +27,7 @@ struct LocalFarmOptions {
   std::string render = "engine";  // or noop
   std::string device = "auto";
   std::string metrics;            // the worker's /metrics address; empty: none
+  std::string signing_cert, signing_key;  // files; empty: pictures are not signed
 };
 
 class LocalFarm {

@@ -70,6 +70,7 @@ int Main(int argc, char** argv) {
   AddJobCommands(app, chosen);
   AddContestCommands(app, chosen);
   AddOutputCommands(app, chosen);
+  AddVerifyCommand(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

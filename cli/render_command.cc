@@ -21,6 +21,8 @@
 #include "plan/model_folder.h"
 #include "plan/plan.h"
 #include "plan/spec.h"
+#include "provenance/own_certificate.h"
+#include "provenance/signer.h"
 
 namespace tiltshift::cli {
 namespace {
@@ -41,6 +43,7 @@ struct RenderOptions {
   std::string device = "auto";
   std::string metrics;
   uint64_t keep_free_mb = 64;
+  std::string signing_cert, signing_key;
   bool no_sheet = false;
 };
 
@@ -51,6 +54,18 @@ absl::Status CheckModels(const std::string& models, const v1::JobSpec& spec) {
   for (const v1::Control& control : spec.controls())
     TS_RETURN_IF_ERROR(plan::CheckControlIsThere(models, control.name()));
   return absl::OkStatus();
+}
+
+// The files that pictures are signed with, made where none were named; tried before a farm starts.
+absl::Status ChooseSigner(const RenderOptions& options, LocalFarmOptions& farm) {
+  farm.signing_cert = options.signing_cert;
+  farm.signing_key = options.signing_key;
+  if (farm.signing_cert.empty()) {
+    TS_ASSIGN_OR_RETURN(const std::string folder, provenance::OwnCertificateFolder());
+    TS_ASSIGN_OR_RETURN(const auto own, provenance::MakeOwnCertificate(folder));
+    farm.signing_cert = farm.signing_key = own.signer_file;
+  }
+  return provenance::Signer::Load(farm.signing_cert, farm.signing_key).status();
 }
 
 std::string ClaimPath(const std::string& farm_folder) { return farm_folder + "/spec.sha256"; }
@@ -179,13 +194,14 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
                       ClaimFolder(farm_folder, options.out, spec, spec_hash));
 
   TS_RETURN_IF_ERROR(CheckRoom(options.out, 0, options.keep_free_mb * 1'000'000));
-  const LocalFarmOptions farm_options{.folder = farm_folder,
+  LocalFarmOptions farm_options{.folder = farm_folder,
                                       .models = options.models,
                                       .slots = options.slots,
                                       .keep_free_mb = options.keep_free_mb,
                                       .render = options.render,
                                       .device = options.device,
                                       .metrics = options.metrics};
+  TS_RETURN_IF_ERROR(ChooseSigner(options, farm_options));
   TS_ASSIGN_OR_RETURN(auto farm, LocalFarm::Start(farm_options));
   FarmClient client(farm->scheduler_address());
   if (!options.common.json)
@@ -263,6 +279,14 @@ void AddRenderCommand(CLI::App& app, Chosen& chosen) {
       ->add_option("--keep-free", options->keep_free_mb,
                    "megabytes of the folder's disk that are left free: rendering ends before")
       ->capture_default_str();
+  CLI::Option* key = command->add_option("--signing-key", options->signing_key,
+                                         "its private key, PEM, of Ed25519; the same file will do");
+  CLI::Option* certificate = command->add_option(
+      "--signing-cert", options->signing_cert,
+      "certificate, PEM, that the pictures' content credentials are signed with; default: one of this "
+      "user's own, made at first use");
+  certificate->needs(key);
+  key->needs(certificate);
   command->add_flag("--no-sheet", options->no_sheet, "draw no contact sheet");
   AddJsonOption(*command, options->common);
   command->callback([options, &chosen] { chosen.run = [options] { return RunRender(*options); }; });

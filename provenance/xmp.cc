@@ -1,15 +1,12 @@
-#include "worker/provenance.h"
+#include "provenance/xmp.h"
 
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
-namespace tiltshift::worker {
+namespace tiltshift::provenance {
 namespace {
-
-constexpr char kMachineMade[] =
-    "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
 
 // As XML 1.0 has it in an element or an attribute; what it can't hold is left out.
 std::string Escaped(std::string text) {
@@ -33,29 +30,22 @@ std::string Attribute(const char* name, const std::string& value) {
   return value.empty() ? "" : absl::StrCat("\n    ", name, "=\"", Escaped(value), "\"");
 }
 
-bool IsAddress(const std::string& license) {
-  return license.starts_with("https://") || license.starts_with("http://");
-}
-
-std::string Elements(const v1::OutputSettings& output) {
+std::string Elements(const Statement& statement) {
   std::string text;
-  if (!output.owner().empty()) {
-    absl::StrAppend(&text, "   <xmpRights:Owner><rdf:Bag><rdf:li>", Escaped(output.owner()),
+  if (!statement.owner.empty()) {
+    absl::StrAppend(&text, "   <xmpRights:Owner><rdf:Bag><rdf:li>", Escaped(statement.owner),
                     "</rdf:li></rdf:Bag></xmpRights:Owner>\n");
   }
-  if (!output.license().empty() && !IsAddress(output.license())) {
+  if (!statement.license.empty() && !IsAddress(statement.license)) {
     absl::StrAppend(&text, "   <xmpRights:UsageTerms><rdf:Alt><rdf:li xml:lang=\"x-default\">",
-                    Escaped(output.license()), "</rdf:li></rdf:Alt></xmpRights:UsageTerms>\n");
+                    Escaped(statement.license), "</rdf:li></rdf:Alt></xmpRights:UsageTerms>\n");
   }
   return text;
 }
 
 }  // namespace
 
-std::string ProvenanceXmp(const v1::JobSpec& spec, const plan::Variant& variant,
-                          const std::string& render_class) {
-  const v1::OutputSettings& output = spec.output();
-  const auto author = variant.parameters.find("author");
+std::string XmpOf(const Statement& statement) {
   std::string xmp =
       "<?xpacket begin=\"\xef\xbb\xbf\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n"
       "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\n"
@@ -64,22 +54,20 @@ std::string ProvenanceXmp(const v1::JobSpec& spec, const plan::Variant& variant,
       "    xmlns:xmp=\"http://ns.adobe.com/xap/1.0/\"\n"
       "    xmlns:xmpRights=\"http://ns.adobe.com/xap/1.0/rights/\"\n"
       "    xmlns:Iptc4xmpExt=\"http://iptc.org/std/Iptc4xmpExt/2008-02-29/\"\n"
-      "    xmlns:tiltshift=\"urn:x-tiltshift:1.0/\"";
+      "    xmlns:tiltshift=\"";
   absl::StrAppend(
-      &xmp, Attribute("xmp:CreatorTool", "Tiltshift"),
+      &xmp, kOurNamespace, "\"", Attribute("xmp:CreatorTool", "Tiltshift"),
       Attribute("Iptc4xmpExt:DigitalSourceType", kMachineMade),
-      Attribute("Iptc4xmpExt:AISystemUsed", absl::StrCat("Tiltshift, model ", spec.model())),
-      Attribute("Iptc4xmpExt:AISystemVersionUsed", render_class));
-  if (output.tell_prompt())
-    absl::StrAppend(&xmp, Attribute("Iptc4xmpExt:AIPromptInformation", variant.prompt));
-  if (output.tell_author() && author != variant.parameters.end())
-    absl::StrAppend(&xmp, Attribute("Iptc4xmpExt:AIPromptWriterName", author->second));
-  if (IsAddress(output.license()))
-    absl::StrAppend(&xmp, Attribute("xmpRights:WebStatement", output.license()));
-  absl::StrAppend(&xmp, Attribute("tiltshift:Job", spec.name()),
-                  Attribute("tiltshift:Seed", absl::StrCat(variant.seed)), ">\n", Elements(output),
+      Attribute("Iptc4xmpExt:AISystemUsed", absl::StrCat("Tiltshift, model ", statement.model)),
+      Attribute("Iptc4xmpExt:AISystemVersionUsed", statement.render_class),
+      Attribute("Iptc4xmpExt:AIPromptInformation", statement.prompt),
+      Attribute("Iptc4xmpExt:AIPromptWriterName", statement.author));
+  if (IsAddress(statement.license))
+    absl::StrAppend(&xmp, Attribute("xmpRights:WebStatement", statement.license));
+  absl::StrAppend(&xmp, Attribute("tiltshift:Job", statement.job),
+                  Attribute("tiltshift:Seed", statement.seed), ">\n", Elements(statement),
                   "  </rdf:Description>\n </rdf:RDF>\n</x:xmpmeta>\n<?xpacket end=\"r\"?>");
   return xmp;
 }
 
-}  // namespace tiltshift::worker
+}  // namespace tiltshift::provenance

@@ -7,7 +7,6 @@
 #include "engine/describe.h"
 #include "engine/renderer.h"
 #include "picture/png.h"
-#include "picture/png_chunk.h"
 #include "plan/model_folder.h"
 #include "worker/model_cache.h"
 #include "worker/provenance.h"
@@ -87,7 +86,8 @@ class EngineRenderer : public VariantRenderer {
     RenderedVariant rendered;
     TS_ASSIGN_OR_RETURN(const std::string png,
                         picture::EncodePng(picture.width, picture.height, picture.rgb));
-    TS_ASSIGN_OR_RETURN(rendered.png, picture::WithXmp(png, ProvenanceXmp(spec, variant, model->render_class())));
+    TS_ASSIGN_OR_RETURN(rendered.png, WithProvenance(png, spec, variant, model->render_class(),
+                                                     models_->options().signer.get()));
     const std::chrono::duration<double> finish = std::chrono::steady_clock::now() - start;
     rendered.render_class = model->render_class();
     rendered.encode_seconds = picture.seconds.encode;

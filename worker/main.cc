@@ -15,6 +15,7 @@
 #include "engine/pack/weight_cache.h"
 #include "monitoring/metrics.h"
 #include "proto/leader.h"
+#include "provenance/signer.h"
 #include "store/blob_flags.h"
 #include "worker/describe_models.h"
 #include "worker/session.h"
@@ -35,6 +36,7 @@ struct Options {
   std::string log_level = "info";
   std::string models = "models";
   std::string weight_cache = engine::DefaultWeightCacheFolder();
+  std::string signing_cert, signing_key;
   uint64_t weight_cache_gb = 32;
   bool describe = false;
   std::vector<std::string> described;  // empty: all
@@ -66,6 +68,18 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--weight-cache-gb", options.weight_cache_gb,
                  "gigabytes it may hold; the weights used longest ago go first")
       ->capture_default_str();
+  CLI::Option* key =
+      app.add_option("--signing-key", options.signing_key,
+                     "its private key, PEM, of Ed25519; the same file will do. The farm's workers must "
+                     "have the same one")
+          ->envname("TILTSHIFT_SIGNING_KEY");
+  CLI::Option* certificate =
+      app.add_option("--signing-cert", options.signing_cert,
+                     "certificate, PEM, that pictures' content credentials are signed with; those "
+                     "between it and its CA after it. None: pictures carry no credentials")
+          ->envname("TILTSHIFT_SIGNING_CERT")
+          ->needs(key);
+  key->needs(certificate);
   CLI::Option* describe = app.add_flag_callback(
       "--describe-models",
       [&app, &options] {
@@ -114,6 +128,17 @@ uint64_t MachineMemoryMb() {
          static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) / 1'000'000;
 }
 
+// Null: pictures are not signed.
+absl::StatusOr<std::shared_ptr<const provenance::Signer>> OpenSigner(const Options& options) {
+  if (options.signing_cert.empty()) {
+    spdlog::info("pictures carry no content credentials: --signing-cert would sign them");
+    return nullptr;
+  }
+  auto signer = provenance::Signer::Load(options.signing_cert, options.signing_key);
+  if (!signer.ok()) return Annotate(signer.status(), "--signing-cert and --signing-key");
+  return signer;
+}
+
 // Null: each start packs anew.
 std::shared_ptr<engine::WeightCache> OpenWeightCache(const Options& options) {
   if (options.weight_cache.empty() || options.weight_cache == "none") return nullptr;
@@ -151,10 +176,11 @@ absl::Status Serve(const Options& options) {
   hello.set_device_kind(on_card ? "cuda" : "cpu");
   const uint64_t there_mb = on_card ? device.memory_bytes / 1'000'000 : MachineMemoryMb();
   hello.set_memory_mb(options.memory_mb != 0 ? options.memory_mb : there_mb);
+  TS_ASSIGN_OR_RETURN(const auto signer, OpenSigner(options));
   const auto renderers =
       engine ? MakeEngineRenderers({options.models, options.precision == "fp32", device.device,
-                                    OpenWeightCache(options)})
-             : MakeNoopRenderers();
+                                    OpenWeightCache(options), signer})
+             : MakeNoopRenderers(signer);
   TS_ASSIGN_OR_RETURN(const auto models, renderers->Models());
   for (const v1::ModelInfo& model : models) {
     *hello.add_models() = model;

@@ -1,6 +1,5 @@
 #include "base/hash.h"
 #include "picture/png.h"
-#include "picture/png_chunk.h"
 #include "worker/provenance.h"
 #include "worker/variant_renderer.h"
 
@@ -11,6 +10,8 @@ constexpr char kRenderClass[] = "noop";
 
 class NoopRenderer : public VariantRenderer {
  public:
+  explicit NoopRenderer(const provenance::Signer* signer) : signer_(signer) {}
+
   absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan, const plan::Variant& variant,
                                          const std::function<bool()>&) override {
     const std::string hash =
@@ -21,25 +22,37 @@ class NoopRenderer : public VariantRenderer {
     RenderedVariant rendered;
     TS_ASSIGN_OR_RETURN(const std::string png, picture::EncodePng(1, 1, pixel));
     TS_ASSIGN_OR_RETURN(rendered.png,
-                        picture::WithXmp(png, ProvenanceXmp(plan.spec(), variant, kRenderClass)));
+                        WithProvenance(png, plan.spec(), variant, kRenderClass, signer_));
     rendered.render_class = kRenderClass;
     return rendered;
   }
+
+ private:
+  const provenance::Signer* const signer_;
 };
 
 class NoopRenderers : public Renderers {
  public:
-  std::unique_ptr<VariantRenderer> MakeOne() override { return std::make_unique<NoopRenderer>(); }
+  explicit NoopRenderers(std::shared_ptr<const provenance::Signer> signer)
+      : signer_(std::move(signer)) {}
+  std::unique_ptr<VariantRenderer> MakeOne() override {
+    return std::make_unique<NoopRenderer>(signer_.get());
+  }
   absl::StatusOr<std::vector<v1::ModelInfo>> Models() override {
     v1::ModelInfo any;
     any.set_name("*");
     any.set_render_class(kRenderClass);
     return std::vector<v1::ModelInfo>{any};
   }
+
+ private:
+  const std::shared_ptr<const provenance::Signer> signer_;
 };
 
 }  // namespace
 
-std::unique_ptr<Renderers> MakeNoopRenderers() { return std::make_unique<NoopRenderers>(); }
+std::unique_ptr<Renderers> MakeNoopRenderers(std::shared_ptr<const provenance::Signer> signer) {
+  return std::make_unique<NoopRenderers>(std::move(signer));
+}
 
 }  // namespace tiltshift::worker

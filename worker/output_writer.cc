@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "proto/farm.pb.h"
+#include "provenance/credentials.h"
 
 namespace tiltshift::worker {
 namespace {
@@ -25,7 +26,15 @@ absl::StatusOr<bool> Put(store::BlobStore& blobs, const std::string& key,
   return put;
 }
 
-std::string ManifestLine(const Work& work, const plan::Variant& variant,
+// The same picture, whoever signed it: the farm's certificate may have been changed in between.
+bool SamePicture(const std::string& earlier, const std::string& now) {
+  const auto earlier_alone = provenance::WithoutCredentials(earlier);
+  const auto now_alone = provenance::WithoutCredentials(now);
+  return earlier_alone.ok() && now_alone.ok() && *earlier_alone == *now_alone;
+}
+
+// `png`: what is stored.
+std::string ManifestLine(const Work& work, const plan::Variant& variant, const std::string& png,
                          const RenderedVariant& rendered, double seconds,
                          const std::string& worker_id) {
   v1::OutputInfo info;
@@ -33,8 +42,8 @@ std::string ManifestLine(const Work& work, const plan::Variant& variant,
   info.mutable_parameters()->insert(variant.parameters.begin(), variant.parameters.end());
   info.set_seed(variant.seed);
   info.set_name(variant.output_name);
-  info.set_sha256(Sha256Hex(rendered.png));
-  info.set_bytes(rendered.png.size());
+  info.set_sha256(Sha256Hex(png));
+  info.set_bytes(png.size());
   info.set_seconds(seconds);
   info.set_render_class(rendered.render_class);
   info.set_prompt(variant.prompt);
@@ -54,16 +63,18 @@ absl::Status WriteOutput(store::BlobStore& blobs, const Work& work, const plan::
                          const std::string& worker_id) {
   const std::string key = absl::StrCat("jobs/", work.job_id, "/outputs/", variant.output_name);
   TS_ASSIGN_OR_RETURN(const bool created, Put(blobs, key, rendered.png));
+  std::string earlier;
   if (!created) {
-    TS_ASSIGN_OR_RETURN(const std::string earlier, blobs.Get(key));
-    if (earlier != rendered.png) {
+    TS_ASSIGN_OR_RETURN(earlier, blobs.Get(key));
+    if (earlier != rendered.png && !SamePicture(earlier, rendered.png)) {
       return absl::DataLossError(absl::StrCat(
           variant.output_name, " was rendered before with other bytes: ", Sha256Hex(earlier),
           " then, ", Sha256Hex(rendered.png), " now (", rendered.render_class,
           "); workers of one job must share a render class"));
     }
   }
-  const std::string line = ManifestLine(work, variant, rendered, seconds, worker_id);
+  const std::string line =
+      ManifestLine(work, variant, created ? rendered.png : earlier, rendered, seconds, worker_id);
   if (line.empty())
     return absl::InvalidArgumentError(
         "a parameter is not valid UTF-8, so the manifest can't hold it");

@@ -1,6 +1,7 @@
 // Puts a rendered variant into the blob store: the picture under its name, then its manifest line.
 // Written twice (after a crash, by two workers), it is the same bytes (I4); other bytes under the
-// name are an error that tells both hashes.
+// name are an error that tells both hashes. Where only the credentials differ, because the farm's
+// certificate was changed in between, what was stored first stays.
 #pragma once
 
 #include <string>

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "absl/strings/str_cat.h"
+#include "picture/png.h"
+#include "provenance/certificate.h"
+#include "provenance/testing/certificates.h"
+#include "provenance/verify.h"
 
 namespace tiltshift::worker {
 namespace {
@@ -11,59 +14,63 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-v1::JobSpec Spec() {
-  v1::JobSpec spec;
-  spec.set_name("summer & \"sun\"");
-  spec.set_model("diorama");
-  return spec;
+class ProvenanceTest : public ::testing::Test {
+ protected:
+  ProvenanceTest() {
+    spec_.set_name("summer");
+    spec_.set_model("diorama");
+    variant_.seed = 7;
+    variant_.prompt = "a ROBOTIC dream";
+    variant_.parameters["author"] = "Ann O'Neil";
+    variant_.parameters["id"] = "ANN-17";
+    variant_.output_name = "ANN-17.png";
+  }
+  // As it is in the file, uncompressed: XMP and credentials both.
+  std::string Written() const {
+    return *WithProvenance(png_, spec_, variant_, "cpu", signer_.get());
+  }
+
+  const provenance::TestCa ca_ = provenance::MakeTestCa();
+  const provenance::TestSigner pem_ = provenance::MakeTestSigner(ca_, {});
+  const std::shared_ptr<const provenance::Signer> signer_ =
+      *provenance::Signer::FromPem(pem_.certificate, pem_.key);
+  const std::string png_ = *picture::EncodePng(1, 1, std::vector<uint8_t>(3));
+  v1::JobSpec spec_;
+  plan::Variant variant_;
+};
+
+TEST_F(ProvenanceTest, TellsNoPromptAndNoNameUnlessTheSpecDoes) {
+  for (const char* secret : {"ROBOTIC", "Ann", "ANN-17"})
+    EXPECT_THAT(Written(), Not(HasSubstr(secret)));
+  spec_.mutable_output()->set_tell_prompt(true);
+  std::string written = Written();
+  EXPECT_NE(written.find("ROBOTIC"), written.rfind("ROBOTIC"));  // in XMP and in the credentials
+  EXPECT_THAT(written, Not(HasSubstr("Ann")));
+  spec_.mutable_output()->set_tell_prompt(false);
+  spec_.mutable_output()->set_tell_author(true);
+  written = Written();
+  EXPECT_NE(written.find("Ann O'Neil"), written.rfind("Ann O'Neil"));
+  EXPECT_THAT(written, Not(HasSubstr("ROBOTIC")));
+  EXPECT_THAT(written, Not(HasSubstr("ANN-17")));
 }
 
-plan::Variant Variant() {
-  plan::Variant variant;
-  variant.seed = 7;
-  variant.prompt = "a <robot>\n& co";
-  variant.parameters["author"] = "Ann O'Neil";
-  return variant;
+TEST_F(ProvenanceTest, WhatTheSpecSaysIsSigned) {
+  spec_.mutable_output()->set_owner("Brand");
+  spec_.mutable_output()->set_license("CC0");
+  const auto verdict = provenance::Verify(Written(), *provenance::CertificatesOf(ca_.certificate));
+  ASSERT_EQ(verdict.finding, provenance::Finding::kSigned) << verdict.why;
+  EXPECT_EQ(verdict.statement.model, "diorama");
+  EXPECT_EQ(verdict.statement.seed, "7");
+  EXPECT_EQ(verdict.statement.job, "summer");
+  EXPECT_EQ(verdict.statement.owner, "Brand");
+  EXPECT_EQ(verdict.statement.license, "CC0");
+  EXPECT_EQ(verdict.statement.render_class, "cpu");
 }
 
-TEST(ProvenanceTest, SaysThatAMachineMadeIt) {
-  const std::string xmp = ProvenanceXmp(Spec(), Variant(), "cpu/engine-5");
-  EXPECT_THAT(
-      xmp,
-      HasSubstr("Iptc4xmpExt:DigitalSourceType=\"http://cv.iptc.org/newscodes/digitalsourcetype/"
-                "trainedAlgorithmicMedia\""));
-  EXPECT_THAT(xmp, HasSubstr("Iptc4xmpExt:AISystemUsed=\"Tiltshift, model diorama\""));
-  EXPECT_THAT(xmp, HasSubstr("Iptc4xmpExt:AISystemVersionUsed=\"cpu/engine-5\""));
-  EXPECT_THAT(xmp, HasSubstr("tiltshift:Job=\"summer &amp; &quot;sun&quot;\""));
-  EXPECT_THAT(xmp, HasSubstr("tiltshift:Seed=\"7\""));
-}
-
-TEST(ProvenanceTest, TellsNoPromptAndNoNameUnlessTheSpecDoes) {
-  v1::JobSpec spec = Spec();
-  std::string xmp = ProvenanceXmp(spec, Variant(), "cpu");
-  EXPECT_THAT(xmp, Not(HasSubstr("robot")));
-  EXPECT_THAT(xmp, Not(HasSubstr("Ann")));
-  spec.mutable_output()->set_tell_prompt(true);
-  xmp = ProvenanceXmp(spec, Variant(), "cpu");
-  EXPECT_THAT(xmp, HasSubstr("AIPromptInformation=\"a &lt;robot&gt;&#10;&amp; co\""));
-  EXPECT_THAT(xmp, Not(HasSubstr("Ann")));
-  spec.mutable_output()->set_tell_author(true);
-  EXPECT_THAT(ProvenanceXmp(spec, Variant(), "cpu"),
-              HasSubstr("AIPromptWriterName=\"Ann O'Neil\""));
-}
-
-TEST(ProvenanceTest, OwnerAndLicenceAreTheSpecs) {
-  v1::JobSpec spec = Spec();
-  EXPECT_THAT(ProvenanceXmp(spec, Variant(), "cpu"), Not(HasSubstr("xmpRights:Owner")));
-  spec.mutable_output()->set_owner("Brand <Ltd>");
-  spec.mutable_output()->set_license("All rights reserved");
-  std::string xmp = ProvenanceXmp(spec, Variant(), "cpu");
-  EXPECT_THAT(xmp, HasSubstr("<xmpRights:Owner><rdf:Bag><rdf:li>Brand &lt;Ltd&gt;</rdf:li>"));
-  EXPECT_THAT(xmp, HasSubstr("<rdf:li xml:lang=\"x-default\">All rights reserved</rdf:li>"));
-  spec.mutable_output()->set_license("https://example.org/licence");
-  xmp = ProvenanceXmp(spec, Variant(), "cpu");
-  EXPECT_THAT(xmp, HasSubstr("xmpRights:WebStatement=\"https://example.org/licence\""));
-  EXPECT_THAT(xmp, Not(HasSubstr("UsageTerms")));
+TEST_F(ProvenanceTest, WithoutASignerThereIsXmpAlone) {
+  const std::string written = *WithProvenance(png_, spec_, variant_, "cpu", nullptr);
+  EXPECT_THAT(written, HasSubstr("trainedAlgorithmicMedia"));
+  EXPECT_EQ(provenance::Verify(written, {}).finding, provenance::Finding::kNone);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "engine/pack/weight_cache.h"
 #include "plan/plan.h"
 #include "proto/worker.pb.h"
+#include "provenance/signer.h"
 
 namespace tiltshift::worker {
 
@@ -50,6 +51,7 @@ struct EngineOptions {
   bool force_fp32 = false;
   engine::Device device = engine::Device::kCpu;
   std::shared_ptr<engine::WeightCache> weight_cache;  // may be null
+  std::shared_ptr<const provenance::Signer> signer;   // of content credentials; null: none
 };
 
 // Models are loaded at first use and shared by all slots; each slot's oneDNN work stays on the
@@ -57,7 +59,7 @@ struct EngineOptions {
 std::unique_ptr<Renderers> MakeEngineRenderers(const EngineOptions& options);
 
 // Renders nothing: a 1x1 picture whose colour follows the variant, for testing a farm's control
-// plane.
-std::unique_ptr<Renderers> MakeNoopRenderers();
+// plane. `signer`: as in EngineOptions.
+std::unique_ptr<Renderers> MakeNoopRenderers(std::shared_ptr<const provenance::Signer> signer);
 
 }  // namespace tiltshift::worker

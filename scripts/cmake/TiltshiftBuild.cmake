@@ -71,8 +71,8 @@ function(tiltshift_room name)
 endfunction()
 
 # Passive: OpenMP's spinning barriers take a hundred times as long when something else runs on the cores.
-# And a cache of their own: tests leave nothing with the user.
-set(TILTSHIFT_TEST_ENVIRONMENT "OMP_WAIT_POLICY=passive;XDG_CACHE_HOME=${CMAKE_BINARY_DIR}/cache")
+# And a cache and a certificate of their own: tests leave nothing with the user.
+set(TILTSHIFT_TEST_ENVIRONMENT "OMP_WAIT_POLICY=passive;XDG_CACHE_HOME=${CMAKE_BINARY_DIR}/cache;XDG_STATE_HOME=${CMAKE_BINARY_DIR}/state")
 
 # tiltshift_test(NAME SOURCES ... LINK ... [LABELS ...] [TIMEOUT s] [WAITS]): a GoogleTest binary, one ctest
 # entry. A test computes on every core, and `ctest -j` starts nothing beside it; one that WAITS, mostly for the
