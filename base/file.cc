@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
+#include <iterator>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -74,15 +76,11 @@ absl::Status SyncFolder(const std::string& folder) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit_bytes) {
-  Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0) return ErrnoStatus(errno, "cannot open", path);
+absl::StatusOr<std::string> ReadAll(int fd, const std::string& path, size_t limit_bytes) {
   std::string bytes;
   char block[1 << 16];
   for (;;) {
-    const ssize_t n = read(fd.get(), block, sizeof(block));
+    const ssize_t n = read(fd, block, sizeof(block));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return ErrnoStatus(errno, "cannot read", path);
     if (n == 0) return bytes;
@@ -92,6 +90,55 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit_bytes
     }
     bytes.append(block, static_cast<size_t>(n));
   }
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit_bytes) {
+  Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return ErrnoStatus(errno, "cannot open", path);
+  return ReadAll(fd.get(), path, limit_bytes);
+}
+
+absl::StatusOr<std::string> ReadFileBelow(const std::string& folder, const std::string& path,
+                                          size_t limit_bytes) {
+  const auto bad = [&](const char* what) {
+    return absl::InvalidArgumentError(absl::StrCat(path, " ", what));
+  };
+  const std::filesystem::path parts(path);
+  if (path.empty() || parts.is_absolute()) return bad("is no path below the folder");
+  std::optional<Descriptor> at(std::in_place, open(folder.empty() ? "." : folder.c_str(),
+                                                   O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (at->get() < 0) return ErrnoStatus(errno, "cannot open folder", folder);
+  for (auto part = parts.begin(); part != parts.end(); ++part) {
+    if (*part == ".." || part->empty()) return bad("leads out of the folder");
+    const bool last = std::next(part) == parts.end();
+    // Not a pipe's other end to wait for.
+    const int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | (last ? O_NONBLOCK : O_DIRECTORY);
+    const int fd = openat(at->get(), part->c_str(), flags);
+    if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
+      return bad("has a symbolic link in it, or a file where a folder should be");
+    if (fd < 0) return ErrnoStatus(errno, "cannot open", path);
+    at.emplace(fd);
+  }
+  struct stat status {};
+  if (fstat(at->get(), &status) != 0) return ErrnoStatus(errno, "cannot look at", path);
+  if (!S_ISREG(status.st_mode)) return bad("is no ordinary file");
+  return ReadAll(at->get(), path, limit_bytes);
+}
+
+absl::Status RemoveFile(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  const std::string left_over = std::filesystem::path(path).filename().string() + ".tmp-";
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(folder.empty() ? "." : folder, error), end;
+       !error && it != end; it.increment(error)) {
+    if (it->path().filename().string().starts_with(left_over)) unlink(it->path().c_str());
+  }
+  if (unlink(path.c_str()) != 0 && errno != ENOENT)
+    return ErrnoStatus(errno, "cannot delete", path);
+  if (error.value() == ENOENT) return absl::OkStatus();
+  return SyncFolder(folder.string());
 }
 
 absl::Status MakeFolders(const std::string& path) {

@@ -29,6 +29,15 @@ enum class Written { kCreated, kReplaced, kKept };
 absl::StatusOr<Written> WriteFileAtomic(const std::string& path, std::string_view bytes,
                                         IfPresent if_present, unsigned mode = 0644);
 
+// The file `path` below the folder, which a stranger named: relative, no "..", and no part of it a
+// symbolic link, so that it leads nowhere else; an ordinary file. InvalidArgument where it is none
+// of that; else as ReadFile.
+absl::StatusOr<std::string> ReadFileBelow(const std::string& folder, const std::string& path,
+                                          size_t limit_bytes);
+
+// The file, and what killed writers left of it; durable when it returns. OK where it is not there.
+absl::Status RemoveFile(const std::string& path);
+
 // Gives the file `from` the name `to` as well, in place of what has it: a hard link, or a copy
 // where the file system has none. `to` is the old file or the new one, whole, at any moment.
 absl::Status LinkOrCopy(const std::string& from, const std::string& to);

@@ -73,8 +73,10 @@ class FileBlobStore : public BlobStore {
 
   absl::Status Delete(const std::string& key) override {
     TS_RETURN_IF_ERROR(CheckBlobKey(key));
-    if (unlink(Path(key).c_str()) != 0 && errno != ENOENT)
-      return ErrnoStatus(errno, "cannot delete", Path(key));
+    TS_RETURN_IF_ERROR(RemoveFile(Path(key)));
+    // A folder without keys is none. (One that another writes into now stays.)
+    const std::string folder = fs::path(Path(key)).parent_path().string();
+    if (folder != root_) rmdir(folder.c_str());
     return absl::OkStatus();
   }
 

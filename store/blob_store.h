@@ -10,6 +10,7 @@
 //          jobs/<job id>/entries/<number>.binpb                        a batch of a contest's entries
 //          jobs/<job id>/outputs/<output name>                         a picture
 //          jobs/<job id>/manifest/<first>-<last>-<token>.jsonl         manifest lines of one commit
+//          photos/<photo id>/..., receipts/<photo id>.json             store/photo_blobs.h
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,7 @@ class BlobStore {
   // At most `most` of them, whichever come first, at no more cost.
   virtual absl::StatusOr<std::vector<std::string>> ListSome(const std::string& prefix,
                                                             size_t most) = 0;
-  // OK where the key is absent.
+  // OK where the key is absent. Durable when it returns; of what a killed writer left of it, too.
   virtual absl::Status Delete(const std::string& key) = 0;
 
   // The process is to end: calls that wait for another machine end within about a second,
