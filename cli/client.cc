@@ -15,9 +15,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kDeadline = std::chrono::seconds(20);
 constexpr auto kElectionPatience = std::chrono::seconds(15);
 constexpr auto kTroublePatience = std::chrono::seconds(3);
+constexpr auto kUploadDeadline = std::chrono::seconds(120);
+constexpr auto kBusyPatience = std::chrono::seconds(120);
+constexpr auto kBusyWait = std::chrono::milliseconds(500);
+constexpr size_t kUploadPiece = 1 << 20;
 constexpr auto kLeastWait = std::chrono::milliseconds(50);
 
 // Leaves out of the request what is before variant `index`.
@@ -91,10 +94,10 @@ absl::Status FarmClient::ErrorOf(const grpc::Status& status) const {
 template <typename Request, typename Response>
 absl::StatusOr<Response> FarmClient::Call(
     grpc::Status (v1::Farm::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-    const Request& request) {
+    const Request& request, std::chrono::seconds deadline) {
   for (Patience patience;;) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+    context.set_deadline(std::chrono::system_clock::now() + deadline);
     Response response;
     const grpc::Status status = (stub().*method)(&context, request, &response);
     if (status.ok()) {
@@ -115,6 +118,58 @@ absl::StatusOr<v1::SubmitResponse> FarmClient::Submit(const plan::SpecFile& file
   TS_ASSIGN_OR_RETURN(v1::SubmitResponse submitted, Call(&v1::Farm::Stub::Submit, request));
   if (file.batches.size() < 2) return submitted;
   return AppendEntries(submitted.job_id(), std::span(file.batches).subspan(1));
+}
+
+absl::StatusOr<v1::UploadPhotoResponse> FarmClient::UploadPhoto(const std::string& tenant,
+                                                                const std::string& request_id,
+                                                                std::string_view bytes) {
+  const auto busy_until = Clock::now() + kBusyPatience;
+  for (Patience patience;;) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kUploadDeadline);
+    v1::UploadPhotoResponse response;
+    const auto writer = stub().UploadPhoto(&context, &response);
+    v1::UploadPhotoRequest request;
+    request.mutable_start()->set_tenant(tenant);
+    request.mutable_start()->set_request_id(request_id);
+    request.mutable_start()->set_bytes(bytes.size());
+    bool open = writer->Write(request);
+    for (size_t at = 0; open && at < bytes.size(); at += kUploadPiece) {
+      request.set_data(std::string(bytes.substr(at, kUploadPiece)));
+      open = writer->Write(request);
+    }
+    if (open) writer->WritesDone();
+    const grpc::Status status = writer->Finish();
+    if (status.ok()) {
+      search_.Found();
+      return response;
+    }
+    if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED && Clock::now() < busy_until) {
+      std::this_thread::sleep_for(kBusyWait);
+    } else if (!TryAnother(status, patience)) {
+      return ErrorOf(status);
+    }
+  }
+}
+
+absl::StatusOr<v1::ForgetResponse> FarmClient::Forget(const v1::ForgetRequest& request) {
+  return Call(&v1::Farm::Stub::Forget, request, kUploadDeadline);
+}
+
+absl::StatusOr<v1::ListReceiptsResponse> FarmClient::ListReceipts(
+    const std::string& tenant, const std::string& job_id,
+    const std::function<void(const v1::Receipt&)>& see) {
+  v1::ListReceiptsRequest request;
+  request.set_tenant(tenant);
+  request.set_job_id(job_id);
+  request.set_limit(1'000);
+  for (;;) {
+    TS_ASSIGN_OR_RETURN(auto response, Call(&v1::Farm::Stub::ListReceipts, request));
+    for (const v1::Receipt& receipt : response.receipts()) see(receipt);
+    request.set_first(response.next());
+    response.clear_receipts();
+    if (response.next() == 0) return response;
+  }
 }
 
 absl::StatusOr<v1::SubmitResponse> FarmClient::AppendEntries(const std::string& job_id,

@@ -5,6 +5,7 @@
 
 #include <grpcpp/channel.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <span>
@@ -30,6 +31,15 @@ class FarmClient {
   // try broke off.
   absl::StatusOr<v1::SubmitResponse> Submit(const plan::SpecFile& file,
                                             const std::string& request_id);
+  // Tried again while the farm is busy with other photos.
+  absl::StatusOr<v1::UploadPhotoResponse> UploadPhoto(const std::string& tenant,
+                                                      const std::string& request_id,
+                                                      std::string_view bytes);
+  absl::StatusOr<v1::ForgetResponse> Forget(const v1::ForgetRequest& request);
+  // All of a job's; the last response, without the receipts, tells how many photos there are.
+  absl::StatusOr<v1::ListReceiptsResponse> ListReceipts(
+      const std::string& tenant, const std::string& job_id,
+      const std::function<void(const v1::Receipt&)>& see);
   // Further entries of a contest; with none just where it stands.
   absl::StatusOr<v1::SubmitResponse> AppendEntries(const std::string& job_id,
                                                    std::span<const v1::Entries> batches);
@@ -62,7 +72,8 @@ class FarmClient {
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (v1::Farm::Stub::*method)(grpc::ClientContext*,
                                                                        const Request&, Response*),
-                                const Request& request);
+                                const Request& request,
+                                std::chrono::seconds deadline = std::chrono::seconds(20));
   struct Patience;
   v1::Farm::Stub& stub();
   // After a call that failed: whether to try again, after a wait, at whichever address is next.

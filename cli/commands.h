@@ -40,6 +40,7 @@ void AddVerifyCommand(CLI::App& app, Chosen& chosen);
 void AddWatchCommand(CLI::App& app, Chosen& chosen);
 void AddJobCommands(CLI::App& app, Chosen& chosen);      // status, list, cancel, pause, ...
 void AddContestCommands(CLI::App& app, Chosen& chosen);  // append, entries, results
+void AddPrivacyCommands(CLI::App& app, Chosen& chosen);  // forget, receipts
 void AddOutputCommands(CLI::App& app, Chosen& chosen);   // get, sheet
 
 // --json and, where the command talks to a farm, --scheduler (or TILTSHIFT_SCHEDULER).

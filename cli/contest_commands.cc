@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/contest_results.h"
 #include "cli/format.h"
+#include "cli/photo_files.h"
 #include "plan/entry_table.h"
 
 namespace tiltshift::cli {
@@ -22,10 +23,16 @@ absl::StatusOr<ExitCode> RunAppend(const ContestOptions& options) {
   TS_ASSIGN_OR_RETURN(const v1::Job job, client.GetJob(options.job));
   if (!job.spec().has_contest())
     return absl::InvalidArgumentError(absl::StrCat("job ", options.job, " is no contest"));
-  TS_ASSIGN_OR_RETURN(
-      const plan::EntryTable table,
-      plan::ReadEntryTable(job.spec(), {.file = options.table, .skip_bad = options.skip_bad}, ""));
+  PhotoFiles photos;
+  TS_ASSIGN_OR_RETURN(plan::EntryTable table,
+                      plan::ReadEntryTable(job.spec(),
+                                           {.file = options.table,
+                                            .skip_bad = options.skip_bad,
+                                            .check_photo = photos.Checker()},
+                                           ""));
   TellSkipped(table.skipped);
+  TS_RETURN_IF_ERROR(
+      photos.Upload(client, job.spec().tenant(), "append " + options.job, table.batches));
   TS_ASSIGN_OR_RETURN(const v1::SubmitResponse appended,
                       client.AppendEntries(options.job, table.batches));
   if (options.common.json) {

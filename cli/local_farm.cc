@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/program.h"
 #include "cli/child_process.h"
+#include "seal/farm_key.h"
 
 namespace tiltshift::cli {
 namespace {
@@ -38,10 +39,13 @@ std::string LastLine(const std::string& log) {
                       end - (start == std::string::npos ? 0 : start + 1) + 1);
 }
 
+std::string FarmKeyName() { return "TILTSHIFT_RENDER_FARM_KEY"; }
+
 }  // namespace
 
 struct LocalFarm::Child {
   std::string name;
+  std::vector<std::string> environment;  // "NAME=value", beside our own
   std::vector<std::string> arguments;
   std::string log;
   int patience_ms = kPatienceMs;
@@ -111,6 +115,11 @@ absl::Status LocalFarm::Prepare() {
        "unix:" + redis, "--blobs", blob_folder, "--lease-ttl-ms", "5000", "--heartbeat-ms", "1000",
        "--leader-ttl-ms", "1500"},
       kPatienceMs);
+  if (options_.takes_photos) {
+    Child& scheduler = *children_.back();
+    scheduler.arguments.insert(scheduler.arguments.end(), {"--farm-key", "env:" + FarmKeyName()});
+    scheduler.environment = {FarmKeyName() + "=" + seal::FarmKey::RandomHexKey()};
+  }
   add("tiltshift-worker",
       {ProgramBeside("tiltshift-worker"), "--scheduler", scheduler_address(), "--blobs",
        blob_folder, "--models", options_.models, "--slots", std::to_string(options_.slots),
@@ -141,7 +150,7 @@ void LocalFarm::Look(Child& child) {
   const auto now = SteadyClock::now();
   if (!child.process.has_value()) {
     if (now < child.start_at || child.deaths >= kMostDeathsInARow) return;
-    auto started = ChildProcess::Start(child.arguments, child.log);
+    auto started = ChildProcess::Start(child.arguments, child.log, child.environment);
     std::lock_guard lock(mutex_);
     if (!started.ok()) {
       status_ = started.status();

@@ -26,6 +26,9 @@ struct LocalFarmOptions {
   uint64_t keep_free_mb = 64;     // of the disk, by the worker
   std::string render = "engine";  // or noop
   std::string device = "auto";
+  // With a farm key of its own, in memory alone: photos that were left behind can't be opened any
+  // more.
+  bool takes_photos = false;
   std::string metrics;            // the worker's /metrics address; empty: none
   std::string signing_cert, signing_key;  // files; empty: pictures are not signed
 };

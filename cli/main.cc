@@ -69,6 +69,7 @@ int Main(int argc, char** argv) {
   AddWatchCommand(app, chosen);
   AddJobCommands(app, chosen);
   AddContestCommands(app, chosen);
+  AddPrivacyCommands(app, chosen);
   AddOutputCommands(app, chosen);
   AddVerifyCommand(app, chosen);
   try {

@@ -16,9 +16,12 @@
 #include "cli/local_farm.h"
 #include "cli/model_folder_option.h"
 #include "cli/outputs.h"
+#include "cli/photo_files.h"
+#include "cli/receipts.h"
 #include "cli/stored_outputs.h"
 #include "cli/watch.h"
 #include "plan/model_folder.h"
+#include "plan/photo_id.h"
 #include "plan/plan.h"
 #include "plan/spec.h"
 #include "provenance/own_certificate.h"
@@ -101,11 +104,13 @@ absl::Status WaitForWorker(LocalFarm& farm, FarmClient& client) {
 }
 
 absl::StatusOr<v1::SubmitResponse> SubmitWhenReady(LocalFarm& farm, FarmClient& client,
-                                                   const plan::SpecFile& file,
+                                                   plan::SpecFile file, PhotoFiles& photos,
                                                    const std::string& request_id) {
   const auto deadline = std::chrono::steady_clock::now() + kStartPatience;
   for (;;) {
-    const auto submitted = client.Submit(file, request_id);
+    const absl::Status uploaded = photos.Upload(client, request_id, file);
+    const auto submitted = uploaded.ok() ? client.Submit(file, request_id)
+                                         : absl::StatusOr<v1::SubmitResponse>(uploaded);
     if (submitted.status().code() != absl::StatusCode::kUnavailable) return submitted;
     TS_RETURN_IF_ERROR(farm.status());
     if (Interrupted()) return absl::CancelledError("interrupted");
@@ -181,7 +186,8 @@ void PrintResult(const RenderOptions& options, const v1::Job& job, const Fetched
 }
 
 absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
-  TS_ASSIGN_OR_RETURN(const plan::SpecFile file, plan::LoadSpec(options.spec));
+  PhotoFiles photos;
+  TS_ASSIGN_OR_RETURN(const plan::SpecFile file, plan::LoadSpec(options.spec, photos.Checker()));
   const v1::JobSpec& spec = file.spec;
   TS_ASSIGN_OR_RETURN(const plan::Plan plan, plan::Plan::Create(spec));
   TellSkipped(file.skipped);
@@ -189,6 +195,7 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   const std::string farm_folder = options.out + "/.tiltshift";
   std::string hashed = plan.spec().SerializeAsString();
   for (const v1::Entries& batch : file.batches) batch.AppendToString(&hashed);
+  if (plan::HasPhotos(plan.spec())) hashed += photos.Digest();
   const std::string spec_hash = Sha256Hex(hashed);
   TS_ASSIGN_OR_RETURN(const Written claimed,
                       ClaimFolder(farm_folder, options.out, spec, spec_hash));
@@ -200,6 +207,7 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
                                       .keep_free_mb = options.keep_free_mb,
                                       .render = options.render,
                                       .device = options.device,
+                                      .takes_photos = plan::HasPhotos(plan.spec()),
                                       .metrics = options.metrics};
   TS_RETURN_IF_ERROR(ChooseSigner(options, farm_options));
   TS_ASSIGN_OR_RETURN(auto farm, LocalFarm::Start(farm_options));
@@ -209,7 +217,7 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
                  WithCommas(plan.count()).c_str(), options.out.c_str());
   TS_RETURN_IF_ERROR(WaitForWorker(*farm, client));
   const auto submitted =
-      SubmitWhenReady(*farm, client, file, "render-" + spec_hash.substr(0, 40));
+      SubmitWhenReady(*farm, client, file, photos, "render-" + spec_hash.substr(0, 40));
   // A spec that was refused keeps nobody out: the folder is for it when it is mended.
   if (absl::IsInvalidArgument(submitted.status()) && claimed == Written::kCreated)
     fs::remove(ClaimPath(farm_folder));
@@ -232,6 +240,10 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   if (spec.has_contest())
     TS_RETURN_IF_ERROR(
         WriteResults(client, submitted->job_id(), options.out + "/results.csv").status());
+  if (plan::HasPhotos(plan.spec())) {
+    TS_RETURN_IF_ERROR(
+        EndPhotos(client, submitted->job_id(), options.out + "/receipts.jsonl").status());
+  }
   std::vector<std::string> sheets;
   if (!options.no_sheet && fetched->pictures > 0) {
     TS_ASSIGN_OR_RETURN(sheets, WriteSheets(options.out, {.title = spec.name()}));

@@ -1,8 +1,10 @@
 #include <cstdio>
 
+#include "base/hash.h"
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/format.h"
+#include "cli/photo_files.h"
 #include "cli/watch.h"
 #include "plan/plan.h"
 #include "plan/spec.h"
@@ -17,11 +19,14 @@ struct SubmitOptions {
 };
 
 absl::StatusOr<ExitCode> RunSubmit(const SubmitOptions& options) {
-  TS_ASSIGN_OR_RETURN(const plan::SpecFile file, plan::LoadSpec(options.spec));
+  PhotoFiles photos;
+  TS_ASSIGN_OR_RETURN(plan::SpecFile file, plan::LoadSpec(options.spec, photos.Checker()));
   TS_RETURN_IF_ERROR(plan::Plan::Create(file.spec).status());
   TellSkipped(file.skipped);
   FarmClient client(options.common.schedulers);
-  TS_ASSIGN_OR_RETURN(const v1::SubmitResponse submitted, client.Submit(file, options.request_id));
+  const std::string request_id = options.request_id.empty() ? RandomHex(16) : options.request_id;
+  TS_RETURN_IF_ERROR(photos.Upload(client, request_id, file));
+  TS_ASSIGN_OR_RETURN(const v1::SubmitResponse submitted, client.Submit(file, request_id));
   if (options.common.json) {
     std::printf("%s\n", ToJson(submitted).c_str());
   } else {

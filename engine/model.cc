@@ -151,5 +151,16 @@ Model::~Model() = default;
 const std::string& Model::hash() const { return impl_->hash; }
 const std::string& Model::render_class() const { return impl_->render_class; }
 int Model::size_multiple() const { return impl_->config.size_multiple(); }
+Mode Model::photo_mode() const {
+  switch (impl_->config.extra_input) {
+    case ExtraInput::kPhoto:
+      return Mode::kEdit;
+    case ExtraInput::kMaskPhoto:
+      return Mode::kInpaint;
+    case ExtraInput::kNone:
+      break;
+  }
+  return Mode::kImageToImage;
+}
 
 }  // namespace tiltshift::engine

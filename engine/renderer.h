@@ -23,7 +23,8 @@
 
 namespace tiltshift::engine {
 
-class WeightCache;  // pack/weight_cache.h
+class WeightCache;          // pack/weight_cache.h
+enum class Mode : uint8_t;  // below
 
 enum class Precision { kAuto, kBf16, kFp32 };  // kAuto: bf16 where the processor has it, else fp32
 
@@ -100,6 +101,8 @@ class Model {
   // "cpu-avx512_core_amx/dnnl-2.6.3/engine-7/bf16/<first 12 of hash>": backend, instruction set,
   // library, engine version, precision, model.
   const std::string& render_class() const;
+  // What it makes of a photo.
+  Mode photo_mode() const;
   // Width and height must be multiples of this (8 for the usual VAE times the UNet's own factor).
   int size_multiple() const;
 

@@ -36,6 +36,10 @@ SchedulerMetrics::SchedulerMetrics(Registry& r)
       queue_variants(r.AddGauge("tiltshift_queue_variants", "Variants waiting for a worker")),
       workers_connected(r.AddGauge("tiltshift_workers_connected", "Workers with an open session")),
       leader(r.AddGauge("tiltshift_leader", "1 where this scheduler leads the farm")),
+      photos_taken(r.AddCounter("tiltshift_photos_taken_total", "Photos sealed and stored")),
+      photos_destroyed(r.AddCounter("tiltshift_photos_destroyed_total",
+                                    "Photos whose key and bytes were destroyed")),
+      photos_kept(r.AddGauge("tiltshift_photos_kept", "Photos that can still be opened")),
       jobs_queued(Jobs(r, "queued")),
       jobs_running(Jobs(r, "running")),
       jobs_paused(Jobs(r, "paused")),
@@ -58,7 +62,11 @@ SchedulerMetrics::SchedulerMetrics(Registry& r)
       explain_seconds(Calls(r, "Explain")),
       read_outputs_seconds(Calls(r, "ReadOutputs")),
       list_workers_seconds(Calls(r, "ListWorkers")),
-      session_seconds(Calls(r, "Session")) {
+      session_seconds(Calls(r, "Session")),
+      upload_photo_seconds(Calls(r, "UploadPhoto")),
+      open_photo_seconds(Calls(r, "OpenPhoto")),
+      forget_seconds(Calls(r, "Forget")),
+      list_receipts_seconds(Calls(r, "ListReceipts")) {
   for (const char* function : kRedisFunctions)
     redis_seconds_[function] = r.AddHistogram(
         "tiltshift_redis_seconds", "Round trips to Redis by function", "function", function);

@@ -72,6 +72,8 @@ struct SchedulerMetrics {
   Counter leases_granted, leases_expired, leases_stolen;
   Counter workers_benched;
   Gauge leases_active, queue_variants, workers_connected, leader;
+  Counter photos_taken, photos_destroyed;
+  Gauge photos_kept;
   Gauge jobs_queued, jobs_running, jobs_paused, jobs_done, jobs_failed, jobs_cancelled;
   Histogram turn_seconds;
   // Calls from their arrival to their end: for a stream, all of its life.
@@ -80,6 +82,7 @@ struct SchedulerMetrics {
   Histogram cancel_job_seconds, pause_job_seconds, resume_job_seconds, retry_failed_seconds;
   Histogram set_priority_seconds, explain_seconds;
   Histogram read_outputs_seconds, list_workers_seconds, session_seconds;
+  Histogram upload_photo_seconds, open_photo_seconds, forget_seconds, list_receipts_seconds;
 
   // Of round trips in which Redis ran this function of the farm's library; what is none of them
   // (plain commands) is one series, "other".

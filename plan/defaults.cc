@@ -8,6 +8,7 @@
 
 #include "plan/entries.h"
 #include "plan/limits.h"
+#include "plan/photo_id.h"
 #include "plan/png_header.h"
 #include "plan/text.h"
 
@@ -17,6 +18,8 @@ namespace {
 constexpr uint32_t kDefaultSide = 256;
 constexpr uint32_t kDefaultSteps = 20;
 constexpr double kDefaultGuidance = 4;
+constexpr double kUsualStrength = 0.8;
+constexpr double kUsualImageGuidance = 1.5;
 
 absl::Status Bad(const std::string& path, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
@@ -138,6 +141,33 @@ absl::Status FillRender(v1::RenderSettings& render) {
   return absl::OkStatus();
 }
 
+absl::Status FillPhoto(v1::JobSpec& spec) {
+  v1::RenderSettings& render = *spec.mutable_render();
+  if (!HasPhotos(spec)) {
+    const std::string none = "there is no photo; name one: photo: me.jpg, or a column photo";
+    if (render.strength() != 0) return Bad("render.strength", none);
+    if (render.image_guidance_scale() != 0) return Bad("render.image_guidance_scale", none);
+    return spec.photo_ttl_seconds() == 0 ? absl::OkStatus() : Bad("photo_ttl", none);
+  }
+  if (spec.has_contest() && !spec.photo().empty())
+    return Bad("photo", "a contest's photos are in its entries, in the column photo");
+  TS_RETURN_IF_ERROR(CheckText("photo", spec.photo(), kLongestValue));
+  if (render.strength() == 0) render.set_strength(kUsualStrength);
+  if (!(render.strength() > 0 && render.strength() <= 1)) {
+    return Bad("render.strength",
+               absl::StrCat(render.strength(), " is not above 0 (the photo as it is) and up to 1"));
+  }
+  if (render.image_guidance_scale() == 0) render.set_image_guidance_scale(kUsualImageGuidance);
+  if (!(render.image_guidance_scale() >= 1 && render.image_guidance_scale() <= kLargestGuidance)) {
+    return Bad("render.image_guidance_scale",
+               absl::StrCat(render.image_guidance_scale(), " is not from 1 to ", kLargestGuidance));
+  }
+  if (spec.photo_ttl_seconds() == 0) spec.set_photo_ttl_seconds(kUsualPhotoTtlSeconds);
+  if (spec.photo_ttl_seconds() < 1 || spec.photo_ttl_seconds() > kLongestPhotoTtlSeconds)
+    return Bad("photo_ttl", "is not from 1s to 366d");
+  return absl::OkStatus();
+}
+
 bool HasColumn(const v1::JobSpec& spec, const std::string& name) {
   const auto& columns = spec.contest().columns();
   return std::any_of(columns.begin(), columns.end(),
@@ -192,6 +222,7 @@ absl::Status FillAndCheck(v1::JobSpec& spec) {
                             ", so use ranges or split the job"));
   }
   TS_RETURN_IF_ERROR(FillRender(*spec.mutable_render()));
+  TS_RETURN_IF_ERROR(FillPhoto(spec));
   if (spec.tenant().empty()) spec.set_tenant("default");
   TS_RETURN_IF_ERROR(CheckTenant(spec.tenant()));
   if (spec.priority() < -kHighestPriority || spec.priority() > kHighestPriority) {

@@ -116,6 +116,7 @@ std::vector<EntryProblem> CheckEntries(const v1::JobSpec& spec, const v1::Entrie
 
 void AddBatch(const v1::Entries& batch, const std::string& sha256, v1::JobSpec& spec) {
   v1::Contest& contest = *spec.mutable_contest();
+  const uint64_t before = EntryCount(spec);
   for (int i = 0; i < batch.columns_size(); ++i) {
     auto& columns = *contest.mutable_columns();
     auto column = std::find_if(columns.begin(), columns.end(), [&](const v1::EntryColumn& known) {
@@ -129,6 +130,10 @@ void AddBatch(const v1::Entries& batch, const std::string& sha256, v1::JobSpec& 
     for (const v1::Entry& entry : batch.entries())
       longest = std::max(longest, entry.values(i).size());
     column->set_longest(static_cast<uint32_t>(longest));
+    for (int e = 0; e < batch.entries_size() && column->first_empty() == 0; ++e) {
+      if (batch.entries(e).values(i).empty())
+        column->set_first_empty(before + static_cast<uint64_t>(e) + 1);
+    }
   }
   v1::EntryBatch& added = *contest.add_batches();
   added.set_sha256(sha256);

@@ -1,5 +1,6 @@
 #include "plan/entry_table.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "base/file.h"
 #include "plan/entry_file.h"
 #include "plan/limits.h"
+#include "plan/photo_id.h"
 
 namespace tiltshift::plan {
 namespace {
@@ -21,6 +23,21 @@ absl::Status AllOf(const std::vector<std::string>& bad) {
   return absl::InvalidArgumentError(
       absl::StrCat(absl::StrJoin(named, "\n"), more,
                    "\nnothing was taken; mend the rows, or leave them out: on_invalid: skip"));
+}
+
+std::vector<EntryProblem> BadPhotos(const v1::Entries& table, const std::set<size_t>& bad,
+                                    const std::string& folder, const PhotoCheck& check) {
+  std::vector<EntryProblem> problems;
+  const auto& columns = table.columns();
+  const auto column = std::find(columns.begin(), columns.end(), kPhotoColumn) - columns.begin();
+  if (column == columns.size()) return problems;
+  for (size_t i = 0; i < static_cast<size_t>(table.entries_size()); ++i) {
+    const std::string& photo = table.entries(static_cast<int>(i)).values(static_cast<int>(column));
+    if (photo.empty() || bad.contains(i)) continue;
+    const std::string why = check(folder, photo);
+    if (!why.empty()) problems.push_back({i, absl::StrCat("column photo: ", photo, ": ", why)});
+  }
+  return problems;
 }
 
 }  // namespace
@@ -55,6 +72,13 @@ absl::StatusOr<EntryTable> ReadEntryTable(const v1::JobSpec& spec, const EntryTa
   for (const auto& [entry, what] : CheckEntries(spec, file.table, ledger)) {
     bad.insert(entry);
     table.skipped.push_back(absl::StrCat(options.file, ":", file.lines[entry], ": ", what));
+  }
+  if (options.check_photo != nullptr) {
+    const std::string beside = std::filesystem::path(path).parent_path().string();
+    for (const auto& [entry, what] : BadPhotos(file.table, bad, beside, options.check_photo)) {
+      bad.insert(entry);
+      table.skipped.push_back(absl::StrCat(options.file, ":", file.lines[entry], ": ", what));
+    }
   }
   if (!table.skipped.empty() && !options.skip_bad) return AllOf(table.skipped);
 

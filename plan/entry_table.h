@@ -1,6 +1,7 @@
 // From the file that people keep to batches that the farm takes: read, checked row by row, and cut.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -9,9 +10,15 @@
 
 namespace tiltshift::plan {
 
+// Why the photo `file` of `folder` can't be taken; empty: it can. `file` is as it was written, maybe
+// an id.
+using PhotoCheck =
+    std::function<std::string(const std::string& folder, const std::string& file)>;
+
 struct EntryTableOptions {
   std::string file;       // CSV or JSONL
   bool skip_bad = false;  // leave rows out that can't be taken; else they are an error, all of them
+  PhotoCheck check_photo;  // of the rows that can be taken else; null: photos are not looked at
 };
 
 struct EntryTable {

@@ -28,6 +28,8 @@ inline constexpr double kLargestControlScale = 10;
 inline constexpr size_t kLargestPictureBytes = 1'500'000;  // of a ControlNet's PNG
 inline constexpr uint32_t kLongestPictureSide = 16'384;
 inline constexpr uint64_t kMostPicturePixels = uint64_t{1} << 26;
+inline constexpr int64_t kUsualPhotoTtlSeconds = 7 * 86'400;
+inline constexpr int64_t kLongestPhotoTtlSeconds = 366 * 86'400;
 inline constexpr size_t kLargestSpecBytes = 16u << 20;
 inline constexpr size_t kLargestJobBytes = 3'500'000;  // as a message: gRPC takes 4 MiB
 

@@ -47,8 +47,8 @@ std::string Suggest(const std::string& word, const std::vector<std::string>& kno
 
 class SpecReader {
  public:
-  SpecReader(std::string name, std::string folder)
-      : name_(std::move(name)), folder_(std::move(folder)) {}
+  SpecReader(std::string name, std::string folder, PhotoCheck check_photo)
+      : name_(std::move(name)), folder_(std::move(folder)), check_photo_(std::move(check_photo)) {}
 
   absl::StatusOr<SpecFile> Read(const YamlNode& root) {
     SpecFile file;
@@ -61,6 +61,9 @@ class SpecReader {
         {"steps", Number<uint32_t>([&](uint32_t v) { render.set_steps(v); })},
         {"seed", Number<uint64_t>([&](uint64_t v) { render.set_seed(v); }, /*zero_is_fine=*/true)},
         {"guidance_scale", Guidance(render)},
+        {"strength", Fraction(1, [&](double v) { render.set_strength(v); }, false)},
+        {"image_guidance_scale",
+         Fraction(kLargestGuidance, [&](double v) { render.set_image_guidance_scale(v); }, false)},
         {"clip_skip", Number<uint32_t>([&](uint32_t v) { render.set_clip_skip(v); }, true)},
         {"sampler", Word<v1::Sampler>({{"ddim", v1::SAMPLER_DDIM},
                                        {"euler", v1::SAMPLER_EULER},
@@ -106,6 +109,8 @@ class SpecReader {
                       const std::string& path) { return ReadLoras(node, path, spec); }},
         {"controls", [&](const YamlNode& node,
                          const std::string& path) { return ReadControls(node, path, spec); }},
+        {"photo", Text([&](const std::string& v) { spec.set_photo(v); })},
+        {"photo_ttl", Duration([&](int64_t v) { spec.set_photo_ttl_seconds(v); })},
         {"prompt", Text([&](const std::string& v) { spec.set_prompt(v); })},
         {"negative_prompt", Text([&](const std::string& v) { spec.set_negative_prompt(v); })},
         {"tenant", Text([&](const std::string& v) { spec.set_tenant(v); })},
@@ -131,7 +136,13 @@ class SpecReader {
                        const std::string& path) { return ReadMap(node, path, output_fields); }},
     };
     TS_RETURN_IF_ERROR(ReadMap(root, "", fields));
+    if (!spec.photo().empty() && check_photo_ != nullptr) {
+      const std::string why = check_photo_(folder_, spec.photo());
+      if (!why.empty())
+        return absl::InvalidArgumentError(absl::StrCat(name_, ": photo: ", spec.photo(), ": ", why));
+    }
     if (entries_line == 0) return file;
+    entries.check_photo = check_photo_;
     if (entries.file.empty())
       return YamlError(name_, entries_line, "entries: name the table: {file: entries.csv}");
     TS_ASSIGN_OR_RETURN(EntryTable table, ReadEntryTable(spec, entries, folder_));
@@ -208,6 +219,20 @@ class SpecReader {
     };
   }
 
+  Reader Duration(std::function<void(int64_t)> set) const {
+    return [this, set](const YamlNode& node, const std::string& path) -> absl::Status {
+      TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
+      const std::map<char, int64_t> units = {{'s', 1}, {'m', 60}, {'h', 3'600}, {'d', 86'400}};
+      const auto unit = units.find(text.empty() ? ' ' : text.back());
+      int64_t count = 0;
+      if (unit == units.end() || !absl::SimpleAtoi(text.substr(0, text.size() - 1), &count) ||
+          count < 1 || count > kLongestPhotoTtlSeconds / unit->second)
+        return Error(node, path, absl::StrCat("\"", text, "\" is no time like 30m, 12h or 7d"));
+      set(count * unit->second);
+      return absl::OkStatus();
+    };
+  }
+
   Reader Guidance(v1::RenderSettings& render) const {
     return [this, &render](const YamlNode& node, const std::string& path) -> absl::Status {
       TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
@@ -280,13 +305,17 @@ class SpecReader {
     return absl::OkStatus();
   }
 
-  Reader Fraction(double largest, std::function<void(double)> set) const {
-    return [this, largest, set](const YamlNode& node, const std::string& path) -> absl::Status {
+  Reader Fraction(double largest, std::function<void(double)> set, bool zero_is_fine = true) const {
+    return [this, largest, set, zero_is_fine](const YamlNode& node,
+                                              const std::string& path) -> absl::Status {
       TS_ASSIGN_OR_RETURN(const std::string text, Scalar(node, path));
       double value;
-      if (!absl::SimpleAtod(text, &value) || !(value >= 0 && value <= largest))
+      if (!absl::SimpleAtod(text, &value) || !(value >= 0 && value <= largest) ||
+          (value == 0 && !zero_is_fine)) {
         return Error(node, path,
-                     absl::StrCat("\"", text, "\" is not a number from 0 to ", largest));
+                     absl::StrCat("\"", text, "\" is not a number ",
+                                  zero_is_fine ? "from 0 to " : "above 0 and up to ", largest));
+      }
       set(value);
       return absl::OkStatus();
     };
@@ -369,23 +398,25 @@ class SpecReader {
 
   const std::string name_;
   const std::string folder_;
+  const PhotoCheck check_photo_;
 };
 
 }  // namespace
 
 absl::StatusOr<SpecFile> ParseSpec(std::string_view text, const std::string& name,
-                                   const std::string& folder) {
+                                   const std::string& folder, const PhotoCheck& check_photo) {
   if (text.size() > kLargestSpecBytes) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": larger than ", kLargestSpecBytes,
                                                    " bytes; put long axes into files"));
   }
   TS_ASSIGN_OR_RETURN(const YamlNode root, ParseYaml(text, name));
-  return SpecReader(name, folder).Read(root);
+  return SpecReader(name, folder, check_photo).Read(root);
 }
 
-absl::StatusOr<SpecFile> LoadSpec(const std::string& path) {
+absl::StatusOr<SpecFile> LoadSpec(const std::string& path, const PhotoCheck& check_photo) {
   TS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kLargestSpecBytes));
-  return ParseSpec(text, path, std::filesystem::path(path).parent_path().string());
+  return ParseSpec(text, path, std::filesystem::path(path).parent_path().string(),
+                   check_photo);
 }
 
 }  // namespace tiltshift::plan

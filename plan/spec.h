@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "plan/entry_table.h"
 #include "proto/entries.pb.h"
 #include "proto/job.pb.h"
 
@@ -22,10 +23,12 @@ struct SpecFile {
 // `text` is the spec; `{file: PATH}` axes are read relative to `folder`, one value a line, and
 // become lists, and a contest's `entries: PATH` likewise. `name` is what errors call the text
 // ("campaign.yaml"). Does not check what Plan::Create checks.
+// `check_photo` is asked about the photos that spec and entries name; null: nobody is.
 absl::StatusOr<SpecFile> ParseSpec(std::string_view text, const std::string& name,
-                                   const std::string& folder);
+                                   const std::string& folder,
+                                   const PhotoCheck& check_photo = nullptr);
 
 // Reads and parses the file at `path`.
-absl::StatusOr<SpecFile> LoadSpec(const std::string& path);
+absl::StatusOr<SpecFile> LoadSpec(const std::string& path, const PhotoCheck& check_photo = nullptr);
 
 }  // namespace tiltshift::plan

@@ -52,16 +52,21 @@ v1::JobState StateOf(const v1::Job& job, const v1::EntryStatus& entry) {
 }  // namespace
 
 absl::StatusOr<plan::Plan> TakeSubmission(store::BlobStore& blobs, const std::string& job_id,
-                                          const v1::SubmitRequest& request) {
+                                          const v1::SubmitRequest& request,
+                                          const TakePhotos& take_photos) {
   v1::JobSpec spec = request.spec();
   if (spec.kind() != v1::JOB_KIND_CONTEST) {
-    if (request.entries().entries().empty()) return PlanOf(spec);
-    return absl::InvalidArgumentError("entries: a campaign has none; write kind: contest");
+    if (!request.entries().entries().empty())
+      return absl::InvalidArgumentError("entries: a campaign has none; write kind: contest");
+    TS_ASSIGN_OR_RETURN(plan::Plan plan, PlanOf(spec));
+    TS_RETURN_IF_ERROR(take_photos(plan.spec(), request.entries()));
+    return plan;
   }
   spec.mutable_contest()->clear_columns();
   spec.mutable_contest()->clear_batches();
   plan::EntryLedger ledger(spec.contest().per_author());
   TS_ASSIGN_OR_RETURN(plan::Plan plan, PlanWith(spec, request.entries(), ledger));
+  TS_RETURN_IF_ERROR(take_photos(plan.spec(), request.entries()));
   TS_ASSIGN_OR_RETURN(const bool stored, store::PutBatch(blobs, job_id, 0, request.entries()));
   if (!stored)
     return absl::AlreadyExistsError("request_id: it was used for other entries; choose a new one");
@@ -69,7 +74,8 @@ absl::StatusOr<plan::Plan> TakeSubmission(store::BlobStore& blobs, const std::st
 }
 
 absl::StatusOr<plan::Plan> TakeBatch(store::BlobStore& blobs, const std::string& job_id,
-                                     v1::JobSpec spec, const v1::Entries& batch) {
+                                     v1::JobSpec spec, const v1::Entries& batch,
+                                     const TakePhotos& take_photos) {
   if (!spec.has_contest())
     return absl::FailedPreconditionError(absl::StrCat("job ", job_id, " is no contest"));
   const std::string sha256 = Sha256Hex(store::BytesOf(batch));
@@ -84,6 +90,7 @@ absl::StatusOr<plan::Plan> TakeBatch(store::BlobStore& blobs, const std::string&
     }
     plan::EntryLedger ledger = earlier;
     TS_ASSIGN_OR_RETURN(plan::Plan plan, PlanWith(spec, batch, ledger));
+    TS_RETURN_IF_ERROR(take_photos(plan.spec(), batch));
     const uint64_t number = static_cast<uint64_t>(noted);
     TS_ASSIGN_OR_RETURN(const bool stored, store::PutBatch(blobs, job_id, number, batch));
     if (stored) return plan;

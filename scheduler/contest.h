@@ -2,6 +2,7 @@
 // in the spec. All of it waits for the blob store.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "base/status.h"
@@ -12,16 +13,22 @@
 
 namespace tiltshift::scheduler {
 
+// What is done about the photos of a batch (of a campaign: an empty one) before it is stored. Its
+// error ends the call.
+using TakePhotos = std::function<absl::Status(const v1::JobSpec& spec, const v1::Entries& batch)>;
+
 // The plan of a submission; with entries that of a contest, whose first batch is stored then.
 // InvalidArgument names the field, or the first rows that can't be taken.
 absl::StatusOr<plan::Plan> TakeSubmission(store::BlobStore& blobs, const std::string& job_id,
-                                          const v1::SubmitRequest& request);
+                                          const v1::SubmitRequest& request,
+                                          const TakePhotos& take_photos);
 
 // The plan of a contest that has run as `spec` so far, with another batch. A batch that is there
 // already adds nothing; one that another call or an earlier leader has stored meanwhile comes
 // first.
 absl::StatusOr<plan::Plan> TakeBatch(store::BlobStore& blobs, const std::string& job_id,
-                                     v1::JobSpec spec, const v1::Entries& batch);
+                                     v1::JobSpec spec, const v1::Entries& batch,
+                                     const TakePhotos& take_photos);
 
 // The rows of some entries of `job`, in their order, with their ranges; as many as a message may
 // hold.

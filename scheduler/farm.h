@@ -109,6 +109,8 @@ class Farm {
   // Takes outcomes in; those under stale tokens are refused and returned.
   std::vector<uint64_t> TakeOutcomes(const std::string& worker_id, const v1::Turn& turn,
                                      int64_t now_ms, Batch& batch);
+  // Whether the worker holds the lease, and it is of this job.
+  bool HasLease(const std::string& worker_id, uint64_t token, const std::string& job_id) const;
   void Heartbeat(const std::string& worker_id, const v1::Heartbeat& heartbeat, int64_t now_ms);
 
   // Expires leases, then gives every worker that wants leases what there is.

@@ -163,6 +163,12 @@ void Farm::GiveUp(uint64_t token, Batch& batch) {
   lease.remaining.clear();
 }
 
+bool Farm::HasLease(const std::string& worker_id, uint64_t token, const std::string& job_id) const {
+  const auto lease = leases_.find(token);
+  return lease != leases_.end() && lease->second.worker_id == worker_id &&
+         lease->second.job_id == job_id;
+}
+
 void Farm::Heartbeat(const std::string& worker_id, const v1::Heartbeat& heartbeat, int64_t now_ms) {
   if (const auto worker = workers_.find(worker_id); worker != workers_.end()) {
     const auto& loaded = heartbeat.loaded_models();

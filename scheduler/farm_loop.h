@@ -91,6 +91,9 @@ class FarmLoop {
   void FindProgress(
       const std::string& job_id, const v1::VariantRange& range,
       std::function<void(absl::StatusOr<store::FarmStore::Progress>)> done);
+  // FailedPrecondition where the worker does not hold this lease, or it is another job's.
+  void CheckLease(uint64_t token, const std::string& worker_id, const std::string& job_id,
+                  Done done);
   void Cancel(const std::string& job_id, Done done);
   void SetPaused(const std::string& job_id, bool paused, Done done);
   void SetPriority(const std::string& job_id, int32_t priority, Done done);

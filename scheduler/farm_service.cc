@@ -113,7 +113,11 @@ void FarmService::Submit(const v1::SubmitRequest& request, Reply<v1::SubmitRespo
   if (const absl::Status may = MayAccept(request.request_id()); !may.ok()) return reply(may);
   threads_.Run([this, request, reply] {
     const std::string job_id = NewJobId(request.request_id());
-    const auto plan = TakeSubmission(blobs_, job_id, request);
+    // A repeat may come when its photos are gone: its job is there, and is the answer.
+    const bool repeated = loop_.FindJob(job_id).ok();
+    const auto plan = TakeSubmission(blobs_, job_id, request, [&](const auto& spec, const auto& batch) {
+      return repeated ? absl::OkStatus() : photos_.TakePhotos(job_id, spec, batch);
+    });
     if (!plan.ok()) return reply(plan.status());
     const absl::Status stored =
         store::PutSubmission(blobs_, job_id, plan->spec(), RealClock().UnixMs());
@@ -133,7 +137,10 @@ void FarmService::AppendEntries(const v1::AppendEntriesRequest& request,
     const std::string& id = request.job_id();
     const auto job = loop_.FindJob(id);
     if (!job.ok()) return reply(job.status());
-    const auto plan = TakeBatch(blobs_, id, (*job)->spec(), request.entries());
+    const auto plan = TakeBatch(blobs_, id, (*job)->spec(), request.entries(),
+                                [&](const auto& spec, const auto& batch) {
+                                  return photos_.TakePhotos(id, spec, batch);
+                                });
     if (!plan.ok()) return reply(plan.status());
     loop_.Append(id, plan->spec(), plan->count(),
                  [reply, id, variants = plan->count()](const absl::Status& done) {

@@ -6,6 +6,7 @@
 #include "scheduler/blob_threads.h"
 #include "scheduler/call_server.h"
 #include "scheduler/farm_loop.h"
+#include "scheduler/photo_service.h"
 #include "store/blob_store.h"
 
 namespace tiltshift::scheduler {
@@ -15,10 +16,11 @@ class FarmService {
   // Calls that wait for the blob store at once; more of them queue.
   static constexpr int kBlobThreads = 16;
 
-  FarmService(FarmLoop& loop, store::BlobStore& blobs, monitoring::SchedulerMetrics& metrics)
-      : loop_(loop), blobs_(blobs), metrics_(metrics) {}
+  FarmService(FarmLoop& loop, store::BlobStore& blobs, PhotoService& photos,
+              monitoring::SchedulerMetrics& metrics)
+      : loop_(loop), blobs_(blobs), photos_(photos), metrics_(metrics) {}
 
-  // The methods of v1::Farm.
+  // The methods of v1::Farm but those about photos.
   void AddTo(CallServer& server);
 
  private:
@@ -35,6 +37,7 @@ class FarmService {
 
   FarmLoop& loop_;
   store::BlobStore& blobs_;
+  PhotoService& photos_;
   monitoring::SchedulerMetrics& metrics_;
   BlobThreads threads_{kBlobThreads};
 };

@@ -59,6 +59,17 @@ void FarmLoop::FindProgress(const std::string& job_id, const v1::VariantRange& r
   Post([=, this](Round&) { answer->Give(store_->LoadProgress(job_id, range)); });
 }
 
+void FarmLoop::CheckLease(uint64_t token, const std::string& worker_id, const std::string& job_id,
+                          Done done) {
+  auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
+  Post([=, this](Round&) {
+    answer->Give(farm_->HasLease(worker_id, token, job_id)
+                     ? absl::OkStatus()
+                     : absl::FailedPreconditionError(absl::StrCat(
+                           "worker ", worker_id, " holds no lease ", token, " of job ", job_id)));
+  });
+}
+
 void FarmLoop::Cancel(const std::string& job_id, Done done) {
   auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
   Post([=, this](Round& round) {

@@ -1,5 +1,6 @@
 // tiltshift-scheduler: plans jobs, leases them to workers, keeps their progress in Redis.
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +10,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/hash.h"
 #include "scheduler/farm_service.h"
+#include "scheduler/photo_warden.h"
 #include "scheduler/rebuild.h"
 #include "scheduler/standard_services.h"
 #include "scheduler/tenants.h"
@@ -27,6 +29,7 @@ struct Options {
   store::RedisTls redis_tls;
   store::BlobOptions blobs;
   std::string tenants;
+  std::string farm_key;
   std::string metrics;
   std::string log_level = "info";
   int lease_seconds = 30;
@@ -88,6 +91,9 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--tenants", options.tenants,
                  "YAML file of tenants' weights and bounds; docs/scheduler.md shows one")
       ->check(CLI::ExistingFile);
+  app.add_option("--farm-key", options.farm_key,
+                 "where the key is that photos are kept by, 64 hex digits: file:PATH, env:NAME or "
+                 "command:CMD; without one no photos are taken; docs/photos.md");
   app.add_flag("--rebuild", options.rebuild,
                "restore an empty Redis from the blob store, and end: jobs, and what of them is "
                "stored");
@@ -136,6 +142,12 @@ absl::Status Serve(const Options& options) {
   if (!options.tenants.empty()) {
     TS_ASSIGN_OR_RETURN(tenants, ReadTenants(options.tenants));
   }
+  std::optional<seal::FarmKey> farm_key;
+  if (!options.farm_key.empty()) {
+    TS_ASSIGN_OR_RETURN(farm_key, seal::FarmKey::Load(options.farm_key));
+    const rlimit no_core{0, 0};  // that could hold a photo or a key
+    setrlimit(RLIMIT_CORE, &no_core);
+  }
   TS_ASSIGN_OR_RETURN(auto redis, store::ParseRedisAddress(options.redis));
   redis.tls_files = options.redis_tls;
   redis = store::WithCredentialsOfEnvironment(redis);
@@ -157,18 +169,25 @@ absl::Status Serve(const Options& options) {
     return !keys.empty();
   };
   FarmLoop loop(loop_options, std::make_unique<store::FarmStore>(redis), RealClock(), metrics);
-  FarmService farm_service(loop, *blobs, metrics);
+  PhotoVault vault(*blobs, std::move(farm_key), RealClock(), metrics);
+  PhotoRows photo_rows(*blobs);
+  PhotoWarden warden(loop, vault, photo_rows, RealClock());
+  PhotoService photo_service(loop, vault, photo_rows, *blobs, metrics);
+  FarmService farm_service(loop, *blobs, photo_service, metrics);
   CallServer server;
   farm_service.AddTo(server);
+  photo_service.AddTo(server);
   AddWorkerService(server, loop, metrics);
   AddReflection(server);
   Health health(server);
   TS_RETURN_IF_ERROR(server.Start(options.listen));
   spdlog::info("serving on {}", options.listen);
   loop.Start();
+  warden.Start();
   WaitForTheEnd(loop, health);
   blobs->Interrupt();
   loop.Stop();  // first: it answers whoever still waits, and the server waits for them
+  warden.Stop();
   server.Stop();
   TS_RETURN_IF_ERROR(loop.failure());
   spdlog::info("stopped");

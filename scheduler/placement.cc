@@ -3,11 +3,13 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "plan/photo_id.h"
 
 namespace tiltshift::scheduler {
 namespace {
 
 constexpr size_t kHashShown = 12;
+constexpr char kAPhoto[] = "a photo";  // ModelInfo.needs of a model that edits photos
 
 using Infos = google::protobuf::RepeatedPtrField<v1::BesideInfo>;
 
@@ -70,18 +72,39 @@ std::string RenderClassOn(const v1::JobSpec& spec, const v1::Hello& worker) {
 
 namespace {
 
+// That the model is given the photos it needs, and can make something of those it is given.
+absl::Status CheckPhotos(const v1::JobSpec& spec, const v1::ModelInfo& model) {
+  const bool has_photos = plan::HasPhotos(spec);
+  if (model.needs().empty()) {
+    const uint32_t steps = spec.render().steps();
+    if (!has_photos || static_cast<int>(steps * spec.render().strength()) >= 1)
+      return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("render.strength: ", spec.render().strength(),
+                                                   " leaves none of ", steps,
+                                                   " steps; more strength, or more steps"));
+  }
+  const std::string what = absl::StrCat(spec.model(), " makes pictures of ", model.needs());
+  if (!has_photos || model.needs() != kAPhoto) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model: ", what, " and a prompt; ",
+        !has_photos ? "this job has the prompt alone, so name another model, or a photo"
+                    : "this version gives it no mask, so name another model"));
+  }
+  for (const v1::EntryColumn& column : spec.contest().columns()) {
+    if (column.name() != plan::kPhotoColumn || column.first_empty() == 0) continue;
+    return absl::InvalidArgumentError(absl::StrCat("entries[", column.first_empty() - 1,
+                                                   "]: column photo: is empty, and model ", what));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckDemands(const v1::JobSpec& spec, const v1::Hello& worker,
                           const v1::ModelInfo* model) {
   if (model == nullptr) return absl::OkStatus();
   const auto bad = [&](const std::string& path, const std::string& what) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
   };
-  if (!model->needs().empty()) {
-    return bad(
-        "model",
-        absl::StrCat(spec.model(), " makes pictures of ", model->needs(),
-                     " and a prompt; a campaign has the prompt alone, so name another model"));
-  }
+  TS_RETURN_IF_ERROR(CheckPhotos(spec, *model));
   const std::pair<const char*, uint32_t> sides[] = {{"render.width", spec.render().width()},
                                                     {"render.height", spec.render().height()}};
   for (const auto& [path, side] : sides) {

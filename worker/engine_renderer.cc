@@ -64,6 +64,7 @@ class EngineRenderer : public VariantRenderer {
   explicit EngineRenderer(std::shared_ptr<ModelCache> models) : models_(std::move(models)) {}
 
   absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan, const plan::Variant& variant,
+                                         const picture::Image* photo,
                                          const std::function<bool()>& keep_going) override {
     omp_set_num_threads(1);  // of this slot's thread
     const v1::JobSpec& spec = plan.spec();
@@ -74,6 +75,12 @@ class EngineRenderer : public VariantRenderer {
       renderer_ = std::make_unique<engine::Renderer>(model);
     }
     engine::RenderRequest request = ToRequest(spec.render(), variant);
+    if (photo != nullptr) {
+      request.mode = model->photo_mode();
+      request.photo = {photo->width, photo->height, photo->rgb};
+      request.strength = spec.render().strength();
+      request.image_guidance_scale = spec.render().image_guidance_scale();
+    }
     TS_ASSIGN_OR_RETURN(const std::vector<picture::Image> pictures, ControlPictures(spec));
     for (size_t i = 0; i < pictures.size(); ++i) {
       const v1::Control& control = spec.controls(static_cast<int>(i));

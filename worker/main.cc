@@ -1,6 +1,7 @@
 // tiltshift-worker: takes leases from a scheduler, renders their variants, puts the pictures into
 // the blob store.
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -149,6 +150,8 @@ std::shared_ptr<engine::WeightCache> OpenWeightCache(const Options& options) {
 }
 
 absl::Status Serve(const Options& options) {
+  const rlimit no_core{0, 0};  // that could hold a photo
+  setrlimit(RLIMIT_CORE, &no_core);
   store::BlobOptions blob_options = options.blobs;
   blob_options.keep_free = options.keep_free_mb * 1'000'000;
   TS_ASSIGN_OR_RETURN(auto blobs, store::OpenBlobStore(blob_options));
@@ -192,7 +195,9 @@ absl::Status Serve(const Options& options) {
 
   LeaseQueue queue;
   Session session(session_options, queue);
-  Slots slots(options.slots, *renderers, queue, *blobs, metrics, hello.worker_id());
+  PhotoReader photos(*blobs, hello.worker_id(),
+                     [&session](const auto& request) { return session.OpenPhoto(request); });
+  Slots slots(options.slots, *renderers, queue, *blobs, metrics, hello.worker_id(), &photos);
   std::thread watcher([&] {
     while (g_stop == 0 && slots.trouble().ok()) {
       slots.MeasureRate();

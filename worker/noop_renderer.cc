@@ -13,9 +13,14 @@ class NoopRenderer : public VariantRenderer {
   explicit NoopRenderer(const provenance::Signer* signer) : signer_(signer) {}
 
   absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan, const plan::Variant& variant,
+                                         const picture::Image* photo,
                                          const std::function<bool()>&) override {
-    const std::string hash =
-        Sha256Hex(absl::StrCat(variant.prompt, "\n", variant.index, "\n", variant.seed));
+    std::string what = absl::StrCat(variant.prompt, "\n", variant.index, "\n", variant.seed);
+    if (photo != nullptr) {
+      const auto& rgb = photo->rgb;
+      absl::StrAppend(&what, "\n", Sha256Hex({reinterpret_cast<const char*>(rgb.data()), rgb.size()}));
+    }
+    const std::string hash = Sha256Hex(what);
     std::vector<uint8_t> pixel;
     for (int i = 0; i < 3; ++i)
       pixel.push_back(static_cast<uint8_t>(std::stoi(hash.substr(2 * i, 2), nullptr, 16)));

@@ -14,6 +14,7 @@ namespace tiltshift::worker {
 namespace {
 
 constexpr int kConnectPatienceMs = 2'000;
+constexpr auto kOpenPhotoDeadline = std::chrono::seconds(10);
 constexpr int kTurnWaitMs = 500;  // an idle turn asks for leases again so often
 
 int64_t SteadyMs() {
@@ -54,7 +55,7 @@ bool Session::GivesUp() {
 grpc::Status Session::RunStream(const std::string& address) {
   const auto channel = ConnectTo(address);
   WaitForFirstTry(*channel, kConnectPatienceMs);
-  auto stub = v1::Workers::NewStub(channel);
+  const std::shared_ptr<v1::Workers::Stub> stub = v1::Workers::NewStub(channel);
   grpc::ClientContext context;
   auto stream = stub->Session(&context);
 
@@ -70,12 +71,18 @@ grpc::Status Session::RunStream(const std::string& address) {
       if (message.has_welcome() && !turns.joinable()) {
         spdlog::info("connected to {}, epoch {}", address, message.welcome().epoch());
         said_.clear();
+        std::lock_guard lock(stub_mutex_);
+        stub_ = stub;
         turns = std::thread([&] { SendTurns(*stream, over, context); });
         heartbeats = std::thread([&] { SendHeartbeats(*stream, over, context); });
       }
     }
   }
   over = true;
+  {
+    std::lock_guard lock(stub_mutex_);
+    stub_.reset();
+  }
   queue_.Wake();
   if (turns.joinable()) turns.join();
   if (heartbeats.joinable()) heartbeats.join();
@@ -83,6 +90,23 @@ grpc::Status Session::RunStream(const std::string& address) {
   const std::string what = absl::StrCat("no session with ", address, ": ", status.error_message());
   if (!draining_ && what != said_) spdlog::warn("{}; trying again", said_ = what);
   return status;
+}
+
+absl::StatusOr<v1::OpenPhotoResponse> Session::OpenPhoto(const v1::OpenPhotoRequest& request) {
+  std::shared_ptr<v1::Workers::Stub> stub;
+  {
+    std::lock_guard lock(stub_mutex_);
+    stub = stub_;
+  }
+  if (stub == nullptr) return absl::UnavailableError("there is no scheduler to ask for a photo");
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kOpenPhotoDeadline);
+  v1::OpenPhotoResponse response;
+  const grpc::Status status = stub->OpenPhoto(&context, request, &response);
+  if (status.ok()) return response;
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED)
+    return absl::UnavailableError("the scheduler does not answer");
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
 
 bool Session::Send(Stream& stream, const v1::WorkerMessage& message) {

@@ -4,10 +4,12 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "base/status.h"
 #include "proto/worker.grpc.pb.h"
 #include "worker/lease_queue.h"
 
@@ -36,6 +38,9 @@ class Session {
   // handler).
   void Drain();
 
+  // Asks the scheduler that the stream is with; Unavailable where there is none now. Any thread.
+  absl::StatusOr<v1::OpenPhotoResponse> OpenPhoto(const v1::OpenPhotoRequest& request);
+
  private:
   using Stream = grpc::ClientReaderWriter<v1::WorkerMessage, v1::SchedulerMessage>;
   grpc::Status RunStream(const std::string& address);
@@ -48,7 +53,8 @@ class Session {
 
   const SessionOptions options_;
   LeaseQueue& queue_;
-  std::mutex write_mutex_;
+  std::mutex write_mutex_, stub_mutex_;
+  std::shared_ptr<v1::Workers::Stub> stub_;  // of the open stream
   std::atomic<uint32_t> heartbeat_ms_{1000}, lease_ttl_ms_{15'000};
   std::atomic<int64_t> heard_ms_{0};  // when the scheduler last said something, steady clock
   std::atomic<bool> draining_{false};

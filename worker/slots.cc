@@ -6,6 +6,7 @@
 #include <chrono>
 #include <exception>
 
+#include "plan/photo_id.h"
 #include "worker/output_writer.h"
 
 namespace tiltshift::worker {
@@ -20,12 +21,13 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 Slots::Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStore& blobs,
-             monitoring::WorkerMetrics& metrics, std::string worker_id)
+             monitoring::WorkerMetrics& metrics, std::string worker_id, PhotoReader* photos)
     : queue_(queue),
       blobs_(blobs),
       entries_(blobs),
       metrics_(metrics),
       worker_id_(std::move(worker_id)),
+      photos_(photos),
       rendering_(count) {
   for (int i = 0; i < count; ++i) renderers_.push_back(renderers.MakeOne());
   for (auto& renderer : renderers_) {
@@ -86,7 +88,10 @@ bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
     return true;
   }
   plan::Variant variant = *std::move(found);
-  auto output = renderer.Render(*work.plan, variant, nullptr);
+  std::optional<PhotoPixels> pixels;
+  if (!ReadPhoto(work, variant, pixels)) return true;
+  const picture::Image* photo = pixels ? &pixels->image() : nullptr;
+  auto output = renderer.Render(*work.plan, variant, photo, nullptr);
   while (absl::IsResourceExhausted(output.status())) {
     const AfterNoRoom next = MakeRoom();
     if (next == AfterNoRoom::kFail) break;
@@ -95,7 +100,7 @@ bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
       queue_.Return(work);
       return false;
     }
-    output = renderer.Render(*work.plan, variant, nullptr);
+    output = renderer.Render(*work.plan, variant, photo, nullptr);
   }
   if (output.ok()) {
     HandOver({work, std::move(variant), *std::move(output), SecondsSince(start)});
@@ -104,6 +109,36 @@ bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
   Fail(work, output.status());
   if (absl::IsAborted(output.status())) Stop(output.status());
   return true;
+}
+
+bool Slots::ReadPhoto(const Work& work, const plan::Variant& variant,
+                      std::optional<PhotoPixels>& pixels) {
+  const std::string id = plan::PhotoOf(work.plan->spec(), variant.parameters);
+  if (id.empty()) return true;
+  auto read = photos_ != nullptr ? photos_->Read(work, id)
+                                 : absl::StatusOr<PhotoPixels>(
+                                       absl::NotFoundError("this worker reads no photos"));
+  if (read.ok()) {
+    pixels.emplace(*std::move(read));
+    return true;
+  }
+  const absl::Status& status = read.status();
+  if (absl::IsNotFound(status)) {
+    WithoutPhoto(work, variant);
+  } else if (absl::IsFailedPrecondition(status) || absl::IsUnavailable(status)) {
+    queue_.Return(work);
+  } else {
+    Fail(work, status);
+  }
+  return false;
+}
+
+void Slots::WithoutPhoto(const Work& work, const plan::Variant& variant) {
+  RenderedVariant stored;
+  auto png = blobs_.Get(absl::StrCat("jobs/", work.job_id, "/outputs/", variant.output_name));
+  if (!png.ok()) return Fail(work, absl::NotFoundError("its photo was destroyed"));
+  stored.png = *std::move(png);
+  HandOver({work, variant, std::move(stored), 0});
 }
 
 Slots::AfterNoRoom Slots::MakeRoom() {

@@ -17,6 +17,7 @@
 #include "store/blob_store.h"
 #include "worker/entry_reader.h"
 #include "worker/lease_queue.h"
+#include "worker/photo_reader.h"
 #include "worker/variant_renderer.h"
 
 namespace tiltshift::worker {
@@ -24,7 +25,7 @@ namespace tiltshift::worker {
 class Slots {
  public:
   Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStore& blobs,
-        monitoring::WorkerMetrics& metrics, std::string worker_id);
+        monitoring::WorkerMetrics& metrics, std::string worker_id, PhotoReader* photos = nullptr);
   // Joins: the queue must have been closed.
   ~Slots();
 
@@ -46,6 +47,13 @@ class Slots {
   // False: the device's memory is too small for this renderer beside the others, and it ends; the
   // variant goes back to the farm.
   bool RenderOne(VariantRenderer& renderer, const Work& work);
+  // Reads the photo, where the variant has one. False: there is nothing to render, and the work is
+  // settled.
+  bool ReadPhoto(const Work& work, const plan::Variant& variant,
+                 std::optional<PhotoPixels>& pixels);
+  // Its photo is gone. Where its picture was stored before, by whoever did not live to say so, it
+  // counts; else it fails.
+  void WithoutPhoto(const Work& work, const plan::Variant& variant);
   // What a renderer does that found no room on the device: it leaves while others stay; the last
   // one tries again once those that left are gone, with what they held; after that, its variant
   // fails. Decided in one step, so that the last but one can't leave between two questions.
@@ -69,6 +77,7 @@ class Slots {
   EntryReader entries_;
   monitoring::WorkerMetrics& metrics_;
   const std::string worker_id_;
+  PhotoReader* const photos_;  // null: none can be read
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   mutable std::mutex mutex_;
   absl::Status trouble_;

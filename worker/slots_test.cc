@@ -39,6 +39,7 @@ class CountingRenderers : public Renderers {
     explicit One(CountingRenderers& all) : all_(all) { ++all_.alive; }
     ~One() override { --all_.alive; }
     absl::StatusOr<RenderedVariant> Render(const plan::Plan&, const plan::Variant& variant,
+                                           const picture::Image*,
                                            const std::function<bool()>&) override {
       ++all_.begun;
       if (static_cast<int>(variant.index) == all_.throws_at) throw std::runtime_error("no memory");

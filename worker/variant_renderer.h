@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "engine/device.h"
 #include "engine/pack/weight_cache.h"
+#include "picture/image.h"
 #include "plan/plan.h"
 #include "proto/worker.pb.h"
 #include "provenance/signer.h"
@@ -25,11 +26,12 @@ struct RenderedVariant {
 class VariantRenderer {
  public:
   virtual ~VariantRenderer() = default;
-  // `keep_going` is asked between steps; false ends the render with Cancelled. ResourceExhausted: the
+  // `photo`: what the variant is made from; null: of its prompt alone. `keep_going` is asked between steps; false ends the render with Cancelled. ResourceExhausted: the
   // device's memory is too small for as many renderers as there are. Aborted: the device has failed,
   // and this process can't use it any more.
   virtual absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan,
                                                  const plan::Variant& variant,
+                                                 const picture::Image* photo,
                                                  const std::function<bool()>& keep_going) = 0;
 };
 
