@@ -40,11 +40,12 @@ class FarmServiceTest : public ::testing::Test {
   }
   void StartScheduler() {
     socket_ = "unix:/tmp/ts-scheduler-" + std::to_string(getpid());
-    scheduler_ = std::make_unique<Process>(
-        std::vector<std::string>{Program("tiltshift-scheduler"), "--listen", socket_, "--redis",
-                                 redis_->address(), "--blobs", folder_ + "/blobs", "--lease-ttl-ms",
-                                 "2000", "--heartbeat-ms", "200", "--leader-ttl-ms", "600"},
-        folder_);
+    std::vector<std::string> command = {
+        Program("tiltshift-scheduler"), "--listen", socket_, "--redis", redis_->address(),
+        "--blobs", folder_ + "/blobs", "--lease-ttl-ms", "2000", "--heartbeat-ms", "200",
+        "--leader-ttl-ms", "600"};
+    command.insert(command.end(), scheduler_options_.begin(), scheduler_options_.end());
+    scheduler_ = std::make_unique<Process>(command, folder_);
     grpc::ChannelArguments
         arguments;  // a connection of its own, not the one that died with the last scheduler
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -89,6 +90,7 @@ class FarmServiceTest : public ::testing::Test {
   }
 
   std::string folder_, socket_;
+  std::vector<std::string> scheduler_options_;  // beside the usual ones
   std::unique_ptr<RedisServer> redis_;
   std::unique_ptr<Process> scheduler_;
   std::shared_ptr<grpc::Channel> channel_;

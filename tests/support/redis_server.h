@@ -21,6 +21,7 @@ class RedisServer {
   static bool HasFunctions();
   bool Running() { return process_->Running(); }
   std::string address() const { return "unix:" + socket_; }
+  pid_t pid() const { return process_->pid(); }
 
  private:
   const std::string folder_, socket_;
