@@ -140,6 +140,22 @@ TEST_F(PlacementTest, WhatNoWorkersModelCanDoIsRefusedAtOnce) {
   EXPECT_EQ(refusal(Spec("nobody knows it")), "");
   EXPECT_THAT(refusal(Spec("edits")),
               HasSubstr("model: edits makes pictures of a photo and a prompt"));
+  v1::JobSpec with_photo = Spec("edits");
+  with_photo.set_photo("p1");
+  EXPECT_EQ(refusal(with_photo), "");
+  with_photo.set_model("sd");
+  with_photo.mutable_render()->set_sampler(v1::SAMPLER_DDIM);
+  with_photo.mutable_render()->set_steps(10);
+  with_photo.mutable_render()->set_strength(0.09);
+  EXPECT_THAT(refusal(with_photo), HasSubstr("render.strength: 0.09 leaves none of 10 steps"));
+  with_photo.mutable_render()->set_strength(0.1);
+  EXPECT_EQ(refusal(with_photo), "");
+  v1::JobSpec contest = Spec("edits");
+  v1::EntryColumn& column = *contest.mutable_contest()->add_columns();
+  column.set_name("photo");
+  EXPECT_EQ(refusal(contest), "");
+  column.set_first_empty(5);
+  EXPECT_THAT(refusal(contest), HasSubstr("entries[4]: column photo: is empty"));
   v1::JobSpec spec = Spec("sd");
   spec.mutable_render()->set_width(72);
   spec.mutable_render()->set_height(64);

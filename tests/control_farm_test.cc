@@ -103,6 +103,19 @@ TEST_F(ControlFarmTest, APictureSteersEveryVariant) {
   }
 }
 
+// A model that was trained to edit photos, and one that takes them as a beginning.
+TEST_F(ControlFarmTest, APhotoDecidesThePicture) {
+  for (const char* model : {"photo", "small"}) {
+    const Result one = Render(absl::StrCat(model, "-one"), "photo: map0.png", model);
+    const Result again = Render(absl::StrCat(model, "-again"), "photo: map0.png", model);
+    const Result other = Render(absl::StrCat(model, "-other"), "photo: map1.png", model);
+    ASSERT_EQ(one.hashes.size(), 2u) << one.text;
+    EXPECT_EQ(one.hashes, again.hashes) << again.text;  // I4, under another photo's key
+    EXPECT_NE(one.hashes[0], other.hashes[0]) << other.text;
+  }
+  EXPECT_EQ(Render("refused", "photo: nowhere.png", "photo").code, 2);
+}
+
 TEST_F(ControlFarmTest, WhatCantBeDoneIsRefusedBeforeItIsBegun) {
   const auto refused = [&](const std::string& more, const std::string& model = "small") {
     const Result result = Render("refused", more, model);

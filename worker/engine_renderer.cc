@@ -8,6 +8,7 @@
 #include "engine/renderer.h"
 #include "picture/png.h"
 #include "plan/model_folder.h"
+#include "seal/secret.h"
 #include "worker/model_cache.h"
 #include "worker/provenance.h"
 #include "worker/variant_renderer.h"
@@ -75,9 +76,12 @@ class EngineRenderer : public VariantRenderer {
       renderer_ = std::make_unique<engine::Renderer>(model);
     }
     engine::RenderRequest request = ToRequest(spec.render(), variant);
+    engine::RgbImage middle;
     if (photo != nullptr) {
       request.mode = model->photo_mode();
-      request.photo = {photo->width, photo->height, photo->rgb};
+      middle = engine::MiddleOf({photo->width, photo->height, photo->rgb},
+                                {request.width, request.height});
+      request.photo = middle.view();
       request.strength = spec.render().strength();
       request.image_guidance_scale = spec.render().image_guidance_scale();
     }
@@ -88,7 +92,10 @@ class EngineRenderer : public VariantRenderer {
                                   control.start(),
                                   control.end()});
     }
-    TS_ASSIGN_OR_RETURN(const engine::Picture picture, renderer_->Render(request, keep_going));
+    const auto made = renderer_->Render(request, keep_going);
+    seal::Wipe(std::span(middle.rgb));
+    if (!made.ok()) return made.status();
+    const engine::Picture& picture = *made;
     const auto start = std::chrono::steady_clock::now();
     RenderedVariant rendered;
     TS_ASSIGN_OR_RETURN(const std::string png,
