@@ -26,9 +26,10 @@ struct RenderedVariant {
 class VariantRenderer {
  public:
   virtual ~VariantRenderer() = default;
-  // `photo`: what the variant is made from; null: of its prompt alone. `keep_going` is asked between steps; false ends the render with Cancelled. ResourceExhausted: the
-  // device's memory is too small for as many renderers as there are. Aborted: the device has failed,
-  // and this process can't use it any more.
+  // `photo`: what the variant is made from; null: of its prompt alone. `keep_going` is asked between
+  // steps; false ends the render with Cancelled. ResourceExhausted: the device's memory is too small
+  // for as many renderers as there are. Aborted: the device has failed, and this process can't use it
+  // any more.
   virtual absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan,
                                                  const plan::Variant& variant,
                                                  const picture::Image* photo,
