@@ -55,4 +55,8 @@ std::string RandomHex(size_t bytes) {
   return hex;
 }
 
+bool SameSecret(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && sodium_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
 }  // namespace tiltshift

@@ -14,6 +14,9 @@ std::string Sha256Hex(std::string_view bytes);
 // `bytes` random bytes from the operating system, as lower-case hex: for names nobody can guess.
 std::string RandomHex(size_t bytes);
 
+// Whether they are equal, in a time that tells nothing of where they differ.
+bool SameSecret(std::string_view a, std::string_view b);
+
 // SHA-256 over pieces, for what does not fit in memory at once.
 class Sha256 {
  public:
