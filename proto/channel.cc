@@ -2,11 +2,14 @@
 
 #include <chrono>
 
+#include "absl/strings/match.h"
+
 namespace tiltshift {
 
 constexpr int kConnectMs = 2'000;
 
-std::shared_ptr<grpc::Channel> ConnectTo(const std::string& address) {
+std::shared_ptr<grpc::Channel> ConnectTo(
+    const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectMs);  // of one try, in fact
@@ -15,7 +18,16 @@ std::shared_ptr<grpc::Channel> ConnectTo(const std::string& address) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kPingEveryMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingTimeoutMs);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // of a watched job nothing goes up
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
+}
+
+bool IsLoopback(const std::string& address) {
+  for (const char* prefix : {"unix:", "localhost:", "[::1]:"}) {
+    if (absl::StartsWith(address, prefix)) return true;
+  }
+  // Digits only: a name may begin with "127." and lead anywhere.
+  return absl::StartsWith(address, "127.") &&
+         address.find_first_not_of("0123456789.:") == std::string::npos;
 }
 
 bool WaitForFirstTry(grpc::Channel& channel, int timeout_ms) {

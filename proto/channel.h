@@ -21,7 +21,12 @@ constexpr int kPingTimeoutMs = 5'000;
 // A connection of its own to "host:port" or "unix:PATH", not shared with other channels to there;
 // tries again after 0.1 s to 1 s. Where nobody takes the connection it has failed after two
 // seconds.
-std::shared_ptr<grpc::Channel> ConnectTo(const std::string& address);
+std::shared_ptr<grpc::Channel> ConnectTo(const std::string& address,
+                                         const std::shared_ptr<grpc::ChannelCredentials>&
+                                             credentials = grpc::InsecureChannelCredentials());
+
+// Whether "host:port" or "unix:PATH" is on this machine, whatever names resolve to.
+bool IsLoopback(const std::string& address);
 
 // Blocks until it is connected (true) or the first try has failed, at most so long.
 bool WaitForFirstTry(grpc::Channel& channel, int timeout_ms);

@@ -5,24 +5,52 @@
 #include "proto/leader.pb.h"
 
 namespace tiltshift {
+namespace {
+
+grpc::Status WithDetail(grpc::StatusCode code, const std::string& message,
+                        const google::protobuf::Message& detail) {
+  v1::StatusDetails details;
+  details.set_code(code);
+  details.set_message(message);
+  details.add_details()->PackFrom(detail);
+  return {code, message, details.SerializeAsString()};
+}
+
+// The first detail of this type.
+template <typename Detail>
+std::optional<Detail> DetailOf(const grpc::Status& status) {
+  v1::StatusDetails details;
+  if (status.ok() || !details.ParseFromString(status.error_details())) return std::nullopt;
+  Detail detail;
+  for (const auto& any : details.details()) {
+    if (any.UnpackTo(&detail)) return detail;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 grpc::Status NotLeadingStatus(const std::string& message, const std::string& leader) {
   v1::NotLeading not_leading;
   not_leading.set_leader(leader);
-  v1::StatusDetails details;
-  details.set_code(grpc::StatusCode::UNAVAILABLE);
-  details.set_message(message);
-  details.add_details()->PackFrom(not_leading);
-  return {grpc::StatusCode::UNAVAILABLE, message, details.SerializeAsString()};
+  return WithDetail(grpc::StatusCode::UNAVAILABLE, message, not_leading);
 }
 
 std::optional<std::string> LeaderNamedBy(const grpc::Status& status) {
-  v1::StatusDetails details;
-  if (status.ok() || !details.ParseFromString(status.error_details())) return std::nullopt;
-  for (const auto& any : details.details()) {
-    v1::NotLeading not_leading;
-    if (any.UnpackTo(&not_leading)) return not_leading.leader();
-  }
-  return std::nullopt;
+  const auto not_leading = DetailOf<v1::NotLeading>(status);
+  if (!not_leading.has_value()) return std::nullopt;
+  return not_leading->leader();
+}
+
+grpc::Status RetryStatus(const grpc::Status& status, int64_t after_ms) {
+  v1::RetryAfter retry;
+  retry.set_ms(after_ms);
+  return WithDetail(status.error_code(), status.error_message(), retry);
+}
+
+int64_t RetryAfterMs(const grpc::Status& status) {
+  const auto retry = DetailOf<v1::RetryAfter>(status);
+  return retry.has_value() ? retry->ms() : 0;
 }
 
 LeaderSearch::LeaderSearch(const std::vector<std::string>& addresses, uint64_t seed)

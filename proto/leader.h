@@ -22,6 +22,11 @@ grpc::Status NotLeadingStatus(const std::string& message, const std::string& lea
 // answer.
 std::optional<std::string> LeaderNamedBy(const grpc::Status& status);
 
+// An answer that says when the same may be asked again: `status` with a RetryAfter in its details.
+grpc::Status RetryStatus(const grpc::Status& status, int64_t after_ms);
+// What such an answer says; 0 where `status` is none.
+int64_t RetryAfterMs(const grpc::Status& status);
+
 // Which address to try next. Not thread-safe.
 class LeaderSearch {
  public:

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "access/rate_limits.h"
 #include "base/check.h"
 #include "proto/leader.h"
 #include "scheduler/farm_loop.h"
@@ -15,7 +16,9 @@ grpc::Status ToGrpc(const absl::Status& status) {
   const std::string message = Shortened(Message(status), kLongestMessage);
   if (const auto leader = LeaderOf(status); leader.has_value())
     return NotLeadingStatus(message, *leader);
-  return {static_cast<grpc::StatusCode>(status.code()), message};
+  const grpc::Status plain(static_cast<grpc::StatusCode>(status.code()), message);
+  const int64_t retry_ms = access::RetryInMs(status);
+  return retry_ms == 0 ? plain : RetryStatus(plain, retry_ms);
 }
 
 grpc::ByteBuffer ToBytes(const google::protobuf::Message& message) {
@@ -111,6 +114,38 @@ void Call::OnTaken(bool ok) {
   Settle(ok);
 }
 
+std::vector<std::string> Call::Metadata(const std::string& name) const {
+  std::vector<std::string> values;
+  const auto [first, last] = context_->client_metadata().equal_range(name);
+  for (auto entry = first; entry != last; ++entry)
+    values.emplace_back(entry->second.data(), entry->second.size());
+  return values;
+}
+
+std::string Call::CertificateName() const {
+  const auto auth = context_->auth_context();
+  if (auth == nullptr || !auth->IsPeerAuthenticated()) return "";
+  for (const char* property : {"x509_common_name", "x509_subject_alternative_name"}) {
+    const auto values = auth->FindPropertyValues(property);
+    if (!values.empty() && !values[0].empty()) return {values[0].data(), values[0].size()};
+  }
+  return "a certificate without a name";
+}
+
+void Call::Guard(Admit admit, Ended ended) {
+  admit_ = std::move(admit);
+  ended_ = std::move(ended);
+}
+
+absl::Status Call::Admitted(google::protobuf::Message& message) const {
+  return admit_ == nullptr ? absl::OkStatus() : admit_(message);
+}
+
+// With the lock held.
+void Call::TellEnded(const absl::Status& status, const google::protobuf::Message* message) {
+  if (const Ended ended = std::exchange(ended_, nullptr); ended != nullptr) ended(status, message);
+}
+
 void Call::Start(std::shared_ptr<CallHandler> handler, size_t most) {
   handler_ = std::move(handler);
   to_read_ = most;
@@ -119,14 +154,16 @@ void Call::Start(std::shared_ptr<CallHandler> handler, size_t most) {
 
 void Call::Read() {
   std::lock_guard lock(mutex_);
-  if (to_read_ == 0 || finishing_ || gone_) return;
+  if (to_read_ == 0 || finishing_ || gone_ || deaf_) return;
   --to_read_;
   ++under_way_;
   stream_->Read(&incoming_, &read_);
 }
 
 void Call::OnRead(bool ok) {
-  if (ok) {
+  if (deaf_) {
+    incoming_.Clear();
+  } else if (ok) {
     const absl::Status status = handler_->OnMessage(incoming_);
     incoming_.Clear();
     if (status.ok()) {
@@ -155,9 +192,23 @@ void Call::Queue(const google::protobuf::Message* message, const absl::Status* s
   std::lock_guard lock(mutex_);
   if (gone_ || status_.has_value()) return;
   if (message != nullptr) outgoing_.push_back(std::move(bytes));
-  if (status != nullptr) status_ = *status;
+  if (status != nullptr) {
+    status_ = *status;
+    TellEnded(*status, message);
+  }
   if (poller_.OnItsThread()) return WriteNext();
   if (!writing_ && !std::exchange(posted_, true)) poller_.WriteSoon(shared_from_this());
+}
+
+void Call::End(const absl::Status& status) {
+  deaf_ = true;
+  {
+    std::lock_guard lock(mutex_);
+    if (gone_ || finishing_) return;
+    outgoing_.resize(writing_ ? 1 : 0);
+    if (status_.has_value()) status_ = status;
+  }
+  Finish(status);
 }
 
 void Call::WriteOnPoller() {
@@ -220,6 +271,7 @@ void Call::Settle(bool) {
   {
     std::lock_guard lock(mutex_);
     if (--under_way_ > 0) return;
+    TellEnded(absl::CancelledError("the client went away"), nullptr);
     outgoing_.clear();
     stream_.reset();
     context_.reset();

@@ -11,8 +11,10 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -87,6 +89,21 @@ class Call : public std::enable_shared_from_this<Call> {
 
   // "/tiltshift.v1.Farm/Submit".
   const std::string& method() const { return context_->method(); }
+  // All of it before Start: where the call comes from, the metadata of that name, and whom the
+  // client's certificate names, one that the server's CA signed.
+  std::string peer() const { return context_->peer(); }
+  std::vector<std::string> Metadata(const std::string& name) const;
+  std::string CertificateName() const;
+
+  // Before Start. `admit` judges the (first) message, and may change it; `ended` hears of the
+  // status and the message that comes with it, or null, before the client does: once, on any
+  // thread.
+  using Admit = std::function<absl::Status(google::protobuf::Message& message)>;
+  using Ended =
+      std::function<void(const absl::Status& status, const google::protobuf::Message* message)>;
+  void Guard(Admit admit, Ended ended);
+  // For whoever reads the messages. OK where nobody guards it.
+  absl::Status Admitted(google::protobuf::Message& message) const;
   // Reads until the client ends, or only `most` messages.
   void Start(std::shared_ptr<CallHandler> handler, size_t most);
 
@@ -99,6 +116,8 @@ class Call : public std::enable_shared_from_this<Call> {
   void FinishWith(const google::protobuf::Message& message);
   // Now, whatever still waits; the client is told CANCELLED.
   void Cancel();
+  // Like Finish, but what waits is dropped, and nothing that the client still sends is heard.
+  void End(const absl::Status& status);
   // Messages that wait for the client to take them, or for one that is being written.
   size_t waiting() const;
   // For the poller.
@@ -116,13 +135,17 @@ class Call : public std::enable_shared_from_this<Call> {
   void Read();
   void Queue(const google::protobuf::Message* message, const absl::Status* status);
   void WriteNext();  // with the lock held
+  void TellEnded(const absl::Status& status, const google::protobuf::Message* message);
 
   Poller& poller_;
   Taken taken_ = nullptr;
   void* server_ = nullptr;
   Poller::Tag take_, read_, write_, finish_, done_;
   std::shared_ptr<CallHandler> handler_;
+  Admit admit_;
+  Ended ended_;
   size_t to_read_ = 0;
+  std::atomic<bool> deaf_{false};
   grpc::ByteBuffer incoming_;
 
   mutable std::mutex mutex_;

@@ -4,9 +4,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
+#include "access/gate.h"
 #include "monitoring/metrics.h"
 #include "scheduler/call.h"
 
@@ -37,16 +39,29 @@ class CallServer {
              std::function<void(const Request&, Reply<Response>)> answer);
   // `open` is called for each call, and gets its one message by CallHandler::OnMessage.
   using Open = std::function<std::shared_ptr<CallHandler>(std::shared_ptr<Call>)>;
-  void ServerStream(const std::string& method, Open open) { Add(method, std::move(open), 1); }
+  void ServerStream(const std::string& method, Open open) {
+    Add(method, {std::move(open), 1, /*stream=*/true});
+  }
   // As many messages as the client sends.
-  void BidiStream(const std::string& method, Open open) { Add(method, std::move(open), SIZE_MAX); }
+  void BidiStream(const std::string& method, Open open) {
+    Add(method, {std::move(open), SIZE_MAX, /*stream=*/true});
+  }
+
+  // Before Start: who lets calls in, and must outlive the server. Without, everybody may do
+  // everything.
+  void Guard(const access::Gate& gate) { gate_ = &gate; }
+  // Ends the streams of callers that are none any more, for the reason. To be called every now and
+  // then, and after a token was revoked. Any thread.
+  void EndStreams(const Clock& clock);
 
   // Of the methods there are: "tiltshift.v1.Farm".
   std::vector<std::string> Services() const;
 
   // Listens on "host:port" or "unix:PATH" and takes calls on a thread of its own. Every method that
-  // the services' files declare must be there.
-  absl::Status Start(const std::string& address);
+  // the services' files declare must be there, with a rule of access/method_rules.h.
+  absl::Status Start(const std::string& address,
+                     const std::shared_ptr<grpc::ServerCredentials>& credentials =
+                         grpc::InsecureServerCredentials());
   // Calls that are open have a second to end; they are cancelled then.
   void Stop();
 
@@ -54,12 +69,25 @@ class CallServer {
   struct Method {
     Open open;
     size_t messages;  // that it reads
+    bool stream;
   };
-  void Add(const std::string& method, Open open, size_t messages);
+  // A stream of a caller who may cease to be one.
+  struct OpenStream {
+    std::weak_ptr<Call> call;
+    std::shared_ptr<const access::Caller> caller;
+    int64_t ended_ms = 0;  // when it was told so
+  };
+  void Add(const std::string& method, Method how) { methods_[method] = std::move(how); }
   void TakeNext();
   void Begin(const std::shared_ptr<Call>& call);
+  absl::StatusOr<std::shared_ptr<access::Admission>> LetIn(const std::shared_ptr<Call>& call,
+                                                           bool stream);
 
   std::map<std::string, Method> methods_;
+  const access::Gate* gate_ = nullptr;
+  std::mutex streams_mutex_;
+  uint64_t last_stream_ = 0;
+  std::map<uint64_t, OpenStream> streams_;
   grpc::AsyncGenericService service_;
   std::unique_ptr<Poller> poller_;
   std::unique_ptr<grpc::Server> server_;
@@ -74,7 +102,8 @@ class UnaryCall : public CallHandler {
 
   absl::Status OnMessage(grpc::ByteBuffer& message) override {
     auto timer = std::make_shared<monitoring::Timer>(seconds_);
-    TS_ASSIGN_OR_RETURN(const Request request, Parse<Request>(message));
+    TS_ASSIGN_OR_RETURN(Request request, Parse<Request>(message));
+    TS_RETURN_IF_ERROR(call_->Admitted(request));
     method_(request, [call = call_, timer](const absl::StatusOr<Response>& response) {
       if (response.ok()) {
         call->FinishWith(*response);
@@ -97,12 +126,11 @@ class UnaryCall : public CallHandler {
 template <typename Request, typename Response>
 void CallServer::Unary(const std::string& method, monitoring::Histogram seconds,
                        std::function<void(const Request&, Reply<Response>)> answer) {
-  Add(
-      method,
-      [answer = std::move(answer), seconds](std::shared_ptr<Call> call) {
-        return std::make_shared<UnaryCall<Request, Response>>(std::move(call), answer, seconds);
-      },
-      1);
+  Add(method, {[answer = std::move(answer), seconds](std::shared_ptr<Call> call) {
+                 return std::make_shared<UnaryCall<Request, Response>>(std::move(call), answer,
+                                                                       seconds);
+               },
+               1, /*stream=*/false});
 }
 
 }  // namespace tiltshift::scheduler

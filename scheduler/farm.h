@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "access/rate_limits.h"
 #include "proto/farm.pb.h"
 #include "proto/worker.pb.h"
 #include "scheduler/fair_queue.h"
@@ -31,6 +32,7 @@ struct TenantRule {
   uint64_t jobs = 0;    // that have not ended
   uint64_t leased = 0;  // variants with workers at once
   uint64_t stored = 0;  // bytes of outputs
+  access::RateRule rates;
 };
 
 struct FarmOptions {

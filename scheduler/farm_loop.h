@@ -21,6 +21,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "access/token_book.h"
 #include "base/clock.h"
 #include "monitoring/metrics.h"
 #include "scheduler/farm.h"
@@ -54,6 +55,8 @@ struct LoopOptions {
   std::string advertise;  // where clients and workers reach it, told by the standbys
   int leader_ttl_ms = 3'000;
   uint32_t heartbeat_ms = 3'000;
+  access::TokenBook* tokens =
+      nullptr;  // kept as Redis has them, also while standing by; null: none
   // Whether the blob store holds jobs: an empty Redis is not led then, it has lost them.
   std::function<absl::StatusOr<bool>()> blobs_hold_jobs = [] { return false; };
 };
@@ -98,6 +101,8 @@ class FarmLoop {
   void SetPaused(const std::string& job_id, bool paused, Done done);
   void SetPriority(const std::string& job_id, int32_t priority, Done done);
   void RetryFailed(const std::string& job_id, Done done);
+  // A new token of a caller, or a known one that was revoked: in the book once it is durable.
+  void PutToken(const v1::StoredToken& token, Done done);
   void Explain(const v1::ExplainRequest& request,
                std::function<void(absl::StatusOr<std::string>)> done);
   // `end` is called at most once, where there is no such job or the lead ends before the job.
@@ -116,7 +121,8 @@ class FarmLoop {
   // What was durable at the last round; any thread. NotFound where there is no such job, NotLeading
   // where this scheduler can't know.
   absl::StatusOr<JobView> FindJob(const std::string& id) const;
-  absl::StatusOr<std::vector<JobView>> NewestJobs(size_t limit) const;
+  absl::StatusOr<std::vector<JobView>> NewestJobs(size_t limit,
+                                                  const std::string& tenant) const;  // "": any
   absl::StatusOr<std::vector<v1::WorkerInfo>> Workers() const;
   // Why nothing can be accepted now (it stands by, Redis is away); OK where it can.
   absl::Status Health() const;
@@ -134,6 +140,7 @@ class FarmLoop {
   bool StandBy();
   absl::Status TryToLead();
   absl::Status CheckNothingIsLost();
+  absl::Status LoadTokens();
   void StepDown();
   void ShowStandby(const absl::Status& why);
   std::deque<Event> TakeEvents(bool all);

@@ -31,6 +31,14 @@ absl::Status CheckPriority(int32_t priority) {
                                                  plan::kHighestPriority));
 }
 
+// Tenants choose their request ids apart from each other. A tenant's name has no space.
+std::string RequestOf(const v1::SubmitRequest& request) {
+  const std::string& tenant = request.spec().tenant();
+  if (request.request_id().empty() || tenant.empty() || tenant == "default")
+    return request.request_id();
+  return absl::StrCat(tenant, " ", request.request_id());
+}
+
 v1::SubmitResponse Submitted(const std::string& job_id, uint64_t variants) {
   v1::SubmitResponse response;
   response.set_job_id(job_id);
@@ -112,7 +120,8 @@ absl::Status FarmService::MayAccept(const std::string& request_id) const {
 void FarmService::Submit(const v1::SubmitRequest& request, Reply<v1::SubmitResponse> reply) {
   if (const absl::Status may = MayAccept(request.request_id()); !may.ok()) return reply(may);
   threads_.Run([this, request, reply] {
-    const std::string job_id = NewJobId(request.request_id());
+    const std::string request_id = RequestOf(request);
+    const std::string job_id = NewJobId(request_id);
     // A repeat may come when its photos are gone: its job is there, and is the answer.
     const bool repeated = loop_.FindJob(job_id).ok();
     const auto plan = TakeSubmission(blobs_, job_id, request, [&](const auto& spec, const auto& batch) {
@@ -122,7 +131,7 @@ void FarmService::Submit(const v1::SubmitRequest& request, Reply<v1::SubmitRespo
     const absl::Status stored =
         store::PutSubmission(blobs_, job_id, plan->spec(), RealClock().UnixMs());
     if (!stored.ok()) return reply(stored);
-    loop_.Submit(job_id, plan->spec(), plan->count(), request.request_id(),
+    loop_.Submit(job_id, plan->spec(), plan->count(), request_id,
                  [reply, variants = plan->count()](const absl::StatusOr<std::string>& id) {
                    if (!id.ok()) return reply(id.status());
                    reply(Submitted(*id, variants));
@@ -173,7 +182,7 @@ absl::StatusOr<v1::ListJobsResponse> FarmService::ListJobs(
   const uint32_t limit = request.limit() == 0 ? 100 : request.limit();
   if (limit > kMostListed)
     return absl::InvalidArgumentError(absl::StrCat("limit: more than ", kMostListed));
-  TS_ASSIGN_OR_RETURN(const auto jobs, loop_.NewestJobs(limit));
+  TS_ASSIGN_OR_RETURN(const auto jobs, loop_.NewestJobs(limit, request.tenant()));
   v1::ListJobsResponse response;
   for (const JobView& job : jobs) {
     v1::Job& listed = *response.add_jobs();

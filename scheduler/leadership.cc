@@ -115,17 +115,26 @@ absl::Status FarmLoop::CheckNothingIsLost() {
       "tiltshift-scheduler --rebuild with the same --redis and --blobs; this one goes on then"));
 }
 
+absl::Status FarmLoop::LoadTokens() {
+  if (options_.tokens == nullptr) return absl::OkStatus();
+  TS_ASSIGN_OR_RETURN(const auto tokens, store_->LoadTokens());
+  options_.tokens->Replace(tokens);
+  return absl::OkStatus();
+}
+
 // Contract: takes the lead in Redis, where nobody has it, and then everything that is there. The
 // functions there become this scheduler's; a standby leaves those of the leader alone. Where it
 // breaks off, the lead is given up again.
 absl::Status FarmLoop::TryToLead() {
   TS_RETURN_IF_ERROR(store_->CheckServer());
+  TS_RETURN_IF_ERROR(LoadTokens());  // a standby as well answers nobody it doesn't know
   TS_RETURN_IF_ERROR(CheckNothingIsLost());
   TS_ASSIGN_OR_RETURN(epoch_, store_->Lead(name_, options_.leader_ttl_ms, 0));
   farm_ = std::make_unique<Farm>(options_.farm, epoch_);
   lead_renewed_ms_ = clock_.UnixMs();
   const auto take_up = [&]() -> absl::StatusOr<store::StoredFarm> {
     TS_RETURN_IF_ERROR(store_->Prepare());
+    TS_RETURN_IF_ERROR(LoadTokens());
     TS_ASSIGN_OR_RETURN(redis_run_, store_->RunId());
     return store_->Load([this] { return KeepLead() ? absl::OkStatus() : lost_; });
   };
@@ -220,8 +229,9 @@ void FarmLoop::TakeEpoch(uint64_t epoch) {
 }
 
 // Contract: does nothing while Redis is the run it was. A new run may lack its last second: what
-// was acknowledged and only memory still has (jobs, entries, cancellations) is written again, and
-// the Farm takes up the rest from Redis. Where Redis breaks off, the next round begins anew.
+// was acknowledged and only memory still has (tokens, jobs, entries, cancellations) is written
+// again, and the Farm takes up the rest from Redis. Where Redis breaks off, the next round begins
+// anew.
 void FarmLoop::Recover(Round& round) {
   const auto run = store_->RunId();
   if (!run.ok() || *run == redis_run_) return;
@@ -231,6 +241,10 @@ void FarmLoop::Recover(Round& round) {
   std::map<std::string, const store::StoredJob*> known;
   for (const store::StoredJob& job : stored->jobs) known[job.id] = &job;
   std::vector<store::Write> writes;
+  if (options_.tokens != nullptr) {
+    for (const v1::StoredToken& token : options_.tokens->All())
+      writes.push_back(store::FarmStore::PutToken(epoch_, token));
+  }
   for (const std::string& id : farm_->JobIds()) {
     const auto job = farm_->View(id, round.now_ms, /*with_spec=*/true);
     const auto found = known.find(id);

@@ -129,6 +129,18 @@ void FarmLoop::RetryFailed(const std::string& job_id, Done done) {
   });
 }
 
+void FarmLoop::PutToken(const v1::StoredToken& token, Done done) {
+  auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
+  Post([=, this](Round& round) {
+    round.first.push_back(store::FarmStore::PutToken(epoch_, token));
+    round.first_done.push_back([](const store::RedisReply&) {});
+    round.when_durable.push_back([=, this] {
+      options_.tokens->Put(token);
+      answer->Give(absl::OkStatus());
+    });
+  });
+}
+
 void FarmLoop::Explain(const v1::ExplainRequest& request,
                        std::function<void(absl::StatusOr<std::string>)> done) {
   auto answer = std::make_shared<Answer<absl::StatusOr<std::string>>>(*this, std::move(done));

@@ -128,12 +128,15 @@ absl::StatusOr<JobView> FarmLoop::FindJob(const std::string& id) const {
   return found->second;
 }
 
-absl::StatusOr<std::vector<JobView>> FarmLoop::NewestJobs(size_t limit) const {
+absl::StatusOr<std::vector<JobView>> FarmLoop::NewestJobs(size_t limit,
+                                                          const std::string& tenant) const {
   std::lock_guard lock(mutex_);
   if (!leading_) return health_;
   std::vector<JobView> jobs;
-  for (auto id = view_order_.rbegin(); id != view_order_.rend() && jobs.size() < limit; ++id)
-    jobs.push_back(views_.at(*id));
+  for (auto id = view_order_.rbegin(); id != view_order_.rend() && jobs.size() < limit; ++id) {
+    const JobView& job = views_.at(*id);
+    if (tenant.empty() || job->spec().tenant() == tenant) jobs.push_back(job);
+  }
   return jobs;
 }
 

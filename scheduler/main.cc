@@ -6,21 +6,25 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 
-#include "absl/strings/match.h"
 #include "absl/synchronization/mutex.h"
+#include "access/gate.h"
 #include "base/hash.h"
 #include "scheduler/farm_service.h"
+#include "scheduler/first_token.h"
+#include "scheduler/message_checks.h"
 #include "scheduler/photo_warden.h"
 #include "scheduler/rebuild.h"
+#include "scheduler/security.h"
 #include "scheduler/standard_services.h"
 #include "scheduler/tenants.h"
+#include "scheduler/token_service.h"
 #include "scheduler/worker_service.h"
 #include "store/blob_flags.h"
 
 namespace tiltshift::scheduler {
 namespace {
 
-volatile std::sig_atomic_t g_stop = 0;
+volatile std::sig_atomic_t g_stop = 0, g_reopen = 0;
 
 struct Options {
   std::string listen = "127.0.0.1:7070";
@@ -30,6 +34,7 @@ struct Options {
   store::BlobOptions blobs;
   std::string tenants;
   std::string farm_key;
+  SecurityOptions security;
   std::string metrics;
   std::string log_level = "info";
   int lease_seconds = 30;
@@ -43,13 +48,14 @@ constexpr char kExamples[] =
     "  tiltshift-scheduler --listen unix:/run/farm.sock --redis unix:/run/redis.sock --blobs blobs "
     "--metrics 127.0.0.1:9100\n"
     "  tiltshift-scheduler --blobs s3://farm/blobs --s3-endpoint http://127.0.0.1:9000\n"
+    "  tiltshift-scheduler --auth on --first-token /root/farm.token --audit-log "
+    "/var/log/tiltshift/audit.log --blobs /srv/tiltshift\n"
     "Several on one Redis: one leads, the others stand by and take over within seconds.\n";
 
 void AddOptions(CLI::App& app, Options& options) {
   app.footer(kExamples);
-  app.add_option(
-         "--listen", options.listen,
-         "host:port or unix:PATH to serve on; loopback only, there is no authentication yet")
+  app.add_option("--listen", options.listen,
+                 "host:port or unix:PATH to serve on; loopback only")
       ->capture_default_str();
   app.add_option("--advertise", options.advertise,
                  "where clients and workers reach this scheduler, told to them by those that do "
@@ -71,8 +77,10 @@ void AddOptions(CLI::App& app, Options& options) {
                   ->envname("TILTSHIFT_REDIS_KEY");
   cert->needs(key);
   key->needs(cert);
+  AddSecurityFlags(app, options.security);
   store::AddBlobFlags(app, "blob store of submissions, outputs and manifests", options.blobs);
-  app.add_option("--metrics", options.metrics, "host:port for Prometheus' /metrics; empty: none");
+  app.add_option("--metrics", options.metrics,
+                 "host:port of the loopback for Prometheus' /metrics; empty: none");
   app.add_option("--lease-ttl-ms", options.loop.farm.lease_ttl_ms,
                  "a lease that no heartbeat names for so long is given to another worker")
       ->capture_default_str()
@@ -101,21 +109,48 @@ void AddOptions(CLI::App& app, Options& options) {
       ->capture_default_str();
 }
 
-// I7: without authentication nobody beyond this machine may ask for anything.
-bool IsLoopback(const std::string& address) {
-  for (const char* prefix : {"unix:", "localhost:", "[::1]:"}) {
-    if (absl::StartsWith(address, prefix)) return true;
+// What is kept of calls, and how often they may come; what is not wanted is null.
+struct Watched {
+  std::unique_ptr<access::AuditLog> log;
+  std::unique_ptr<access::RateLimits> limits;
+};
+
+absl::StatusOr<Watched> Watch(const Options& options,
+                              const std::map<std::string, TenantRule>& tenants) {
+  Watched watched;
+  if (!options.security.audit_log.empty()) {
+    TS_ASSIGN_OR_RETURN(watched.log, access::AuditLog::Open(options.security.audit_log));
   }
-  // Digits only: a name may begin with "127." and lead anywhere.
-  return absl::StartsWith(address, "127.") &&
-         address.find_first_not_of("0123456789.:") == std::string::npos;
+  std::map<std::string, access::RateRule> rates;
+  for (const auto& [tenant, rule] : tenants) rates[tenant] = rule.rates;
+  if (options.security.asks_callers() && !rates.empty())
+    watched.limits = std::make_unique<access::RateLimits>(std::move(rates));
+  return watched;
+}
+
+access::GateOptions GateOf(const Options& options, const FarmLoop& loop, const Watched& watched,
+                           access::TokenBook& tokens) {
+  access::GateOptions gate;
+  if (options.security.asks_callers()) gate.tokens = &tokens;
+  gate.log = watched.log.get();
+  gate.limits = watched.limits.get();
+  gate.worker_certificates = !options.security.tls_client_ca.empty();
+  gate.tenant_of = [&loop](const std::string& id) -> absl::StatusOr<std::string> {
+    TS_ASSIGN_OR_RETURN(const JobView job, loop.FindJob(id));
+    return job->spec().tenant();
+  };
+  gate.no_such_job = NoSuchJob;
+  gate.complain = [](const absl::Status& status) { spdlog::error("{}", Message(status)); };
+  return gate;
 }
 
 // Returns when the process is to end. Until then health checks hear what a submission would: not
-// serving while Redis is away, nor while another scheduler leads.
-void WaitForTheEnd(const FarmLoop& loop, Health& health) {
+// serving while Redis is away, nor while another scheduler leads. `often` is called every now and
+// then.
+void WaitForTheEnd(const FarmLoop& loop, Health& health, const std::function<void()>& often) {
   while (g_stop == 0 && loop.failure().ok()) {
     health.SetServing(loop.Health().ok());
+    often();
     usleep(50'000);
   }
   health.SetServing(false);
@@ -132,12 +167,8 @@ absl::Status RunRebuild(const store::RedisAddress& redis, store::BlobStore& blob
 }
 
 absl::Status Serve(const Options& options) {
-  if (!IsLoopback(options.listen) || !(options.metrics.empty() || IsLoopback(options.metrics))) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("this version has no authentication, so it serves loopback addresses only: "
-                     "127.0.0.1:PORT or unix:PATH, not ",
-                     options.listen, " ", options.metrics));
-  }
+  TS_RETURN_IF_ERROR(CheckListen(options.listen, options.metrics, options.security));
+  TS_ASSIGN_OR_RETURN(const auto credentials, CredentialsOf(options.security));
   std::map<std::string, TenantRule> tenants;
   if (!options.tenants.empty()) {
     TS_ASSIGN_OR_RETURN(tenants, ReadTenants(options.tenants));
@@ -148,12 +179,14 @@ absl::Status Serve(const Options& options) {
     const rlimit no_core{0, 0};  // that could hold a photo or a key
     setrlimit(RLIMIT_CORE, &no_core);
   }
+  TS_ASSIGN_OR_RETURN(const Watched watched, Watch(options, tenants));
   TS_ASSIGN_OR_RETURN(auto redis, store::ParseRedisAddress(options.redis));
   redis.tls_files = options.redis_tls;
   redis = store::WithCredentialsOfEnvironment(redis);
   TS_ASSIGN_OR_RETURN(auto blobs, store::OpenBlobStore(options.blobs));
   // Not before: a signal ends a process that still looks for its blob store.
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_stop = 1; });
+  std::signal(SIGHUP, [](int) { g_reopen = 1; });
   if (options.rebuild) return RunRebuild(redis, *blobs);
   monitoring::Registry registry;
   monitoring::SchedulerMetrics metrics(registry);
@@ -168,23 +201,37 @@ absl::Status Serve(const Options& options) {
     TS_ASSIGN_OR_RETURN(const auto keys, blobs->ListSome("jobs/", 1));
     return !keys.empty();
   };
+  access::TokenBook tokens;
+  const bool asks = options.security.asks_callers();
+  if (asks) loop_options.tokens = &tokens;
   FarmLoop loop(loop_options, std::make_unique<store::FarmStore>(redis), RealClock(), metrics);
   PhotoVault vault(*blobs, std::move(farm_key), RealClock(), metrics);
   PhotoRows photo_rows(*blobs);
   PhotoWarden warden(loop, vault, photo_rows, RealClock());
   PhotoService photo_service(loop, vault, photo_rows, *blobs, metrics);
   FarmService farm_service(loop, *blobs, photo_service, metrics);
+  const access::Gate gate(GateOf(options, loop, watched, tokens), RealClock());
   CallServer server;
+  if (asks || watched.log != nullptr) server.Guard(gate);
   farm_service.AddTo(server);
   photo_service.AddTo(server);
   AddWorkerService(server, loop, metrics);
+  AddTokenService(server, loop, loop_options.tokens, RealClock());
   AddReflection(server);
   Health health(server);
-  TS_RETURN_IF_ERROR(server.Start(options.listen));
-  spdlog::info("serving on {}", options.listen);
+  FirstToken first_token(options.security.first_token, loop, tokens, RealClock());
+  TS_RETURN_IF_ERROR(server.Start(options.listen, credentials));
+  spdlog::info("serving on {}{}", options.listen, asks ? ", to those who have a token" : "");
   loop.Start();
   warden.Start();
-  WaitForTheEnd(loop, health);
+  WaitForTheEnd(loop, health, [&] {
+    server.EndStreams(RealClock());
+    first_token.Look();
+    if (g_reopen == 0 || watched.log == nullptr) return;
+    g_reopen = 0;
+    if (const absl::Status reopened = watched.log->Reopen(); !reopened.ok())
+      spdlog::error("{}", Message(reopened));
+  });
   blobs->Interrupt();
   loop.Stop();  // first: it answers whoever still waits, and the server waits for them
   warden.Stop();

@@ -9,7 +9,16 @@ namespace {
 
 using plan::YamlNode;
 
+constexpr char kFields[] =
+    "weight, jobs, leased, stored_mb, calls_per_s, submissions_per_s, upload_mb_per_s";
 constexpr uint64_t kMostStoredMb = 1'000'000'000'000;
+
+// Where the field of that name belongs; null: it is no rate.
+double* RateOf(const std::string& name, access::RateRule& rates) {
+  if (name == "calls_per_s") return &rates.calls;
+  if (name == "submissions_per_s") return &rates.submissions;
+  return name == "upload_mb_per_s" ? &rates.uploaded_bytes : nullptr;
+}
 
 absl::Status ReadRule(const std::string& path, const std::string& tenant, const YamlNode& node,
                       TenantRule* rule) {
@@ -17,7 +26,7 @@ absl::Status ReadRule(const std::string& path, const std::string& tenant, const 
     return plan::YamlError(path, at.line, absl::StrCat(tenant, ": ", what));
   };
   if (node.kind != YamlNode::Kind::kMap)
-    return error(node, "expected fields (weight, jobs, leased, stored_mb)");
+    return error(node, absl::StrCat("expected fields (", kFields, ")"));
   for (const auto& [name, value] : node.fields) {
     const bool scalar = value.kind == YamlNode::Kind::kScalar;
     if (name == "weight") {
@@ -33,8 +42,11 @@ absl::Status ReadRule(const std::string& path, const std::string& tenant, const 
       if (!scalar || !absl::SimpleAtoi(value.scalar, &rule->stored) || rule->stored > kMostStoredMb)
         return error(value, "stored_mb: expected a whole number of megabytes; 0 is no bound");
       rule->stored *= 1'000'000;
+    } else if (double* rate = RateOf(name, rule->rates); rate != nullptr) {
+      if (!scalar || !absl::SimpleAtod(value.scalar, rate) || !(*rate >= 0 && *rate <= 1e9))
+        return error(value, name + ": expected a number, so many a second; 0 is no bound");
     } else {
-      return error(value, name + ": unknown field; known are: weight, jobs, leased, stored_mb");
+      return error(value, absl::StrCat(name, ": unknown field; known are: ", kFields));
     }
   }
   return absl::OkStatus();
@@ -48,8 +60,10 @@ absl::StatusOr<std::map<std::string, TenantRule>> ReadTenants(const std::string&
   std::map<std::string, TenantRule> rules;
   if (root.kind != YamlNode::Kind::kMap)
     return plan::YamlError(path, root.line, "expected tenants, each with fields");
-  for (const auto& [tenant, node] : root.fields)
+  for (const auto& [tenant, node] : root.fields) {
     TS_RETURN_IF_ERROR(ReadRule(path, tenant, node, &rules[tenant]));
+    rules[tenant].rates.uploaded_bytes *= 1e6;
+  }
   return rules;
 }
 

@@ -1,7 +1,7 @@
 // The rules of tenants, from a YAML file:
 //
 //   brand:   {weight: 3}
-//   contest: {weight: 1, jobs: 20, leased: 500}
+//   contest: {weight: 1, jobs: 20, leased: 500, submissions_per_s: 2}
 //   "*":     {jobs: 5}          # every other
 #pragma once
 

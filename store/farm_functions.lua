@@ -234,6 +234,14 @@ local function retry(keys, args)
   return 1
 end
 
+-- KEYS: epoch, tokens. ARGV: epoch, token id, record. The leader has the truth: what is there is written over.
+local function put_token(keys, args)
+  local stale = check_epoch(keys, args)
+  if stale then return stale end
+  redis.call('HSET', keys[2], args[2], args[3])
+  return 1
+end
+
 redis.register_function('ts_lead', lead)
 redis.register_function('ts_resign', resign)
 redis.register_function('ts_submit', submit)
@@ -242,3 +250,4 @@ redis.register_function('ts_turns', turns)
 redis.register_function('ts_cancel', cancel)
 redis.register_function('ts_set', set)
 redis.register_function('ts_retry', retry)
+redis.register_function('ts_put_token', put_token)

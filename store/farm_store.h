@@ -16,6 +16,7 @@
 
 #include "base/status.h"
 #include "proto/job.pb.h"
+#include "proto/tokens.pb.h"
 #include "store/farm_functions.h"
 #include "store/redis_client.h"
 
@@ -132,6 +133,10 @@ class FarmStore {
   static Write SetRenderClass(uint64_t epoch, const std::string& job_id,
                               const std::string& render_class);
   static Write Retry(uint64_t epoch, const std::string& job_id);
+
+  // Of callers; what is kept of one that was revoked says so (farm_tokens.cc).
+  static Write PutToken(uint64_t epoch, const v1::StoredToken& token);
+  absl::StatusOr<std::vector<v1::StoredToken>> LoadTokens();
 
   // One round trip. The replies in order. Unavailable: send the same group again;
   // FailedPrecondition: the epoch is stale, this scheduler must stop.

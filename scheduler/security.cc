@@ -1,0 +1,65 @@
+#include "scheduler/security.h"
+
+#include "base/file.h"
+#include "proto/channel.h"
+
+namespace tiltshift::scheduler {
+
+void AddSecurityFlags(CLI::App& app, SecurityOptions& options) {
+  app.add_option("--auth", options.auth,
+                 "on: every call needs a token (docs/security.md); off: none does, and only this "
+                 "machine is served")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
+  app.add_option("--first-token", options.first_token,
+                 "file that a token which may operate the farm is written to, for its owner alone, "
+                 "where there is none yet");
+  app.add_option("--audit-log", options.audit_log,
+                 "file that every call that changes something, and every one that is refused, is "
+                 "written to as a line of JSON; opened anew on SIGHUP");
+  auto* cert = app.add_option("--tls-cert", options.tls_cert,
+                              "file of this server's certificate and those that signed it, PEM: "
+                              "clients must speak TLS then");
+  auto* key = app.add_option("--tls-key", options.tls_key, "file of its private key");
+  cert->needs(key);
+  key->needs(cert);
+  app.add_option("--tls-client-ca", options.tls_client_ca,
+                 "file of the CA whose certificates workers must show (mutual TLS)")
+      ->needs(cert);
+}
+
+absl::Status CheckListen(const std::string& listen, const std::string& metrics,
+                         const SecurityOptions& options) {
+  if (!metrics.empty() && !IsLoopback(metrics))
+    return absl::InvalidArgumentError(
+        absl::StrCat("--metrics ", metrics,
+                     ": metrics are served to this machine alone, as "
+                     "127.0.0.1:PORT (docs/security.md)"));
+  if (options.has_tls() && !options.asks_callers())
+    return absl::InvalidArgumentError(
+        "--tls-cert without --auth on: nobody would be asked who they are");
+  if (!options.first_token.empty() && !options.asks_callers())
+    return absl::InvalidArgumentError("--first-token without --auth on: no token is asked for");
+  if (IsLoopback(listen)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--listen ", listen,
+                   ": this version serves loopback addresses only: 127.0.0.1:PORT or unix:PATH"));
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(
+    const SecurityOptions& options) {
+  if (!options.has_tls()) return grpc::InsecureServerCredentials();
+  // Others than workers need not show a certificate; one that is shown must be valid.
+  grpc::SslServerCredentialsOptions tls(options.tls_client_ca.empty()
+                                            ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                                            : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+  auto& pair = tls.pem_key_cert_pairs.emplace_back();
+  TS_ASSIGN_OR_RETURN(pair.cert_chain, ReadFile(options.tls_cert));
+  TS_ASSIGN_OR_RETURN(pair.private_key, ReadFile(options.tls_key));
+  if (!options.tls_client_ca.empty()) {
+    TS_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadFile(options.tls_client_ca));
+  }
+  return grpc::SslServerCredentials(tls);
+}
+
+}  // namespace tiltshift::scheduler
