@@ -131,7 +131,7 @@ class CudaModeTest : public testing::CudaTest, public ::testing::WithParamInterf
     const auto keep = [&](int, std::span<const float> latent) {
       rendered.latent.assign(latent.begin(), latent.end());
     };
-    auto picture = renderer.RenderWatched(request, keep);
+    auto picture = renderer.Render(request, {.after_step = keep});
     EXPECT_TRUE(picture.ok()) << picture.status();
     if (picture.ok()) rendered.rgb = std::move(picture->rgb);
     return rendered;

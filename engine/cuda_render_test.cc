@@ -53,7 +53,7 @@ Result RenderWith(Renderer& renderer, const RenderRequest& request) {
   const auto keep = [&](int, std::span<const float> latent) {
     result.latent.assign(latent.begin(), latent.end());
   };
-  auto picture = renderer.RenderWatched(request, keep);
+  auto picture = renderer.Render(request, {.after_step = keep});
   EXPECT_TRUE(picture.ok()) << picture.status();
   if (picture.ok()) result.rgb = std::move(picture->rgb);
   return result;
@@ -262,7 +262,7 @@ TEST_F(CudaRenderTest, AFaultOnTheCardEndsItsUse) {
         {.rows = 1, .channels = 1, .x = &nowhere, .x_stride = 1, .y = &nowhere, .y_stride = 1});
     return true;
   };
-  const auto picture = renderer.Render(SmallRequest(), fault);
+  const auto picture = renderer.Render(SmallRequest(), {.keep_going = fault});
   EXPECT_EQ(picture.status().code(), absl::StatusCode::kAborted) << picture.status();
   EXPECT_THAT(Message(picture.status()), HasSubstr("cudaErrorLaunchFailure"));
   Renderer other(model_);

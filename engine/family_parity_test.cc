@@ -111,9 +111,10 @@ class Comparison {
     const std::vector<RgbImage> pictures = ControlPictures();
     const RenderRequest request = RequestOf(photo, mask, pictures);
     std::vector<float> latents;
-    const auto picture = renderer_.RenderWatched(request, [&](int, std::span<const float> latent) {
+    const auto keep = [&](int, std::span<const float> latent) {
       latents.insert(latents.end(), latent.begin(), latent.end());
-    });
+    };
+    const auto picture = renderer_.Render(request, {.after_step = keep});
     ASSERT_TRUE(picture.ok()) << picture.status();
     ExpectSteps(latents);
 

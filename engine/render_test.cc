@@ -222,7 +222,7 @@ TEST(NumbersTest, WhatIsComputedMustBeNumbers) {
 TEST(RendererTest, StopsWhenAskedAndGoesOnAfterwards) {
   Renderer renderer(BuiltIn(Precision::kAuto));
   int asked = 0;
-  const auto stopped = renderer.Render(SmallRequest(), [&] { return ++asked < 3; });
+  const auto stopped = renderer.Render(SmallRequest(), {.keep_going = [&] { return ++asked < 3; }});
   EXPECT_EQ(stopped.status().code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(asked, 3);
   EXPECT_FALSE(Pixels(renderer, SmallRequest()).empty());

@@ -77,6 +77,34 @@ absl::Status CheckNumbers(std::span<const float> values, const char* what) {
   return absl::OkStatus();
 }
 
+absl::Status CheckState(const RenderState& state, const Sampler& sampler, size_t latent_floats) {
+  if (state.step == 0) return absl::OkStatus();
+  const size_t history_floats = sampler.history_floats(latent_floats);
+  if (state.step > 0 && state.step < sampler.steps() && state.latent.size() == latent_floats &&
+      state.history.size() == history_floats)
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the state before step ", state.step, " with ", state.latent.size(), " numbers and ",
+      state.history.size(), " of history is none of this request's, which has ", sampler.steps(),
+      " steps, ", latent_floats, " numbers and ", history_floats, " of history"));
+}
+
+// From where `between` says, and back there where it stops.
+absl::Status Denoise(Pipeline& pipeline, DenoiseOptions options, const BetweenSteps& between,
+                     std::vector<float>& latent) {
+  if (between.state == nullptr) return pipeline.Denoise(options, between.keep_going, latent);
+  RenderState& state = *between.state;
+  TS_RETURN_IF_ERROR(CheckState(state, *options.sampler, latent.size()));
+  DenoiseState at = {state.step, state.history};
+  if (state.step > 0) latent = state.latent;
+  options.state = &at;
+  const absl::Status denoised = pipeline.Denoise(options, between.keep_going, latent);
+  if (absl::IsCancelled(denoised)) {
+    state = at.step == 0 ? RenderState{} : RenderState{at.step, latent, std::move(at.history)};
+  }
+  return denoised;
+}
+
 // -1..1 to 0..255, to nearest, ties to even.
 uint8_t ToByte(float value) {
   const float unit = std::fmin(std::fmax(value * 0.5f + 0.5f, 0.0f), 1.0f);
@@ -87,8 +115,10 @@ uint8_t ToByte(float value) {
 
 struct Renderer::Impl {
   explicit Impl(std::shared_ptr<const Model> model) : pipeline(std::move(model)) {}
+  absl::StatusOr<Picture> Render(const RenderRequest& request, const BetweenSteps& between);
+
   Pipeline pipeline;
-  std::vector<float> picture;
+  std::vector<float> decoded;
 };
 
 Renderer::Renderer(std::shared_ptr<const Model> model)
@@ -96,14 +126,12 @@ Renderer::Renderer(std::shared_ptr<const Model> model)
 Renderer::~Renderer() = default;
 
 absl::StatusOr<Picture> Renderer::Render(const RenderRequest& request,
-                                         const std::function<bool()>& keep_going) {
-  return RenderWatched(request, nullptr, keep_going);
+                                         const BetweenSteps& between) {
+  return impl_->Render(request, between);
 }
 
-absl::StatusOr<Picture> Renderer::RenderWatched(const RenderRequest& request,
-                                                const AfterStep& after_step,
-                                                const std::function<bool()>& keep_going) {
-  Pipeline& pipeline = impl_->pipeline;
+absl::StatusOr<Picture> Renderer::Impl::Render(const RenderRequest& request,
+                                               const BetweenSteps& between) {
   const ModelConfig& config = pipeline.model().config;
   TS_RETURN_IF_ERROR(CheckRequest(request, pipeline.model()));
   TS_ASSIGN_OR_RETURN(const auto sampler,
@@ -136,17 +164,16 @@ absl::StatusOr<Picture> Renderer::RenderWatched(const RenderRequest& request,
   }
   options.blend = {start.clean, start.noise, start.mask};
   options.controls = controls;
-  options.after_step = after_step;
-  TS_RETURN_IF_ERROR(pipeline.Denoise(options, keep_going, start.latent));
+  options.after_step = between.after_step;
+  TS_RETURN_IF_ERROR(Denoise(pipeline, options, between, start.latent));
   TS_RETURN_IF_ERROR(CheckNumbers(start.latent, "the denoised latent"));
   picture.seconds.denoise = stopwatch.Lap();
 
-  impl_->picture.resize(pipeline.PictureFloats(options.size));
-  TS_RETURN_IF_ERROR(
-      pipeline.coder().Decode(options.size, start.latent, impl_->picture, request.tiling));
-  TS_RETURN_IF_ERROR(CheckNumbers(impl_->picture, "the decoded picture"));
-  picture.rgb.resize(impl_->picture.size());
-  for (size_t i = 0; i < picture.rgb.size(); ++i) picture.rgb[i] = ToByte(impl_->picture[i]);
+  decoded.resize(pipeline.PictureFloats(options.size));
+  TS_RETURN_IF_ERROR(pipeline.coder().Decode(options.size, start.latent, decoded, request.tiling));
+  TS_RETURN_IF_ERROR(CheckNumbers(decoded, "the decoded picture"));
+  picture.rgb.resize(decoded.size());
+  for (size_t i = 0; i < picture.rgb.size(); ++i) picture.rgb[i] = ToByte(decoded[i]);
   picture.seconds.decode = stopwatch.Lap();
   return picture;
 }

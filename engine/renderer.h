@@ -173,6 +173,23 @@ struct Picture {
   StageSeconds seconds;
 };
 
+// A render between two of its steps: with its request, all that a renderer of the same render class
+// needs to go on to the same bytes.
+struct RenderState {
+  int step = 0;                // that comes; 0: at the beginning, and the rest is empty
+  std::vector<float> latent;   // planar
+  std::vector<float> history;  // the sampler's, as many; empty: it keeps none
+};
+
+// What goes on between the steps of a render.
+struct BetweenSteps {
+  std::function<bool()> keep_going;  // where set: asked before every step
+  // Where set: where the render goes on; and after Cancelled, where it stopped.
+  RenderState* state = nullptr;
+  // Where set: sees the latent, planar, after every step.
+  std::function<void(int step, std::span<const float> latent)> after_step;
+};
+
 // A slot: scratch memory and cached primitives. Its oneDNN work runs on the calling thread's OpenMP
 // team.
 class Renderer {
@@ -180,17 +197,12 @@ class Renderer {
   explicit Renderer(std::shared_ptr<const Model> model);
   ~Renderer();
 
-  // `keep_going` is asked before every step; false ends the render with Cancelled.
-  // InvalidArgument: a size, count, scale or strength out of bounds, a photo or mask that does not
-  // fit, or a mode that the model was not made for, named. Internal: what the model computed is not
+  // Cancelled: `keep_going` said no. InvalidArgument: a size, count, scale or strength out of
+  // bounds, a photo or mask that does not fit, a mode that the model was not made for, or a state
+  // that is none of this request's, named. Internal: what the model computed is not
   // numbers. ResourceExhausted: the device's memory is too small for another renderer of this size.
   // Aborted: the device has failed; this process can't use it any more.
-  absl::StatusOr<Picture> Render(const RenderRequest& request,
-                                 const std::function<bool()>& keep_going = nullptr);
-  // The same, and `after_step` sees the latent, planar, after every step.
-  using AfterStep = std::function<void(int step, std::span<const float> latent)>;
-  absl::StatusOr<Picture> RenderWatched(const RenderRequest& request, const AfterStep& after_step,
-                                        const std::function<bool()>& keep_going = nullptr);
+  absl::StatusOr<Picture> Render(const RenderRequest& request, const BetweenSteps& between = {});
 
  private:
   struct Impl;
