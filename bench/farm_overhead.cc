@@ -40,7 +40,8 @@ double EngineAlone(const tiltshift::plan::Plan& plan, int slots, const std::stri
   for (auto& renderer : renderers) {
     threads.emplace_back([&] {
       for (uint64_t i; (i = next++) < plan.count();) {
-        if (!renderer->Render(plan, plan.At(i), nullptr, nullptr).ok()) failed = true;
+        Stops none;
+        if (!renderer->Render(plan, plan.At(i), nullptr, none).ok()) failed = true;
       }
     });
   }

@@ -82,6 +82,11 @@ WorkerMetrics::WorkerMetrics(Registry& r)
           r.AddCounter("tiltshift_images_rendered_total", "Images rendered and stored")),
       render_failures(
           r.AddCounter("tiltshift_render_failures_total", "Variants that could not be rendered")),
+      steps_begun(r.AddCounter("tiltshift_steps_begun_total", "Denoising steps begun here")),
+      steps_resumed(r.AddCounter("tiltshift_steps_resumed_total",
+                                 "Denoising steps that other workers had made of images rendered here")),
+      renders_stopped(r.AddCounter("tiltshift_renders_stopped_total",
+                                   "Renders stopped between two steps for another worker")),
       slots_busy(r.AddGauge("tiltshift_slots_busy", "Slots that render now")),
       images_per_second(r.AddGauge("tiltshift_images_per_second",
                                    "Images stored a second, over the last minute")),

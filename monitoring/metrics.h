@@ -95,6 +95,7 @@ struct SchedulerMetrics {
 struct WorkerMetrics {
   explicit WorkerMetrics(Registry& registry);
   Counter images_rendered, render_failures;
+  Counter steps_begun, steps_resumed, renders_stopped;
   Gauge slots_busy, images_per_second;
   Histogram encode_seconds, denoise_seconds, decode_seconds, finish_seconds, store_seconds;
 };

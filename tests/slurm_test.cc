@@ -128,7 +128,7 @@ TEST_F(SlurmTest, ScancelDrains) {
   EXPECT_EQ(left.leased(), 0u);
   EXPECT_LT(left.committed(), left.variants());
   for (int task = 0; task < 2; ++task) {
-    EXPECT_THAT(Log(id, task), HasSubstr("draining: finishing what is being rendered"));
+    EXPECT_THAT(Log(id, task), HasSubstr("draining: renders stop at their next step"));
     EXPECT_THAT(Log(id, task), HasSubstr("info stopped"));
   }
 }

@@ -60,13 +60,29 @@ absl::StatusOr<std::vector<picture::Image>> ControlPictures(const v1::JobSpec& s
   return pictures;
 }
 
+engine::RenderState FromProto(const v1::StoppedRender& stopped) {
+  return {.step = static_cast<int>(stopped.step()),
+          .latent = {stopped.latent().begin(), stopped.latent().end()},
+          .history = {stopped.history().begin(), stopped.history().end()}};
+}
+
+v1::StoppedRender ToProto(const engine::RenderState& state, int steps,
+                          const std::string& render_class) {
+  v1::StoppedRender stopped;
+  stopped.set_render_class(render_class);
+  stopped.set_step(static_cast<uint32_t>(state.step));
+  stopped.set_steps(static_cast<uint32_t>(steps));
+  stopped.mutable_latent()->Add(state.latent.begin(), state.latent.end());
+  stopped.mutable_history()->Add(state.history.begin(), state.history.end());
+  return stopped;
+}
+
 class EngineRenderer : public VariantRenderer {
  public:
   explicit EngineRenderer(std::shared_ptr<ModelCache> models) : models_(std::move(models)) {}
 
   absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan, const plan::Variant& variant,
-                                         const picture::Image* photo,
-                                         const std::function<bool()>& keep_going) override {
+                                         const picture::Image* photo, Stops& stops) override {
     omp_set_num_threads(1);  // of this slot's thread
     const v1::JobSpec& spec = plan.spec();
     TS_ASSIGN_OR_RETURN(const auto model, models_->Get(spec));
@@ -92,7 +108,7 @@ class EngineRenderer : public VariantRenderer {
                                   control.start(),
                                   control.end()});
     }
-    const auto made = renderer_->Render(request, keep_going);
+    const auto made = RenderFrom(request, model->render_class(), stops);
     seal::Wipe(std::span(middle.rgb));
     if (!made.ok()) return made.status();
     const engine::Picture& picture = *made;
@@ -112,6 +128,26 @@ class EngineRenderer : public VariantRenderer {
   }
 
  private:
+  absl::StatusOr<engine::Picture> RenderFrom(const engine::RenderRequest& request,
+                                             const std::string& render_class, Stops& stops) {
+    // What a photo has become on the way shows it: that never leaves memory, so such a render is
+    // made to its end.
+    if (request.mode != engine::Mode::kTextToImage) return renderer_->Render(request);
+    engine::RenderState state;
+    for (const v1::StoppedRender& earlier : stops.earlier) {
+      if (earlier.render_class() != render_class) continue;
+      state = FromProto(earlier);
+      break;
+    }
+    stops.steps_resumed = state.step;
+    auto picture =
+        renderer_->Render(request, {.keep_going = stops.keep_going, .state = &state});
+    if (absl::IsCancelled(picture.status()) && state.step > 0) {
+      stops.stopped = ToProto(state, request.steps, render_class);
+    }
+    return picture;
+  }
+
   std::shared_ptr<ModelCache> models_;
   std::shared_ptr<const engine::Model> model_;
   std::unique_ptr<engine::Renderer> renderer_;

@@ -130,6 +130,11 @@ void LeaseQueue::Close() {
   news_ready_.notify_all();
 }
 
+bool LeaseQueue::Closed() const {
+  std::lock_guard lock(mutex_);
+  return closed_;
+}
+
 std::vector<uint64_t> LeaseQueue::HeldTokens() const {
   std::lock_guard lock(mutex_);
   std::vector<uint64_t> tokens;

@@ -53,6 +53,7 @@ class LeaseQueue {
 
   // No further variant is given out; slots finish what they have.
   void Close();
+  bool Closed() const;
 
   std::vector<uint64_t> HeldTokens() const;
   // A slot is at work on a variant of a lease held.

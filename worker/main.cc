@@ -203,7 +203,7 @@ absl::Status Serve(const Options& options) {
       slots.MeasureRate();
       usleep(50'000);
     }
-    spdlog::info("draining: finishing what is being rendered");
+    spdlog::info("draining: renders stop at their next step");
     session.Drain();
   });
   session.Run();

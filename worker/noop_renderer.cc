@@ -13,8 +13,7 @@ class NoopRenderer : public VariantRenderer {
   explicit NoopRenderer(const provenance::Signer* signer) : signer_(signer) {}
 
   absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan, const plan::Variant& variant,
-                                         const picture::Image* photo,
-                                         const std::function<bool()>&) override {
+                                         const picture::Image* photo, Stops&) override {
     std::string what = absl::StrCat(variant.prompt, "\n", variant.index, "\n", variant.seed);
     if (photo != nullptr) {
       const auto& rgb = photo->rgb;

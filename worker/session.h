@@ -34,8 +34,8 @@ class Session {
   // answered for `leave_patience_ms` since. A scheduler that is silent for two lease times is left
   // for the next address: its machine may be gone without a word.
   void Run();
-  // Finish what the slots render, give the rest back, leave. From any thread (not from a signal
-  // handler).
+  // Stop what the slots render between two steps, give all back, leave. From any thread (not from a
+  // signal handler).
   void Drain();
 
   // Asks the scheduler that the stream is with; Unavailable where there is none now. Any thread.

@@ -25,6 +25,7 @@ Slots::Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStor
     : queue_(queue),
       blobs_(blobs),
       entries_(blobs),
+      stopped_(blobs),
       metrics_(metrics),
       worker_id_(std::move(worker_id)),
       photos_(photos),
@@ -91,7 +92,8 @@ bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
   std::optional<PhotoPixels> pixels;
   if (!ReadPhoto(work, variant, pixels)) return true;
   const picture::Image* photo = pixels ? &pixels->image() : nullptr;
-  auto output = renderer.Render(*work.plan, variant, photo, nullptr);
+  Stops stops;
+  auto output = RenderStoppably(renderer, work, {variant, photo}, stops);
   while (absl::IsResourceExhausted(output.status())) {
     const AfterNoRoom next = MakeRoom();
     if (next == AfterNoRoom::kFail) break;
@@ -100,7 +102,11 @@ bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
       queue_.Return(work);
       return false;
     }
-    output = renderer.Render(*work.plan, variant, photo, nullptr);
+    output = RenderStoppably(renderer, work, {variant, photo}, stops);
+  }
+  if (absl::IsCancelled(output.status())) {
+    LeaveToOthers(work, stops);
+    return true;
   }
   if (output.ok()) {
     HandOver({work, std::move(variant), *std::move(output), SecondsSince(start)});
@@ -115,9 +121,9 @@ bool Slots::ReadPhoto(const Work& work, const plan::Variant& variant,
                       std::optional<PhotoPixels>& pixels) {
   const std::string id = plan::PhotoOf(work.plan->spec(), variant.parameters);
   if (id.empty()) return true;
-  auto read = photos_ != nullptr ? photos_->Read(work, id)
-                                 : absl::StatusOr<PhotoPixels>(
-                                       absl::NotFoundError("this worker reads no photos"));
+  auto read = photos_ != nullptr
+                  ? photos_->Read(work, id)
+                  : absl::StatusOr<PhotoPixels>(absl::NotFoundError("this worker reads no photos"));
   if (read.ok()) {
     pixels.emplace(*std::move(read));
     return true;
@@ -139,6 +145,41 @@ void Slots::WithoutPhoto(const Work& work, const plan::Variant& variant) {
   if (!png.ok()) return Fail(work, absl::NotFoundError("its photo was destroyed"));
   stored.png = *std::move(png);
   HandOver({work, variant, std::move(stored), 0});
+}
+
+absl::StatusOr<RenderedVariant> Slots::RenderStoppably(VariantRenderer& renderer, const Work& work,
+                                                       const Subject& subject, Stops& stops) {
+  stops = {.keep_going =
+               [this] {
+                 if (queue_.Closed()) return false;
+                 metrics_.steps_begun.Add();
+                 return true;
+               },
+           .earlier = stopped_.Of(work)};
+  auto output = renderer.Render(*work.plan, subject.variant, subject.photo, stops);
+  if (output.ok() && stops.steps_resumed > 0) {
+    metrics_.steps_resumed.Add(stops.steps_resumed);
+    spdlog::info("job {} variant {}: went on from step {} of {}, where another worker stopped",
+                 work.job_id, work.index, stops.steps_resumed, work.plan->spec().render().steps());
+  }
+  return output;
+}
+
+void Slots::LeaveToOthers(const Work& work, const Stops& stops) {
+  const bool further =
+      stops.stopped && static_cast<int>(stops.stopped->step()) > stops.steps_resumed;
+  if (further && trouble().ok()) {
+    const absl::Status kept = stopped_.Keep(work, *stops.stopped);
+    if (kept.ok()) {
+      metrics_.renders_stopped.Add();
+      spdlog::info("job {} variant {}: stopped before step {} of {}; another worker goes on",
+                   work.job_id, work.index, stops.stopped->step(), stops.stopped->steps());
+    } else {
+      spdlog::warn("job {} variant {}: stopped, and begun anew by another worker: {}", work.job_id,
+                   work.index, Message(kept));
+    }
+  }
+  queue_.Return(work);
 }
 
 Slots::AfterNoRoom Slots::MakeRoom() {
@@ -183,6 +224,7 @@ void Slots::StoreOne(const Rendered& rendered) {
   if (!trouble().ok()) return queue_.Return(work);  // waiting for a store that is gone helps nobody
   const absl::Status stored = WriteOutput(blobs_, work, variant, output, seconds, worker_id_);
   if (!stored.ok()) return BlobTrouble(work, stored);
+  stopped_.Drop(work);
   metrics_.encode_seconds.Observe(output.encode_seconds);
   metrics_.denoise_seconds.Observe(output.denoise_seconds);
   metrics_.decode_seconds.Observe(output.decode_seconds);
@@ -214,6 +256,7 @@ void Slots::MeasureRate() {
 void Slots::Fail(const Work& work, const absl::Status& status) {
   metrics_.render_failures.Add();
   spdlog::warn("job {} variant {}: {}", work.job_id, work.index, Message(status));
+  stopped_.Drop(work);  // should they be to blame
   queue_.Fail(work, Message(status));
 }
 

@@ -1,6 +1,9 @@
 // The slots: each takes variants from the queue and renders them on one thread, while a second
 // stores the one before, so that a slow disk or network keeps no renderer waiting. At most one
 // rendered variant a slot waits to be stored.
+//
+// When the queue is closed, renders stop before their next step: what they have come to goes to the
+// blob store, and the variants back to the farm, where another worker goes on (stopped_renders.h).
 #pragma once
 
 #include <chrono>
@@ -18,6 +21,7 @@
 #include "worker/entry_reader.h"
 #include "worker/lease_queue.h"
 #include "worker/photo_reader.h"
+#include "worker/stopped_renders.h"
 #include "worker/variant_renderer.h"
 
 namespace tiltshift::worker {
@@ -54,6 +58,14 @@ class Slots {
   // Its photo is gone. Where its picture was stored before, by whoever did not live to say so, it
   // counts; else it fails.
   void WithoutPhoto(const Work& work, const plan::Variant& variant);
+  struct Subject {
+    const plan::Variant& variant;
+    const picture::Image* photo;
+  };
+  absl::StatusOr<RenderedVariant> RenderStoppably(VariantRenderer& renderer, const Work& work,
+                                                  const Subject& subject, Stops& stops);
+  // The variant goes back to the farm, and what there is of it to the blob store.
+  void LeaveToOthers(const Work& work, const Stops& stops);
   // What a renderer does that found no room on the device: it leaves while others stay; the last
   // one tries again once those that left are gone, with what they held; after that, its variant
   // fails. Decided in one step, so that the last but one can't leave between two questions.
@@ -75,6 +87,7 @@ class Slots {
   LeaseQueue& queue_;
   store::BlobStore& blobs_;
   EntryReader entries_;
+  StoppedRenders stopped_;
   monitoring::WorkerMetrics& metrics_;
   const std::string worker_id_;
   PhotoReader* const photos_;  // null: none can be read

@@ -20,8 +20,8 @@ using ::testing::HasSubstr;
 constexpr int kVariants = 4;
 constexpr int kPatienceMs = 20'000;
 
-// Counts what was begun; variant `throws_at` throws; `fails`, where set, says what a renderer makes
-// of a variant.
+// Counts what was begun; variant `throws_at` throws; `fails` and `denoises`, where set, say what a
+// renderer makes of a variant.
 class CountingRenderers : public Renderers {
  public:
   std::unique_ptr<VariantRenderer> MakeOne() override { return std::make_unique<One>(*this); }
@@ -32,6 +32,7 @@ class CountingRenderers : public Renderers {
   std::atomic<int> alive{0};
   int throws_at = -1;
   std::function<absl::Status(int alive)> fails;
+  std::function<absl::Status(const plan::Variant&, Stops&)> denoises;
 
  private:
   class One : public VariantRenderer {
@@ -39,11 +40,11 @@ class CountingRenderers : public Renderers {
     explicit One(CountingRenderers& all) : all_(all) { ++all_.alive; }
     ~One() override { --all_.alive; }
     absl::StatusOr<RenderedVariant> Render(const plan::Plan&, const plan::Variant& variant,
-                                           const picture::Image*,
-                                           const std::function<bool()>&) override {
+                                           const picture::Image*, Stops& stops) override {
       ++all_.begun;
       if (static_cast<int>(variant.index) == all_.throws_at) throw std::runtime_error("no memory");
       if (all_.fails) TS_RETURN_IF_ERROR(all_.fails(all_.alive));
+      if (all_.denoises) TS_RETURN_IF_ERROR(all_.denoises(variant, stops));
       return RenderedVariant{.png = absl::StrCat("picture ", variant.index),
                              .render_class = "test"};
     }
@@ -191,6 +192,44 @@ TEST_F(SlotsTest, TheLastSlotThatFindsTheDeviceTooSmallFailsTheVariant) {
   EXPECT_EQ(outcome.failed_size(), kVariants);
   EXPECT_THAT(outcome.failed(0).reason(), HasSubstr("memory is full"));
   EXPECT_TRUE(trouble_.ok()) << trouble_;
+}
+
+// A render of five steps: what is asked before its fourth is told to stop.
+TEST_F(SlotsTest, WhatADrainStopsIsGoneOnFrom) {
+  constexpr int kSteps = 5, kStopsBefore = 3;
+  int made = 0;
+  renderers_.denoises = [&](const plan::Variant&, Stops& stops) -> absl::Status {
+    if (!stops.earlier.empty()) stops.steps_resumed = static_cast<int>(stops.earlier[0].step());
+    for (int step = stops.steps_resumed; step < kSteps; ++step, ++made) {
+      if (step == kStopsBefore && stops.earlier.empty()) queue_.Close();
+      if (stops.keep_going()) continue;
+      stops.stopped.emplace().set_step(static_cast<uint32_t>(step));
+      return absl::CancelledError("stopped");
+    }
+    return absl::OkStatus();
+  };
+  WatchedStore blobs(folder_, [] { return absl::OkStatus(); });
+  const v1::Outcome outcome = RenderInto(blobs);
+  EXPECT_TRUE(outcome.released());
+  EXPECT_EQ(outcome.committed_size() + outcome.failed_size(), 0);
+  EXPECT_TRUE(trouble_.ok()) << trouble_;
+  EXPECT_EQ(made, kStopsBefore);
+  EXPECT_THAT(*blobs.List("jobs/j/stopped/"), ::testing::ElementsAre("jobs/j/stopped/0-3-1.binpb"));
+
+  LeaseQueue next;
+  ASSERT_TRUE(next.Add(TestLease(2, 0, 1)).ok());
+  Slots slots(1, renderers_, next, blobs, metrics_, "w2");
+  bool something = false;
+  v1::Turn turn;
+  const auto committed = [&] {
+    turn = next.NextTurn(1, 10, something);
+    return turn.outcomes_size() > 0;
+  };
+  EXPECT_TRUE(tests::WaitFor(committed, kPatienceMs));
+  EXPECT_EQ(turn.outcomes(0).committed_size(), 1);
+  EXPECT_EQ(made, kSteps);
+  EXPECT_TRUE(blobs.List("jobs/j/stopped/")->empty()) << "the picture is there";
+  next.Close();
 }
 
 TEST_F(SlotsTest, ADeviceThatFailedIsTheWorkersTrouble) {

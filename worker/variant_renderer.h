@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "engine/pack/weight_cache.h"
 #include "picture/image.h"
 #include "plan/plan.h"
+#include "proto/stopped_render.pb.h"
 #include "proto/worker.pb.h"
 #include "provenance/signer.h"
 
@@ -23,17 +25,26 @@ struct RenderedVariant {
   double encode_seconds = 0, denoise_seconds = 0, decode_seconds = 0, finish_seconds = 0;
 };
 
+// How a render may stop between two steps, and go on elsewhere.
+struct Stops {
+  std::function<bool()> keep_going;        // where set: asked before each step; false: stop there
+  std::vector<v1::StoppedRender> earlier;  // where others stopped, the furthest first
+
+  // Written by the renderer.
+  int steps_resumed = 0;                     // made by others
+  std::optional<v1::StoppedRender> stopped;  // where it stopped; none: before the first step
+};
+
 class VariantRenderer {
  public:
   virtual ~VariantRenderer() = default;
-  // `photo`: what the variant is made from; null: of its prompt alone. `keep_going` is asked between
-  // steps; false ends the render with Cancelled. ResourceExhausted: the device's memory is too small
-  // for as many renderers as there are. Aborted: the device has failed, and this process can't use it
-  // any more.
+  // `photo`: what the variant is made from; null: of its prompt alone. Goes on from the first of
+  // `earlier` that is of its render class, else begins at the beginning. Cancelled: it was asked to
+  // stop, and did. ResourceExhausted: the device's memory is too small for as many renderers as
+  // there are. Aborted: the device has failed, and this process can't use it any more.
   virtual absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan,
                                                  const plan::Variant& variant,
-                                                 const picture::Image* photo,
-                                                 const std::function<bool()>& keep_going) = 0;
+                                                 const picture::Image* photo, Stops& stops) = 0;
 };
 
 // What all slots of a worker render with.
