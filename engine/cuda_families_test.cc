@@ -2,6 +2,7 @@
 // UNet and the VAE in bf16, from the configs that the parity tests hold to diffusers.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -9,6 +10,8 @@
 #include "engine/pipeline.h"
 #include "engine/testing/backend_case.h"
 #include "engine/testing/parity_case.h"
+#include "engine/testing/parity_photo.h"
+#include "engine/testing/tiny_lora.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -65,10 +68,10 @@ Outcome RunFamily(const std::string& folder, const ParityCase& parity, const Loa
   return outcome;
 }
 
-class CudaFamilyTest : public testing::CudaTest,
-                       public ::testing::WithParamInterface<ParityCase> {};
+class CudaFamilyTest : public testing::CudaTest {};
+class CudaModelTest : public CudaFamilyTest, public ::testing::WithParamInterface<ParityCase> {};
 
-TEST_P(CudaFamilyTest, IsNearTheCpu) {
+TEST_P(CudaModelTest, IsNearTheCpu) {
   const ParityCase& parity = GetParam();
   const std::string folder = ::testing::TempDir() + "cuda_family_" + parity.name;
   const absl::Status written = WriteParityModel(TILTSHIFT_SOURCE_DIR, parity, folder);
@@ -85,7 +88,30 @@ TEST_P(CudaFamilyTest, IsNearTheCpu) {
   }
   std::printf("  %-16s text %.1e, forward %.1e\n", parity.name.c_str(), text, forward);
 }
-INSTANTIATE_TEST_SUITE_P(Models, CudaFamilyTest, ::testing::ValuesIn(OneCaseAFamily()),
+
+// Merged before the weights are the card's: into both text encoders and the UNet.
+TEST_F(CudaFamilyTest, ALoraIsNearTheCpu) {
+  const std::vector<ParityCase> cases = OneCaseAFamily();
+  const auto sdxl = std::ranges::find(cases, "sdxl", &ParityCase::name);
+  ASSERT_NE(sdxl, cases.end());
+  const std::string folder = ::testing::TempDir() + "cuda_lora",
+                    file = folder + "/lora.safetensors";
+  ASSERT_TRUE(WriteParityModel(TILTSHIFT_SOURCE_DIR, *sdxl, folder).ok());
+  ASSERT_TRUE(WriteTinyLora(TILTSHIFT_SOURCE_DIR, "sdxl", file).ok());
+  const std::vector<LoraUse> loras = {{file, 0.8}};
+  const Outcome cpu = RunFamily(folder, *sdxl, {.precision = Precision::kFp32, .loras = loras});
+  const Outcome card = RunFamily(folder, *sdxl, {.device = Device::kCuda, .loras = loras});
+  const Outcome plain = RunFamily(folder, *sdxl, {.precision = Precision::kFp32});
+  EXPECT_LT(Distance(card.embedding, cpu.embedding), kTextBound);
+  EXPECT_LT(Distance(card.pooled, cpu.pooled), kTextBound);
+  EXPECT_LT(Distance(card.forward, cpu.forward), kForwardBound);
+  EXPECT_GT(Distance(cpu.embedding, plain.embedding), 2 * kTextBound) << "merged nothing";
+  EXPECT_GT(Distance(cpu.forward, plain.forward), 2 * kForwardBound) << "merged nothing";
+  std::printf("  lora             text %.1e, forward %.1e; without it %.1e, %.1e away\n",
+              Distance(card.embedding, cpu.embedding), Distance(card.forward, cpu.forward),
+              Distance(cpu.embedding, plain.embedding), Distance(cpu.forward, plain.forward));
+}
+INSTANTIATE_TEST_SUITE_P(Families, CudaModelTest, ::testing::ValuesIn(OneCaseAFamily()),
                          [](const auto& info) { return info.param.name; });
 
 struct ModeCase {
@@ -94,6 +120,7 @@ struct ModeCase {
   Mode mode;
   SamplerKind sampler;
   Tiling tiling = Tiling::kAuto;
+  bool controlled = false;  // by a ControlNet, in the first of the two steps
 };
 constexpr ModeCase kModes[] = {
     {"text_to_image", "small", Mode::kTextToImage, SamplerKind::kDpmpp2m},
@@ -104,6 +131,7 @@ constexpr ModeCase kModes[] = {
     {"edit", "photo", Mode::kEdit, SamplerKind::kEulerAncestral},
     {"inpaint", "mask", Mode::kInpaint, SamplerKind::kDpmpp2m},
     {"small_autoencoder", "taesd", Mode::kImageToImage, SamplerKind::kLcm},
+    {"controlled", "small", Mode::kTextToImage, SamplerKind::kDpmpp2m, Tiling::kAuto, true},
 };
 
 // A photo and a mask of another size than the render's.
@@ -144,7 +172,13 @@ TEST_P(CudaModeTest, IsNearTheCpu) {
   const ModeCase& mode = GetParam();
   const std::string folder = ::testing::TempDir() + "cuda_mode_" + mode.model;
   ASSERT_TRUE(WriteParityModel(TILTSHIFT_SOURCE_DIR, mode.model, folder).ok());
-  const RgbImage photo = Pattern(false), mask = Pattern(true);
+  LoadOptions on_cpu = {.precision = Precision::kFp32}, on_card = {.device = Device::kCuda};
+  if (mode.controlled) {
+    const std::string control = folder + "_control";
+    ASSERT_TRUE(WriteParityControl(TILTSHIFT_SOURCE_DIR, "control_small", control).ok());
+    on_cpu.controls = on_card.controls = {{control, 0.7}};
+  }
+  const RgbImage photo = Pattern(false), mask = Pattern(true), edges = ParityControlPicture(0);
   RenderRequest request = {.prompt = "a miniature blue cat",
                            .negative_prompt = "blurry",
                            .seed = 3,
@@ -157,8 +191,9 @@ TEST_P(CudaModeTest, IsNearTheCpu) {
                            .tiling = mode.tiling};
   if (mode.mode != Mode::kTextToImage) request.photo = photo.view();
   if (mode.mode == Mode::kInpaint) request.mask = mask.view();
-  const Rendered cpu = Render({.precision = Precision::kFp32}, folder, request);
-  const Rendered card = Render({.device = Device::kCuda}, folder, request);
+  if (mode.controlled) request.controls.push_back({edges.view(), 0, 0.5});
+  const Rendered cpu = Render(on_cpu, folder, request);
+  const Rendered card = Render(on_card, folder, request);
   ASSERT_EQ(card.rgb.size(), cpu.rgb.size());
   ASSERT_FALSE(cpu.rgb.empty());
   const double latent = Distance(card.latent, cpu.latent);
