@@ -37,12 +37,15 @@ Ran Execute(const std::string& command) {
   return ran;
 }
 
-// From the environment, beside nvcc or in the PATH; empty where there is none.
+// From the environment, beside nvcc, in the PATH or where scripts/setup puts one; empty where there
+// is none.
 std::string Cuobjdump() {
   if (const char* named = std::getenv("CUOBJDUMP")) return named;
   const fs::path beside = fs::path(TILTSHIFT_NVCC).parent_path() / "cuobjdump";
   if (fs::exists(beside)) return beside;
-  return Execute("command -v cuobjdump").ok ? "cuobjdump" : "";
+  if (Execute("command -v cuobjdump").ok) return "cuobjdump";
+  const fs::path installed = TILTSHIFT_SOURCE_DIR "/build/cuobjdump/bin/cuobjdump";
+  return fs::exists(installed) ? installed.string() : "";
 }
 
 std::string Contents(const fs::path& path) {
@@ -120,8 +123,8 @@ TEST_P(MachineCode, HasWhatTheKernelsAreWrittenFor) {
   if (!source.products) return;
   const std::string cuobjdump = Cuobjdump();
   if (cuobjdump.empty()) {
-    GTEST_SKIP() << "registers checked; no cuobjdump here for the rest: install it, or name it "
-                    "in CUOBJDUMP";
+    GTEST_SKIP() << "registers checked; no cuobjdump here for the rest: scripts/setup installs one, "
+                    "or name it in CUOBJDUMP";
   }
   const Ran dumped = Execute(cuobjdump + " -sass " + (folder / (name + ".cubin")).string());
   ASSERT_TRUE(dumped.ok) << dumped.output;
