@@ -14,7 +14,7 @@ import sys
 
 CUOBJDUMP = os.environ.get("CUOBJDUMP", "cuobjdump")
 KINDS = {"tensor": r"HMMA|HGMMA", "ldmatrix": r"LDSM", "copies": r"LDGSTS", "special": r"MUFU", "local": r"LDL|STL",
-         "barriers": r"BAR\."}
+         "barriers": r"BAR\.", "empty": r"^@!U?PT "}
 
 
 def kernels(cubin):
