@@ -9,13 +9,11 @@
 namespace tiltshift::engine::cpu {
 namespace {
 
-// Terms that say all of a weight: fp16 keeps 11 bits, bf16 8, and a term 8.
+// A term keeps 8 bits: one says all of a bf16.
 int WeightTerms(const Parameter& parameter) {
-  int terms = parameter.addends.empty() ? 1 : simd::kSplitTerms;
-  for (const TensorView& part : parameter.parts) {
-    if (part.dtype != Dtype::kBf16) terms = std::max(terms, part.dtype == Dtype::kF16 ? 2 : 3);
-  }
-  return terms;
+  const bool bf16 = std::all_of(parameter.parts.begin(), parameter.parts.end(),
+                                [](const TensorView& part) { return part.dtype == Dtype::kBf16; });
+  return bf16 && parameter.addends.empty() ? 1 : simd::kSplitTerms;
 }
 
 }  // namespace

@@ -90,9 +90,8 @@ class AttentionStep : public Step {
 
 std::unique_ptr<Step> MakeAttention(const Setting& setting, const AttentionOp& op) {
   const bool whole_pairs = op.q.shape.channels / op.heads % 2 == 0;
-  if (setting.bf16 && HasAmx() && whole_pairs && !op.causal) return MakeAmxAttention(setting, op);
-  const bool tiles = HasAmx() && setting.products == Products::kFastest;
-  if (!setting.bf16 && tiles && !op.causal) return MakeAmxFloatAttention(setting, op);
+  const bool tiles = setting.bf16 ? whole_pairs : setting.products == Products::kFastest;
+  if (HasAmx() && tiles && !op.causal) return MakeAmxAttention(setting, op);
   return std::make_unique<AttentionStep>(setting, op);
 }
 

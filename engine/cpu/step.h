@@ -74,7 +74,6 @@ std::unique_ptr<Step> MakeGroupNorm(const Setting& setting, const GroupNormOp& o
 std::unique_ptr<Step> MakeMoments(const Setting& setting, const MomentsOp& op);
 std::unique_ptr<Step> MakeLayerNorm(const Setting& setting, const LayerNormOp& op);
 std::unique_ptr<Step> MakeAttention(const Setting& setting, const AttentionOp& op);
-std::unique_ptr<Step> MakeAmxFloatAttention(const Setting& setting, const AttentionOp& op);
 std::unique_ptr<Step> MakeAmxAttention(const Setting& setting, const AttentionOp& op);
 std::unique_ptr<Step> MakeGeglu(const Setting& setting, const GegluOp& op);
 std::unique_ptr<Step> MakeMap(const Setting& setting, const MapOp& op);

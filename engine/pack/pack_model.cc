@@ -45,7 +45,7 @@ std::shared_ptr<const WeightPack> PackModel(const Model::Impl& model,
       .identity = options.identity,
       .packing = absl::StrCat(packing, model.compute == Compute::kBf16 ? "/bf16" : "/fp32",
                               "/engine-", kEngineVersion),
-      .bytes = model.compute == Compute::kBf16 ? options.file_bytes : 3 * options.file_bytes};
+      .bytes = model.compute == Compute::kBf16 ? options.file_bytes : 2 * options.file_bytes};
   if (!options.may_make) return cache.Find(wanted);
   return cache.Make(wanted, [&](PackWriter& writer) -> absl::Status {
     TS_RETURN_IF_ERROR(PackAll(model, writer));

@@ -107,7 +107,7 @@ class Multiplier {
     if (kRows == 2) _tile_loadd(5, a1, stride);
     Multiply<kRows>();
   }
-  // Terms i of a and j of b where i + j <= 2; the tiles that are there serve twice where they can.
+  // Terms i of a and j of b where i + j <= 1; the tiles that are there serve twice where they can.
   template <int kRows>
   __attribute__((always_inline)) void SplitStep(const uint16_t* a0, const uint16_t* a1, const uint16_t* b) {
     const auto load = [&](int64_t term) __attribute__((always_inline)) {
@@ -115,18 +115,12 @@ class Multiplier {
       if (kRows == 2) _tile_loadd(5, a1 + term * product_.a_term, product_.a_stride * 2);
     };
     LoadWeights(b);
-    for (int64_t term = kSplitTerms - 1; term >= 0; --term) {
-      load(term);
-      Multiply<kRows>();
-    }
-    if (kTerms == 3) {
-      LoadWeights(b + 4 * kTile);
-      Multiply<kRows>();
-    }
-    if (kTerms >= 2) {
+    load(1);
+    Multiply<kRows>();
+    load(0);
+    Multiply<kRows>();
+    if (kTerms == 2) {
       LoadWeights(b + 2 * kTile);
-      Multiply<kRows>();
-      load(1);
       Multiply<kRows>();
     }
   }
@@ -230,11 +224,7 @@ int64_t AmxSumFloats(const AmxProduct& product) {
 
 void AmxMultiply(const AmxProduct& product, const AmxPart& part) {
   if (!product.fp32) return MultiplyPart<uint16_t, 1>(product, part);
-  switch (product.layout.terms) {
-    case 1: return MultiplyPart<float, 1>(product, part);
-    case 2: return MultiplyPart<float, 2>(product, part);
-    default: return MultiplyPart<float, 3>(product, part);
-  }
+  product.layout.terms == 1 ? MultiplyPart<float, 1>(product, part) : MultiplyPart<float, 2>(product, part);
 }
 
 void AmxSplit(const float* x, int64_t count, int64_t term, uint16_t* out) {

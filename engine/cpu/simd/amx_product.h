@@ -3,11 +3,11 @@
 //
 //   y[r, n] = sum over k of a[r, k] * b[k, n] + bias[n] + residual[r, n]
 //
-// In bf16, or in fp32 as a sum of products of bf16: a float is the sum of three of them, which keep
-// its 24 bits (Henry, Tang and Heinecke 2019). Activations have three such terms, weights as many as
-// the type of their file needs (WeightTerms): of fp16 two say all, of bf16 one. Of the products of
-// terms those below 2^-24 of the largest are left out: 6 are left for weights of three terms, 5 for
-// two, 3 for one. Multiply-adds of floats reach 1/15 of the tiles' rate.
+// In bf16, or in fp32 as a sum of products of bf16 (Henry, Tang and Heinecke 2019): a float is two
+// of them, its rounding and what that leaves, which keep 16 of its 24 bits, and one where the weights
+// lie in a bf16 file. The product of the two small terms is left out, so a product of floats is three
+// of bf16. Both cost a product 2^-16 at most and at random, some 3.5e-6 in the mean square, and
+// so much of a sum, whatever its length. Multiply-adds of floats reach 1/15 of the tiles' rate.
 //
 // Sums are fp32, over the k in ascending order in steps of 32, whatever rows or columns are
 // computed together (I4). 32 rows by 32 columns are in flight: four tiles of sums, two of each
@@ -26,7 +26,7 @@ namespace tiltshift::engine::simd {
 
 inline constexpr int64_t kPanelColumns = 32;
 inline constexpr int64_t kStepDepth = 32;
-inline constexpr int64_t kSplitTerms = 3;  // of a float, the largest first
+inline constexpr int64_t kSplitTerms = 2;  // of a float, the large one first
 
 // Weights as panels of 32 columns; a panel is, for each step of 32 k and each term, two tiles of
 // [16 pairs of k][16 columns][2] elements. Columns past the last are zero.

@@ -15,19 +15,33 @@ namespace {
 
 constexpr TileConfig kConfig;
 
-// c [32, 16 * columns] (+)= a [32, 32 * steps] * b, whose column tile n is `steps` tiles from b + n * column on.
+// From one product of a step's tiles to the next, and from a step's last to the next step's first: elements of the
+// left side, and of the right.
+struct TileMove {
+  int64_t a = 0, b = 0;
+};
+struct TilePath {
+  int64_t moves = 0;  // products a step
+  TileMove of[3];
+};
+constexpr TilePath kOneTerm = {1, {{32, kTile}}};
+// Both sides hold two terms a step, the large one first: the products but that of the small terms.
+constexpr TilePath kTwoTerms = {3, {{0, kTile}, {32, -kTile}, {32, 2 * kTile}}};
+
+// c [32, 16 * columns] (+)= a [32, 32 * steps] * b, whose column tile n starts at b + n * column.
 struct TileProduct {
   const uint16_t* a = nullptr;
   int64_t a_bytes = 0;  // from row to row
   const uint16_t* b = nullptr;
   int64_t column = 0;  // elements
   int64_t steps = 0, columns = 0;
+  const TilePath* path = &kOneTerm;
   float* c = nullptr;
   int64_t c_bytes = 0;
   bool add = false;
 
-  // Of a column tile: for each of its two tiles of sums a product a step, storing, and loading where it adds.
-  int64_t pieces() const { return columns * 2 * (steps + 1 + (add ? 1 : 0)); }
+  // Of a column tile: for each of its two tiles of sums the products, storing, and loading where it adds.
+  int64_t pieces() const { return columns * 2 * (steps * path->moves + 1 + (add ? 1 : 0)); }
 };
 
 // Up to two products, one after the other, in pieces of one tile product with its loads, or one tile stored or
@@ -54,7 +68,8 @@ class TileQueue {
   void Begin() {
     const TileProduct& p = products_[current_];
     const int64_t first = column_ * p.column;
-    step_ = p.steps;
+    products_left_ = p.steps * p.path->moves;
+    move_ = 0;
     a_ = p.a;
     b_ = p.b + first;
     c_ = p.c + 16 * column_;
@@ -113,9 +128,11 @@ class TileQueue {
     } else if (next_ < kDot0) {
       next_ = kDot0;
     } else if (next_ < kStore0) {
-      a_ += 32;
-      b_ += kTile;
-      next_ = --step_ > 0 ? kDot0 : kStore0;
+      const TilePath& path = *products_[current_].path;
+      a_ += path.of[move_].a;
+      b_ += path.of[move_].b;
+      if (++move_ == path.moves) move_ = 0;
+      next_ = --products_left_ > 0 ? kDot0 : kStore0;
     } else {
       End();
     }
@@ -123,7 +140,7 @@ class TileQueue {
 
   TileProduct products_[2];
   int count_ = 0, current_ = 0;
-  int64_t column_ = 0, step_ = 0, left_ = 0;
+  int64_t column_ = 0, products_left_ = 0, move_ = 0, left_ = 0;
   const uint16_t* a_ = nullptr;
   const uint16_t* b_ = nullptr;
   float* c_ = nullptr;

@@ -127,5 +127,54 @@ __attribute__((always_inline)) inline __m512 WeighRow(const float* scores, int64
   return sum;
 }
 
+// In fp32 the weights of 32 keys, as two terms each, lie in this order.
+constexpr int SplitKeyAt(int p) { return p % 2 * 16 + p / 2; }
+
+// 2^x, within 1e-7.
+__m512 ExactPower(__m512 x) {
+  const __m512 f = _mm512_reduce_ps(x, 0x08);
+  __m512 p = _mm512_set1_ps(1.32647273e-3f);
+  for (const float next : {9.67151305e-3f, 5.55073375e-2f, 2.40222421e-1f, 6.93146978e-1f, 1.0f}) {
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(next));
+  }
+  return _mm512_scalef_ps(p, _mm512_sub_ps(x, f));
+}
+
+// WeighRow in fp32: a row's scores become, in their place, weights of two terms, 32 large ones before the 32 small ones
+// that are left of them; both rounded to nearest, so that nothing is biased. `between` is called as there.
+template <class Between>
+__attribute__((always_inline)) inline __m512 WeighSplitRow(float* scores, int64_t keys, float factor, float top,
+                                                           const Between& between) {
+  const __m512 by = _mm512_set1_ps(factor), minus = _mm512_set1_ps(-top);
+  const __m512i half = _mm512_set1_epi32(0x8000), upper = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+  __m512 sum = _mm512_setzero_ps();
+  const auto rounded = [&](__m512 x) __attribute__((always_inline)) {
+    return _mm512_and_si512(_mm512_add_epi32((__m512i)x, half), upper);
+  };
+  const auto pair = [&](float* at, int64_t left) __attribute__((always_inline)) {
+    __m512 a = ExactPower(_mm512_fmadd_ps(_mm512_loadu_ps(at), by, minus));
+    __m512 b = ExactPower(_mm512_fmadd_ps(_mm512_loadu_ps(at + 16), by, minus));
+    if (left < 32) {
+      a = _mm512_maskz_mov_ps(FirstOf16(left), a);
+      b = _mm512_maskz_mov_ps(FirstOf16(left - 16), b);
+    }
+    sum = _mm512_add_ps(sum, _mm512_add_ps(a, b));
+    const __m512i large_a = rounded(a), large_b = rounded(b);
+    const __m512i small_a = rounded(_mm512_sub_ps(a, (__m512)large_a)),
+                  small_b = rounded(_mm512_sub_ps(b, (__m512)large_b));
+    _mm512_storeu_si512(at, _mm512_or_si512(_mm512_srli_epi32(large_a, 16), large_b));
+    _mm512_storeu_si512(at + 16, _mm512_or_si512(_mm512_srli_epi32(small_a, 16), small_b));
+  };
+  int64_t s = 0;
+  for (; s + 64 <= keys; s += 64) {
+    pair(scores + s, 32);
+    pair(scores + s + 32, 32);
+    between();
+  }
+  for (; s < keys; s += 32) pair(scores + s, keys - s);
+  between();
+  return sum;
+}
+
 }  // namespace
 }  // namespace tiltshift::engine::simd

@@ -62,9 +62,6 @@ struct Kernels {
   void (*map)(const void* x, int64_t count, Function f, void* y);
   void (*from_float)(const float* x, int64_t count, void* y);
   void (*to_float)(const void* x, int64_t count, float* y);
-  // Leaves exp(score - largest) of the first `visible` scores and zeros up to `padded`, a multiple of lanes; returns
-  // one over their sum.
-  float (*softmax)(float* scores, int64_t visible, int64_t padded);
   // k and v: the head's first channel, rows `stride` apart.
   void (*pack_head)(const void* k, const void* v, int64_t stride, const PackedHead& head);
   // y = softmax(scale * q k^T) v; scratch: kAttendRows * (padded_keys + padded_d) floats.
