@@ -244,6 +244,7 @@ int ErrorMain(const Settings& settings) {
 }  // namespace tiltshift::engine
 
 int main(int argc, char** argv) {
+  setvbuf(stdout, nullptr, _IOLBF, 0);  // a figure is seen when it is there, through a pipe as well
   tiltshift::engine::Settings settings;
   CLI::App app("Images a second of the engine alone, and its share of oneDNN's own speed.");
   app.add_option("--model", settings.model, "A diffusers model directory");
@@ -263,6 +264,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"sd15"}));
   app.add_option("--runs", shape.runs, "With --shape: forwards to take the best of")->check(CLI::Range(1, 1000));
   app.add_option("--weight-cache", settings.weight_cache, "Folder that keeps packed weights");
+  app.add_flag("--library", shape.library, "With --shape: oneDNN's products in place of ours (fp32: no tiles)");
   app.add_flag("--limits", shape.limits, "With --shape: oneDNN alone at the same operations");
   app.add_option("--peers", settings.peers, "With --shape: torch, openvino, both with a comma, or none")
       ->check(CLI::IsMember({"torch", "openvino", "torch,openvino", "none"}));

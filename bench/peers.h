@@ -2,6 +2,7 @@
 // peer's packages.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -13,11 +14,13 @@ struct PeerSettings {
   std::vector<std::string> peers = {"torch", "openvino"};
   bool bf16 = true;
   int threads = 2, size = 512, runs = 4;
+  std::function<void(const std::string&)> progress = [](const std::string&) {};  // what is being done, a line each
 };
 
 struct PeerResult {
-  std::string name;  // with its version, where it ran
-  std::string skipped;  // why, where it did not
+  std::string peer;     // as asked for
+  std::string name;     // with its version, where it ran
+  std::string skipped;  // why it did not, and what to do about that
   double forward = 0, decode = 0;  // seconds
 };
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <omp.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include "bench/engine_report.h"
 #include "bench/peak.h"
@@ -65,24 +67,52 @@ Times Measure(int runs, const F& run) {
   return {seconds.front(), seconds[seconds.size() / 2]};
 }
 
+// Minor faults: pages that were in memory and not yet in this process.
+long PageFaults() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt;
+}
+
+// Progress, so that nobody waits before a silent screen; figures go to the standard output.
+void Say(const std::string& what) {
+  static const double start = Now();
+  std::fprintf(stderr, "[%6.1f s] %s\n", Now() - start, what.c_str());
+}
+
 class Subject {
  public:
   Subject(std::shared_ptr<const Model> model, int size)
       : model_(std::move(model)), pipeline_(model_), side_(size / model_->impl().config.vae.scale()) {}
 
+  struct First {
+    double encode = 0, step = 0, decode = 0;  // seconds
+    long faults = 0;
+  };
   // Everything that only a first picture waits for: programs made, prompts encoded, pages touched.
-  absl::Status Warm() {
+  absl::StatusOr<First> Warm() {
+    First first;
+    const long faults = PageFaults();
+    double before = Now();
+    const auto lap = [&] {
+      const double now = Now();
+      return now - std::exchange(before, now);
+    };
     TS_ASSIGN_OR_RETURN(const Prompt* prompt, pipeline_.Encode("a miniature"));
+    first.encode = lap();
     std::vector<float> latent(pipeline_.LatentFloats(latent_size()), 0.5f);
     TS_ASSIGN_OR_RETURN(const auto sampler,
                         MakeSampler(SamplerKind::kModelDefault, model_->impl().config.noise, {.steps = 1}));
     const DenoiseOptions options = {latent_size(), sampler.get(), prompt, prompt, 4.0f};
     TS_RETURN_IF_ERROR(pipeline_.Denoise(options, nullptr, latent));
+    first.step = lap();
     std::vector<float> picture(pipeline_.PictureFloats(latent_size()));
     TS_RETURN_IF_ERROR(pipeline_.coder().Decode(latent_size(), latent, picture));
+    first.decode = lap();
+    first.faults = PageFaults() - faults;
     TS_ASSIGN_OR_RETURN(unet_, pipeline_.DenoiseProgramsFor(latent_size()));
     TS_ASSIGN_OR_RETURN(vae_, pipeline_.coder().DecodeProgram(latent_size()));
-    return absl::OkStatus();
+    return first;
   }
   LatentSize latent_size() const { return {side_, side_}; }
   Program& unet() { return *unet_.guided; }
@@ -109,10 +139,12 @@ void PrintShare(const char* what, double seconds, double flops, double peak) {
 }
 
 absl::Status PrintLimits(const ShapeSettings& settings, const std::vector<OpProfile>& own) {
+  Say("oneDNN alone: packing");
   const LoadOptions options = {.precision = settings.precision, .library_products = true};
   TS_ASSIGN_OR_RETURN(const auto model, Model::Load(settings.folder, options));
   Subject library(model, settings.size);
-  TS_RETURN_IF_ERROR(library.Warm());
+  TS_RETURN_IF_ERROR(library.Warm().status());
+  Say("oneDNN alone: measuring");
   const std::vector<OpProfile> alone = library.unet().ProfileAlone(settings.runs);
   std::printf("oneDNN alone at these convolutions and matrices %.0f GFLOP/s; ours within a forward %.0f\n",
               ProductRate(alone), ProductRate(own));
@@ -121,82 +153,119 @@ absl::Status PrintLimits(const ShapeSettings& settings, const std::vector<OpProf
 }
 
 void PrintPeers(const ShapeSettings& settings, bool bf16, double forward, double decode) {
+  if (settings.peers.empty()) return;
   const std::vector<PeerResult> results = RunPeers({.source_dir = settings.source_dir,
                                                     .pythons = settings.peer_pythons,
                                                     .peers = settings.peers,
                                                     .bf16 = bf16,
                                                     .threads = settings.threads,
                                                     .size = settings.size,
-                                                    .runs = settings.runs});
+                                                    .runs = settings.runs,
+                                                    .progress = Say});
+  const std::string title = absl::StrCat("beside the peers, ", bf16 ? "bf16" : "fp32");
+  std::printf("\n%-28s %10s %8s %10s %8s\n", title.c_str(), "forward s", "of ours", "decode s", "of ours");
+  std::printf("%-28s %10.3f %8s %10.3f\n", "ours", forward, "", decode);
+  int ran = 0, behind = 0;
   for (const PeerResult& peer : results) {
-    if (!peer.skipped.empty()) {
-      std::printf("%s: skipped, %s\n", peer.name.c_str(), peer.skipped.c_str());
-      continue;
-    }
-    std::printf("%-28s %9.3f s a forward, %.2f times ours; %.3f s a decode, %.2f times ours\n", peer.name.c_str(),
-                peer.forward, peer.forward / forward, peer.decode, peer.decode / decode);
+    if (!peer.skipped.empty()) continue;
+    ++ran;
+    behind += peer.forward > forward && peer.decode > decode;
+    std::printf("%-28s %10.3f %8.2f %10.3f %8.2f\n", peer.name.c_str(), peer.forward, peer.forward / forward,
+                peer.decode, peer.decode / decode);
   }
+  std::printf("of %d peers that ran %d are behind ours in both\n", ran, behind);
+  for (const PeerResult& peer : results) {
+    if (!peer.skipped.empty()) std::printf("%s: %s\n", peer.name.c_str(), peer.skipped.c_str());
+  }
+}
+
+// What is measured of our own, once everything is warm.
+struct Figures {
+  Times forward, guided, decode;
+};
+
+Figures MeasureOwn(const ShapeSettings& settings, double peak, Subject& subject) {
+  Figures figures;
+  const double flops = FlopsOf(subject.unet().Profile(0)), decode_flops = FlopsOf(subject.vae().Profile(0));
+  std::printf("%d threads, %dx%d, %.1f GFLOP a forward, %.1f a decode\n", settings.threads, settings.size, settings.size,
+              flops / 1e9, decode_flops / 1e9);
+  Say("measuring forwards");
+  figures.forward = Measure(settings.runs, [&] { subject.unet().Run(); });
+  PrintShare("a forward", figures.forward.best, flops, peak);
+  PrintShare("  median", figures.forward.median, flops, peak);
+  figures.guided = Measure(settings.runs, [&] { subject.RunGuided(); });
+  PrintShare("a guided step, half of it", figures.guided.best / 2, flops, peak);
+  Say("measuring decodes");
+  figures.decode = Measure(std::max(2, settings.runs / 2), [&] { subject.vae().Run(); });
+  PrintShare("a decode", figures.decode.best, decode_flops, peak);
+  return figures;
+}
+
+void PrintMemory(double files, Subject& subject) {
+  // At most at once; and now, with pages that several processes have divided among them.
+  const double memory = MibOf("status", "VmHWM:"), share = MibOf("smaps_rollup", "Pss:");
+  std::printf("activations                  %9.0f MiB of a forward, %.0f of a decode\n",
+              static_cast<double>(subject.unet().memory_bytes()) / (1 << 20),
+              static_cast<double>(subject.vae().memory_bytes()) / (1 << 20));
+  std::printf("memory at most               %9.0f MiB, %.2f times the files; %.0f now, shared pages in parts\n", memory,
+              memory / files, share);
+}
+
+void PrintProfile(const ShapeSettings& settings, Subject& subject) {
+  Say("measuring operations");
+  const std::vector<OpProfile> ops = subject.unet().Profile(settings.runs),
+                               alone = subject.unet().ProfileAlone(settings.runs),
+                               decode = subject.vae().Profile(2);
+  PrintOps("UNet forward", ops, &alone);
+  PrintOps("VAE decode", decode, nullptr);
+  if (!settings.each) return;
+  PrintEach("UNet forward", ops, alone);
+  PrintEach("VAE decode", decode, decode);
 }
 
 }  // namespace
 
 absl::Status RunShapeBench(const ShapeSettings& settings) {
+  Say("the model's files in " + settings.folder);
   TS_RETURN_IF_ERROR(WriteSd15({settings.folder, settings.source_dir}));
   omp_set_num_threads(settings.threads);
   ReadSeconds(settings.folder);
   const double read = ReadSeconds(settings.folder);
-  LoadOptions options = {.precision = settings.precision, .device = settings.device};
+  LoadOptions options = {
+      .precision = settings.precision, .device = settings.device, .library_products = settings.library};
   if (!settings.weight_cache.empty()) {
     options.weight_cache = std::make_shared<WeightCache>(WeightCacheOptions{
         .folder = settings.weight_cache, .log = [](const std::string& line) { std::printf("%s\n", line.c_str()); }});
   }
-  double start = Now();
+  Say("loading");
+  const double start = Now();
   TS_ASSIGN_OR_RETURN(const auto model, Model::Load(settings.folder, options));
   const double load = Now() - start;
-  start = Now();
-  Subject subject(model, settings.size);
-  TS_RETURN_IF_ERROR(subject.Warm());
-  const double warm = Now() - start;
-
-  const Times forward = Measure(settings.runs, [&] { subject.unet().Run(); });
-  const Times guided = Measure(settings.runs, [&] { subject.RunGuided(); });
-  const Times decode = Measure(std::max(1, settings.runs / 2), [&] { subject.vae().Run(); });
-  // At most at once; and now, with pages that several processes have divided among them.
-  const double memory = MibOf("status", "VmHWM:"), share = MibOf("smaps_rollup", "Pss:");
-  const std::vector<OpProfile> ops = subject.unet().Profile(settings.runs);
-  const std::vector<OpProfile> decode_ops = subject.vae().Profile(2);
-
-  const bool bf16 = model->impl().compute == Compute::kBf16;
-  const double fp32_peak = PeakFp32(settings.threads), tile_peak = PeakTiles(settings.threads);
-  const bool on_cpu = settings.device == Device::kCpu;
-  const double peak = !on_cpu ? 0 : bf16 ? tile_peak : fp32_peak;
   TS_ASSIGN_OR_RETURN(const ModelSummary summary,
-                      Model::Examine(settings.folder, {.precision = settings.precision}));
-  const double weights = static_cast<double>(summary.weight_bytes) / (1 << 20);
-  std::printf("%s\n%d threads, %dx%d, %.1f GFLOP a forward, %.1f a decode\n", model->render_class().c_str(),
-              settings.threads, settings.size, settings.size, FlopsOf(ops) / 1e9, FlopsOf(decode_ops) / 1e9);
-  if (on_cpu) std::printf("peak                         %9.0f GFLOP/s fp32, %.0f bf16 on tiles\n", fp32_peak / 1e9, tile_peak / 1e9);
-  PrintShare("a forward", forward.best, FlopsOf(ops), peak);
-  PrintShare("  median", forward.median, FlopsOf(ops), peak);
-  PrintShare("a guided step, half of it", guided.best / 2, FlopsOf(ops), peak);
-  PrintShare("a decode", decode.best, FlopsOf(decode_ops), peak);
-  std::printf("files                        %9.0f MiB, read in %.2f s\n", weights, read);
-  std::printf("loaded                       %9.2f s, and %.2f s to the end of the first step and decode\n", load, warm);
-  std::printf("activations                  %9.0f MiB of a forward, %.0f of a decode\n",
-              static_cast<double>(subject.unet().memory_bytes()) / (1 << 20),
-              static_cast<double>(subject.vae().memory_bytes()) / (1 << 20));
-  std::printf("memory at most               %9.0f MiB, %.2f times the files; %.0f now, shared pages in parts\n", memory,
-              memory / weights, share);
-  if (settings.ops) {
-    const std::vector<OpProfile> alone = subject.unet().ProfileAlone(settings.runs);
-    PrintOps("UNet forward", ops, &alone);
-    PrintOps("VAE decode", decode_ops, nullptr);
-    if (settings.each) PrintEach("UNet forward", ops, alone);
-    if (settings.each) PrintEach("VAE decode", decode_ops, decode_ops);
+                      Model::Examine(settings.folder, {.precision = settings.precision,
+                                                       .weight_cache = options.weight_cache}));
+  const double files = static_cast<double>(summary.weight_bytes) / (1 << 20);
+  std::printf("%s\n", model->render_class().c_str());
+  std::printf("files                        %9.0f MiB, read in %.2f s\n", files, read);
+  std::printf("loaded                       %9.2f s\n", load);
+
+  Say(settings.weight_cache.empty() ? "packing, and a first step and decode" : "a first step and decode");
+  Subject subject(model, settings.size);
+  TS_ASSIGN_OR_RETURN(const Subject::First first, subject.Warm());
+  std::printf("then for the first time      %9.2f s: text %.2f, a guided step %.2f, a decode %.2f; %ld page faults\n",
+              first.encode + first.step + first.decode, first.encode, first.step, first.decode, first.faults);
+  const bool bf16 = model->impl().compute == Compute::kBf16, on_cpu = settings.device == Device::kCpu;
+  double peak = 0;
+  if (on_cpu) {
+    const double fp32_peak = PeakFp32(settings.threads), tile_peak = PeakTiles(settings.threads);
+    std::printf("peak                         %9.0f GFLOP/s fp32, %.0f bf16 on tiles\n", fp32_peak / 1e9, tile_peak / 1e9);
+    peak = bf16 ? tile_peak : fp32_peak;
   }
-  if (settings.limits) TS_RETURN_IF_ERROR(PrintLimits(settings, ops));
-  std::fflush(stdout);
-  if (on_cpu) PrintPeers(settings, bf16, forward.best, decode.best);
+  const Figures figures = MeasureOwn(settings, peak, subject);
+  PrintMemory(files, subject);
+  if (settings.ops) PrintProfile(settings, subject);
+  if (settings.limits) TS_RETURN_IF_ERROR(PrintLimits(settings, subject.unet().Profile(settings.runs)));
+  if (on_cpu) PrintPeers(settings, bf16, figures.forward.best, figures.decode.best);
   return absl::OkStatus();
 }
 

@@ -19,7 +19,8 @@ struct ShapeSettings {
   bool ops = false, each = false;
   std::vector<std::string> peers, peer_pythons;  // to run beside it, on the CPU
   std::string weight_cache;  // a folder; empty: weights are packed
-  bool limits = false;  // also oneDNN alone at the same operations: packs all weights again
+  bool library = false;  // convolutions and matrices by oneDNN, attention by vectors: nothing on tiles in fp32
+  bool limits = false;   // also oneDNN alone at the same operations: packs all weights again
 };
 
 absl::Status RunShapeBench(const ShapeSettings& settings);

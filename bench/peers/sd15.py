@@ -3,7 +3,8 @@
     python bench/peers/sd15.py torch bf16 [threads] [size] [runs]      # needs torch and diffusers
     python bench/peers/sd15.py openvino bf16                           # and openvino
 
-Prints a line a figure, the best of the runs: "torch 2.15.0 bf16 forward 0.512". engine_bench starts it by itself.
+Prints a line a figure, the best of the runs, as soon as it has it: "torch 2.15.0 bf16 forward 0.512"; before that what
+it does, "torch: random weights". engine_bench starts it by itself.
 """
 import sys
 import time
@@ -49,6 +50,10 @@ class Decoder(torch.nn.Module):
         return self.vae.decode(latent, return_dict=False)[0]
 
 
+def say(*words):
+    print(*words, flush=True)
+
+
 def best(run, runs):
     run()
     seconds = []
@@ -66,6 +71,7 @@ def main():
     runs = int(sys.argv[5]) if len(sys.argv) > 5 else 4
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    say(f"{peer}: random weights")
     unet, vae = networks()
     latent = torch.randn(1, 4, side, side)
     context = torch.randn(1, 77, 768)
@@ -75,10 +81,10 @@ def main():
         kwargs = dict(memory_format=torch.channels_last)
         unet, vae = unet.to(dtype).to(**kwargs), vae.to(dtype).to(**kwargs)
         latent, context = latent.to(dtype).to(**kwargs), context.to(dtype)
+        name = f"torch {torch.__version__} {precision}"
         with torch.inference_mode():
-            forward = best(lambda: unet(latent, timestep, context), runs)
-            decode = best(lambda: vae.decode(latent), (runs + 1) // 2)
-        name = f"torch {torch.__version__}"
+            say(name, f"forward {best(lambda: unet(latent, timestep, context), runs):.3f}")
+            say(name, f"decode {best(lambda: vae.decode(latent), (runs + 1) // 2):.3f}")
     else:
         import openvino
         core = openvino.Core()
@@ -89,14 +95,14 @@ def main():
             with torch.no_grad():
                 return core.compile_model(openvino.convert_model(network, example_input=inputs), "CPU", options)
 
+        name = f"openvino {openvino.__version__} {precision}"
+        say("openvino: converting and compiling the UNet")
         run_unet = compiled(Unet(unet), (latent, timestep, context))
-        run_vae = compiled(Decoder(vae), (latent,))
         inputs = [latent.numpy(), timestep.numpy(), context.numpy()]
-        forward = best(lambda: run_unet(inputs), runs)
-        decode = best(lambda: run_vae([latent.numpy()]), (runs + 1) // 2)
-        name = f"openvino {openvino.__version__}"
-    print(f"{name} {precision} forward {forward:.3f}")
-    print(f"{name} {precision} decode {decode:.3f}")
+        say(name, f"forward {best(lambda: run_unet(inputs), runs):.3f}")
+        say("openvino: converting and compiling the decoder")
+        run_vae = compiled(Decoder(vae), (latent,))
+        say(name, f"decode {best(lambda: run_vae([latent.numpy()]), (runs + 1) // 2):.3f}")
 
 
 main()
