@@ -160,7 +160,7 @@ absl::StatusOr<LoraDescription> DescribeLora(const std::string& path) {
 
 absl::StatusOr<ControlDescription> DescribeControl(const std::string& directory) {
   TS_ASSIGN_OR_RETURN(ModelFiles::Control control, OpenControl(directory));
-  TS_RETURN_IF_ERROR(CheckFinite(directory, control.weights));
+  TS_RETURN_IF_ERROR(CheckFinite(control.weights));
   ControlDescription description;
   const std::vector<int>& channels = control.config.block_out_channels;
   description.kind = absl::StrCat("ControlNet of ", channels.size(), " levels, ", channels.front(),
@@ -168,8 +168,7 @@ absl::StatusOr<ControlDescription> DescribeControl(const std::string& directory)
                                   control.config.cross_attention_dim, " wide");
   description.part = DescribePart("controlnet", control.weights);
   TS_ASSIGN_OR_RETURN(description.hash, HashOfControl(directory, control));
-  const auto network = UNet::Load(control.config, std::move(control.weights));
-  if (!network.ok()) return Annotate(network.status(), directory);
+  TS_RETURN_IF_ERROR(UNet::Load(control.config, std::move(control.weights)).status());
   return description;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "absl/strings/str_join.h"
@@ -51,9 +52,18 @@ std::optional<int64_t> FirstNotFinite(const TensorView& view) {
   }
 }
 
-absl::Status CheckFinite(const std::string& folder, const Weights& weights) {
+namespace {
+
+absl::Status NotFinite(const Weights& weights, const std::string& name, const TensorView& view, int64_t element) {
+  return absl::DataLossError(absl::StrCat(weights.where(), ": tensor ", Quoted(name), ": element ", element, " of [",
+                                          absl::StrJoin(view.shape, ", "), "] is NaN or infinite"));
+}
+
+absl::Status CheckThose(const Weights& weights, const std::function<bool(const TensorView&)>& wanted) {
   std::vector<const TensorMap::value_type*> tensors;
-  for (const auto& tensor : weights.tensors()) tensors.push_back(&tensor);
+  for (const auto& tensor : weights.tensors()) {
+    if (wanted(tensor.second)) tensors.push_back(&tensor);
+  }
   std::vector<std::optional<int64_t>> bad(tensors.size());
 // All cores, also where a slot has one.
 #pragma omp parallel for schedule(dynamic) num_threads(omp_get_num_procs())
@@ -63,10 +73,55 @@ absl::Status CheckFinite(const std::string& folder, const Weights& weights) {
     if (view.mapped) MappedFile::Release(view.bytes);
   }
   for (size_t i = 0; i < tensors.size(); ++i) {
-    if (!bad[i]) continue;
-    return absl::DataLossError(absl::StrCat(folder, ": tensor ", Quoted(tensors[i]->first), ": element ", *bad[i],
-                                            " of [", absl::StrJoin(tensors[i]->second.shape, ", "),
-                                            "] is NaN or infinite"));
+    if (bad[i]) return NotFinite(weights, tensors[i]->first, tensors[i]->second, *bad[i]);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckFinite(const Weights& weights) {
+  return CheckThose(weights, [](const TensorView&) { return true; });
+}
+absl::Status CheckChangedFinite(const Weights& weights) {
+  return CheckThose(weights, [](const TensorView& view) { return view.changed; });
+}
+
+void FiniteSearch::Add(const Weights& weights) {
+  for (const auto& [name, view] : weights.tensors()) {
+    Tensor& tensor = tensors_.emplace_back(&weights, &name, &view);
+    if (view.mapped) {
+      if (!view.bytes.empty()) by_place_[view.bytes.data()] = &tensor;
+    } else {
+      tensor.first_bad = FirstNotFinite(view).value_or(-1);
+    }
+  }
+}
+
+void FiniteSearch::Look(std::string_view bytes) {
+  const char *const from = bytes.data(), *const to = from + bytes.size();
+  auto at = by_place_.upper_bound(from);
+  if (at != by_place_.begin()) --at;
+  for (; at != by_place_.end() && at->first < to; ++at) {
+    Tensor& tensor = *at->second;
+    const int64_t size = DtypeBytes(tensor.view->dtype), count = tensor.view->elements();
+    const auto element_at = [&](const char* place) {
+      return std::clamp<int64_t>((place - at->first + size - 1) / size, 0, count);
+    };
+    const int64_t first = element_at(std::max(from, at->first)), last = element_at(to);
+    if (first >= last) continue;
+    const auto bad = FirstNotFinite({tensor.view->dtype, {}, tensor.view->bytes.substr(first * size, (last - first) * size)});
+    if (!bad) continue;
+    const int64_t found = first + *bad;
+    int64_t known = tensor.first_bad;
+    while ((known < 0 || found < known) && !tensor.first_bad.compare_exchange_weak(known, found)) {
+    }
+  }
+}
+
+absl::Status FiniteSearch::status() const {
+  for (const Tensor& tensor : tensors_) {
+    if (tensor.first_bad >= 0) return NotFinite(*tensor.weights, *tensor.name, *tensor.view, tensor.first_bad);
   }
   return absl::OkStatus();
 }

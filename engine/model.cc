@@ -26,15 +26,6 @@ absl::StatusOr<Compute> ChooseCompute(Precision precision, const Backend& backen
                    ") has no bf16 arithmetic; use precision fp32 or auto"));
 }
 
-// Which component an error is about.
-template <class Network, class Config>
-absl::StatusOr<std::unique_ptr<Network>> LoadNetwork(const std::string& folder,
-                                                     const Config& config, Weights weights) {
-  absl::StatusOr<std::unique_ptr<Network>> network = Network::Load(config, std::move(weights));
-  if (!network.ok()) return Annotate(network.status(), folder);
-  return network;
-}
-
 uint64_t BytesOf(const std::string& directory, const ModelFiles& files) {
   uint64_t bytes = 0;
   const auto add = [&](const Weights& weights) {
@@ -47,32 +38,46 @@ uint64_t BytesOf(const std::string& directory, const ModelFiles& files) {
   return bytes;
 }
 
-absl::Status CheckAllFinite(const std::string& directory, const Model::Impl& model) {
-  for (size_t i = 0; i < model.texts.size(); ++i) {
-    TS_RETURN_IF_ERROR(
-        CheckFinite(absl::StrCat(directory, "/text_encoder", model.config.index.text_suffixes[i]),
-                    model.texts[i].encoder->weights()));
-  }
-  TS_RETURN_IF_ERROR(CheckFinite(directory + "/unet", model.unet->weights()));
-  return CheckFinite(directory + "/vae", model.vae->weights());
+// What a LoRA was merged into.
+absl::Status CheckMergedFinite(const ModelFiles& files) {
+  for (const ModelFiles::Text& text : files.texts) TS_RETURN_IF_ERROR(CheckChangedFinite(text.weights));
+  return CheckChangedFinite(files.unet);
 }
 
-// The model's pack, where there is a cache. What was packed was looked through before.
-absl::Status TakePack(const std::string& directory, const LoadOptions& options,
-                      PackModelOptions pack_options, Model::Impl& model) {
-  std::shared_ptr<const WeightPack> pack;
-  if (options.weight_cache != nullptr) {
-    pack_options.may_make = false;
-    pack = PackModel(model, pack_options, *options.weight_cache);
+// The networks, each tensor of the files in its place and of its shape.
+struct Networks {
+  std::vector<Model::Impl::Text> texts;
+  std::unique_ptr<UNet> unet;
+  std::unique_ptr<Vae> vae;
+};
+absl::StatusOr<Networks> MakeNetworks(ModelFiles&& files) {
+  Networks networks;
+  for (size_t i = 0; i < files.texts.size(); ++i) {
+    TS_ASSIGN_OR_RETURN(auto encoder, TextEncoder::Load(files.config.text_encoders[i],
+                                                        std::move(files.texts[i].weights)));
+    networks.texts.push_back({std::move(files.texts[i].tokenizer), std::move(encoder)});
   }
-  if (pack == nullptr) TS_RETURN_IF_ERROR(CheckAllFinite(directory, model));
-  // Not of merged weights, which are few renders' own.
-  if (pack == nullptr && options.weight_cache != nullptr && options.loras.empty()) {
+  TS_ASSIGN_OR_RETURN(networks.unet, UNet::Load(files.config.unet, std::move(files.unet)));
+  TS_ASSIGN_OR_RETURN(networks.vae, Vae::Load(files.config.vae, std::move(files.vae)));
+  return networks;
+}
+
+// The model's pack, where there is a cache: found, or made, but not of merged weights, which are few renders' own.
+void TakePack(const LoadOptions& options, PackModelOptions pack_options, Model::Impl& model) {
+  if (options.weight_cache == nullptr) return;
+  pack_options.may_make = false;
+  auto pack = PackModel(model, pack_options, *options.weight_cache);
+  if (pack == nullptr && options.loras.empty()) {
     pack_options.may_make = true;
     pack = PackModel(model, pack_options, *options.weight_cache);
   }
   if (pack != nullptr) model.backend->UsePack(std::move(pack));
-  return absl::OkStatus();
+}
+
+absl::Status CheckChannels(const std::string& directory, const VaeConfig& vae) {
+  if (vae.out_channels == 3) return absl::OkStatus();
+  return absl::UnimplementedError(absl::StrCat(directory, "/vae/config.json: out_channels is ",
+                                               vae.out_channels, "; pictures have 3"));
 }
 
 std::string RenderClass(const Backend& backend, Compute compute, const std::string& hash) {
@@ -84,13 +89,14 @@ std::string RenderClass(const Backend& backend, Compute compute, const std::stri
 
 absl::StatusOr<ModelSummary> Model::Examine(const std::string& directory,
                                             const LoadOptions& options, const Beside& beside) {
-  TS_ASSIGN_OR_RETURN(const ModelFiles files,
-                      OpenModelFiles(directory, options.weight_cache.get()));
+  TS_ASSIGN_OR_RETURN(ModelFiles files, OpenModelFiles(directory, options.weight_cache.get()));
+  TS_RETURN_IF_ERROR(CheckChannels(directory, files.config.vae));
   TS_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(options.device));
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
   ModelSummary summary{files.hash, RenderClass(*backend, compute, files.hash)};
   summary.demands = DemandsOf(files, beside);
   summary.weight_bytes = BytesOf(directory, files);
+  TS_RETURN_IF_ERROR(MakeNetworks(std::move(files)).status());
   return summary;
 }
 
@@ -100,48 +106,30 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
   const PackModelOptions pack_options = {.directory = directory,
                                          .identity = files.identity,
                                          .file_bytes = BytesOf(directory, files)};
-  const ModelConfig& config = files.config;
-  if (config.vae.out_channels != 3) {
-    return absl::UnimplementedError(absl::StrCat(directory, "/vae/config.json: out_channels is ",
-                                                 config.vae.out_channels, "; pictures have 3"));
-  }
+  TS_RETURN_IF_ERROR(CheckChannels(directory, files.config.vae));
   TS_ASSIGN_OR_RETURN(
       std::unique_ptr<Backend> backend,
       MakeBackend(options.device, options.library_products ? Products::kLibrary : Products::kFastest));
   TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
   TS_RETURN_IF_ERROR(MergeLoras(options.loras, directory, compute, &files));
+  TS_RETURN_IF_ERROR(CheckMergedFinite(files));
   TS_RETURN_IF_ERROR(AddControls(options.controls, directory, &files));
-  std::vector<Impl::Text> texts;
-  for (size_t i = 0; i < files.texts.size(); ++i) {
-    TS_ASSIGN_OR_RETURN(auto encoder,
-                        LoadNetwork<TextEncoder>(
-                            absl::StrCat(directory, "/text_encoder", config.index.text_suffixes[i]),
-                            config.text_encoders[i], std::move(files.texts[i].weights)));
-    texts.push_back({std::move(files.texts[i].tokenizer), std::move(encoder)});
-  }
-  TS_ASSIGN_OR_RETURN(auto unet,
-                      LoadNetwork<UNet>(directory + "/unet", config.unet, std::move(files.unet)));
-  TS_ASSIGN_OR_RETURN(
-      auto vae, LoadNetwork<Vae>(directory + "/vae", config.vae, std::move(files.vae)));
   std::vector<std::unique_ptr<UNet>> controls;
-  for (size_t i = 0; i < files.controls.size(); ++i) {
-    ModelFiles::Control& control = files.controls[i];
-    TS_RETURN_IF_ERROR(CheckFinite(options.controls[i].directory, control.weights));
-    TS_ASSIGN_OR_RETURN(controls.emplace_back(),
-                        LoadNetwork<UNet>(options.controls[i].directory, control.config,
-                                          std::move(control.weights)));
+  for (ModelFiles::Control& control : files.controls) {
+    TS_RETURN_IF_ERROR(CheckFinite(control.weights));
+    TS_ASSIGN_OR_RETURN(controls.emplace_back(), UNet::Load(control.config, std::move(control.weights)));
   }
-  const std::string render_class = RenderClass(*backend, compute, files.hash);
-  std::unique_ptr<Impl> impl(new Impl{.config = config,
+  std::unique_ptr<Impl> impl(new Impl{.config = files.config,
                                       .compute = compute,
                                       .hash = files.hash,
-                                      .render_class = render_class,
-                                      .texts = std::move(texts),
-                                      .unet = std::move(unet),
+                                      .render_class = RenderClass(*backend, compute, files.hash),
                                       .controls = std::move(controls),
-                                      .vae = std::move(vae),
                                       .backend = std::move(backend)});
-  TS_RETURN_IF_ERROR(TakePack(directory, options, pack_options, *impl));
+  TS_ASSIGN_OR_RETURN(Networks networks, MakeNetworks(std::move(files)));
+  impl->texts = std::move(networks.texts);
+  impl->unet = std::move(networks.unet);
+  impl->vae = std::move(networks.vae);
+  TakePack(options, pack_options, *impl);
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }
 

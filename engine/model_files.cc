@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "engine/checkpoint.h"
+#include "engine/finite.h"
 #include "engine/model_hash.h"
 #include "engine/pack/model_identity.h"
 
@@ -29,7 +30,10 @@ constexpr const char* kTextFiles[] = {"model_index.json",
                                       "unet/config.json",
                                       "vae/config.json"};
 
+// Reads all of the model once: DataLoss also for a weight that is no number.
 absl::StatusOr<std::string> HashOf(const std::string& directory, const ModelFiles& files) {
+  FiniteSearch search;
+  search.Add(files.unet);
   std::vector<HashedFile> hashed;
   std::list<std::string> texts;  // at addresses that stay
   for (const char* name : kTextFiles) {
@@ -41,14 +45,23 @@ absl::StatusOr<std::string> HashOf(const std::string& directory, const ModelFile
   const auto add = [&](const std::string& name, const Weights& weights) {
     for (const MappedFile& file : weights.files()) hashed.push_back({name, file.bytes(), true});
   };
-  if (Checkpoint::IsThere(directory)) {  // each part maps the one file
+  if (Checkpoint::IsThere(directory)) {
+    // Each part maps the one file; the UNet is most of it.
     add("checkpoint", files.unet);
-    return HashModel(hashed);
+    for (const ModelFiles::Text& text : files.texts) TS_RETURN_IF_ERROR(CheckFinite(text.weights));
+    TS_RETURN_IF_ERROR(CheckFinite(files.vae));
+  } else {
+    for (const ModelFiles::Text& text : files.texts) {
+      add(text.weights.part(), text.weights);
+      search.Add(text.weights);
+    }
+    add("unet", files.unet);
+    add("vae", files.vae);
+    search.Add(files.vae);
   }
-  for (const ModelFiles::Text& text : files.texts) add(text.weights.part(), text.weights);
-  add("unet", files.unet);
-  add("vae", files.vae);
-  return HashModel(hashed);
+  std::string hash = HashModel(hashed, [&](std::string_view bytes) { search.Look(bytes); });
+  TS_RETURN_IF_ERROR(search.status());
+  return hash;
 }
 
 // What was opened is what the identity names where that is the same before and after.

@@ -33,7 +33,8 @@ struct ModelFiles {
 };
 
 // NotFound: the directory or a file in it; DataLoss, Unimplemented, InvalidArgument: as its readers
-// say. Each message names the file. With a cache that knows these files the hash is taken from there.
+// say; also DataLoss for a weight that is NaN or infinite. Each message names the file. With a cache that knows these
+// files, which were looked through then, the hash is taken from there.
 absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory, WeightCache* cache = nullptr);
 
 }  // namespace tiltshift::engine

@@ -1,7 +1,9 @@
 // The hash that names a model, over all that decides what it renders.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -18,6 +20,9 @@ struct HashedFile {
   std::string_view bytes;
   bool mapped = false;  // its pages leave this process' memory when they were read
 };
-std::string HashModel(const std::vector<HashedFile>& files);
+// `look` is shown the bytes of the mapped files, part after part, just when the processor's caches hold them; on several
+// threads at once.
+std::string HashModel(const std::vector<HashedFile>& files,
+                      const std::function<void(std::string_view)>& look = nullptr);
 
 }  // namespace tiltshift::engine

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/json_text.h"
+
 namespace tiltshift::engine {
 
 TensorView ParameterSet::View(const Part& part) {
@@ -12,7 +14,8 @@ TensorView ParameterSet::View(const Part& part) {
     return {};
   }
   if (view->dtype != Dtype::kF16 && view->dtype != Dtype::kBf16 && view->dtype != Dtype::kF32) {
-    status_.Update(absl::DataLossError(absl::StrCat(part.name, " has dtype ", std::string(DtypeName(view->dtype)),
+    status_.Update(absl::DataLossError(absl::StrCat(weights_.where(), ": tensor ", Quoted(part.name), " has dtype ",
+                                                    std::string(DtypeName(view->dtype)),
                                                     "; weights must be F16, BF16 or F32")));
   }
   return *view;

@@ -51,6 +51,8 @@ class Weights {
   // Of a model these are: "unet".
   void SetPart(std::string part) { part_ = std::move(part); }
   const std::string& part() const { return part_; }
+  // The folder or the file they are from: what errors begin with.
+  const std::string& where() const { return where_; }
   // The mapped files, in the index's order: what a model's hash is taken over.
   const std::vector<MappedFile>& files() const { return files_; }
 

@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
+
+#include "engine/finite.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -55,6 +58,35 @@ TEST_F(WeightsTest, OneFile) {
   EXPECT_EQ(other_shape.status().code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(other_shape.status().message()),
               HasSubstr("tensor \"a\" is [1] where config.json makes it [2, 3]"));
+}
+
+// Whatever parts the file is read in, of whatever size: numbers that begin in one part and end in the next as well.
+TEST_F(WeightsTest, WhatIsNoNumberIsFoundByParts) {
+  const std::string header = R"({"a":{"dtype":"F32","shape":[5],"data_offsets":[0,20]},)"
+                             R"("b":{"dtype":"F16","shape":[3],"data_offsets":[20,26]}})";
+  for (const auto& [bad, message] : std::map<int, std::string>{
+           {-1, ""}, {0, "\"a\": element 0 of [5]"}, {4, "\"a\": element 4"}, {5, "\"b\": element 0"}, {7, "\"b\": element 2"}}) {
+    std::string bytes(8, '\0');
+    bytes[0] = static_cast<char>(header.size());
+    bytes += header + std::string(26, '\1');
+    const size_t data = 8 + header.size();
+    if (bad >= 0 && bad < 5) bytes.replace(data + 4 * bad, 4, std::string("\0\0\xc0\x7f", 4));
+    if (bad >= 5) bytes.replace(data + 20 + 2 * (bad - 5), 2, std::string("\0\x7c", 2));
+    Put("model.safetensors", bytes);
+    const auto weights = Weights::Open(folder_, "model");
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    EXPECT_EQ(CheckFinite(*weights).ok(), bad < 0);
+    const std::string_view file = weights->files()[0].bytes();
+    for (size_t part = 1; part <= file.size(); ++part) {
+      FiniteSearch search;
+      search.Add(*weights);
+      for (size_t at = 0; at < file.size(); at += part) search.Look(file.substr(at, part));
+      const absl::Status status = search.status();
+      EXPECT_EQ(status.ok(), bad < 0) << bad << " in parts of " << part;
+      EXPECT_THAT(Message(status), HasSubstr(message));
+      EXPECT_THAT(Message(status), HasSubstr(bad < 0 ? "" : folder_ + ": tensor "));
+    }
+  }
 }
 
 TEST_F(WeightsTest, Shards) {

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 constexpr size_t kShortHash = 16;
 constexpr auto kPatience = std::chrono::minutes(2);
 constexpr auto kLook = std::chrono::milliseconds(20);
-constexpr char kHashFirstLine[] = "tiltshift model hash 1";
+constexpr char kHashFirstLine[] = "tiltshift model hash 2";
 
 // The folder's last name, as a file's name may begin.
 std::string NameOf(const std::string& model) {
