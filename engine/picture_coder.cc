@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "engine/recently_used.h"
+#include "engine/tiled_encoder.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -59,12 +60,6 @@ absl::StatusOr<PictureCoder::Decoder*> PictureCoder::DecoderFor(LatentSize size)
 absl::StatusOr<PictureCoder::Encoder*> PictureCoder::EncoderFor(LatentSize size) {
   auto* known = MoveToFront(encoders_, [&](const auto& encoder) { return encoder->size == size; });
   if (known != nullptr) return known->get();
-  if (!model_.vae->has_encoder()) {
-    return absl::FailedPreconditionError(
-        "the model's vae has no encoder (no encoder.* tensors), so it cannot take a photo; use a "
-        "model whose vae is "
-        "whole");
-  }
   auto encoder = std::make_unique<Encoder>();
   const int scale = model_.config.vae.scale();
   encoder->size = size;
@@ -78,10 +73,12 @@ absl::StatusOr<PictureCoder::Encoder*> PictureCoder::EncoderFor(LatentSize size)
 
 absl::Status PictureCoder::DecodeInTiles(LatentSize size, std::span<const float> latent,
                                          std::span<float> picture) const {
-  // Half a side where tiles are asked for a picture that needs none.
+  return TiledDecoder(model_, size, TileOf(size)).Decode(latent, picture);
+}
+
+int PictureCoder::TileOf(LatentSize size) const {
   const int whole = kWholePixels / model_.config.vae.scale();
-  const int tile = std::min(whole, std::max(size.height, size.width) / 2);
-  return TiledDecoder(model_, size, tile).Decode(latent, picture);
+  return std::min(whole, std::max(size.height, size.width) / 2);
 }
 
 absl::Status PictureCoder::Decode(LatentSize size, std::span<const float> latent,
@@ -102,7 +99,16 @@ absl::Status PictureCoder::Decode(LatentSize size, std::span<const float> latent
 }
 
 absl::Status PictureCoder::Encode(LatentSize size, std::span<const float> photo,
-                                  std::vector<float>* moments) {
+                                  std::vector<float>* moments, Tiling tiling) {
+  if (!model_.vae->has_encoder()) {
+    return absl::FailedPreconditionError(
+        "the model's vae has no encoder (no encoder.* tensors), so it cannot take a photo; use a model whose vae is "
+        "whole");
+  }
+  if (InTiles(tiling, size, model_.config.vae.scale())) {
+    encoders_.clear();
+    return TiledEncoder(model_, size, TileOf(size)).Encode(photo, moments);
+  }
   TS_ASSIGN_OR_RETURN(Encoder * encoder, EncoderFor(size));
   encoder->program->Write(encoder->graph.photo, photo);
   encoder->program->Run();

@@ -25,7 +25,8 @@ class PictureCoder {
   // `photo`, planar [3, height, width] in -1..1 -> what the encoder says of its latent: its means
   // and, where MomentFloats is twice a latent, the logarithms of its variances. FailedPrecondition:
   // the model has no encoder.
-  absl::Status Encode(LatentSize size, std::span<const float> photo, std::vector<float>* moments);
+  absl::Status Encode(LatentSize size, std::span<const float> photo, std::vector<float>* moments,
+                      Tiling tiling = Tiling::kAuto);
 
   // The latent as the UNet takes it: a sample of those moments by `noise`, standard normal and as
   // large as a latent, or, where there are no variances, the means.
@@ -42,6 +43,8 @@ class PictureCoder {
   std::vector<float> Scaled(std::span<const float> latent) const;
   absl::StatusOr<Decoder*> DecoderFor(LatentSize size);
   absl::StatusOr<Encoder*> EncoderFor(LatentSize size);
+  // In cells: half a side where tiles are asked for a picture that needs none.
+  int TileOf(LatentSize size) const;
   absl::Status DecodeInTiles(LatentSize size, std::span<const float> latent,
                              std::span<float> picture) const;
 

@@ -90,15 +90,15 @@ class Model {
                                                            const LoadOptions& options);
   ~Model();
 
-  // What Load would make of it, without its memory: everything is checked but the tensors against
-  // the networks' shapes. The same errors. `beside`: of what to say whether it fits.
+  // What Load would make of it, without its memory; everything is checked. The same errors.
+  // `beside`: of what to say whether it fits.
   static absl::StatusOr<ModelSummary> Examine(const std::string& directory,
                                               const LoadOptions& options,
                                               const Beside& beside = {});
 
   // SHA-256 over the configs, tokenizer and weights, 64 hex characters.
   const std::string& hash() const;
-  // "cpu-avx512_core_amx/dnnl-2.6.3/engine-7/bf16/<first 12 of hash>": backend, instruction set,
+  // "cpu-avx512_core_amx/dnnl-2.6.3/engine-8/bf16/<first 12 of hash>": backend, instruction set,
   // library, engine version, precision, model.
   const std::string& render_class() const;
   // What it makes of a photo.
@@ -124,8 +124,8 @@ enum class Mode : uint8_t {
   kInpaint,       // a photo of which a mask is made anew
 };
 
-// How the picture is decoded: whole, or in tiles where the whole would take too much memory
-// (tiled_decoder.h). kAuto: in tiles from more pixels than 1024x1024 has.
+// How the picture is decoded, and a photo encoded: whole, or in tiles where the whole would take too much memory
+// (tiled_decoder.h, tiled_encoder.h). kAuto: in tiles from more pixels than 1024x1024 has.
 enum class Tiling : uint8_t { kAuto, kWhole, kTiles };
 
 // What a request says to each ControlNet of its model.

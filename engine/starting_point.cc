@@ -49,10 +49,11 @@ struct PhotoReader {
   Pipeline& pipeline;
   LatentSize size;
   uint64_t seed;
+  Tiling tiling;
 
   absl::StatusOr<std::vector<float>> Sample(std::span<const float> planar, uint32_t stream) const {
     std::vector<float> moments;
-    TS_RETURN_IF_ERROR(pipeline.coder().Encode(size, planar, &moments));
+    TS_RETURN_IF_ERROR(pipeline.coder().Encode(size, planar, &moments, tiling));
     std::vector<float> noise(pipeline.LatentFloats(size));
     FillNormal(seed, stream, noise);
     return pipeline.coder().Sampled(moments, noise);
@@ -173,13 +174,13 @@ absl::StatusOr<StartingPoint> FindStart(const RenderRequest& request, const Samp
     return start;
   }
 
-  const PhotoReader reader{pipeline, size, request.seed};
+  const PhotoReader reader{pipeline, size, request.seed, request.tiling};
   const RgbImage photo = Resized(request.photo, {request.width, request.height});
   const std::vector<float> planar = ToPlanar(photo.view());
   if (request.mode == Mode::kEdit) {
     // The means as they are: what the editing model was trained with is not scaled.
     std::vector<float> moments;
-    TS_RETURN_IF_ERROR(pipeline.coder().Encode(size, planar, &moments));
+    TS_RETURN_IF_ERROR(pipeline.coder().Encode(size, planar, &moments, request.tiling));
     start.extra.assign(moments.begin(), moments.begin() + start.noise.size());
     start.latent = pure_noise();
     return start;

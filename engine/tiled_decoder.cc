@@ -1,32 +1,8 @@
 #include "engine/tiled_decoder.h"
 
 #include <algorithm>
-#include <utility>
-
-#include "base/check.h"
 
 namespace tiltshift::engine {
-
-// As many as cover the side, evenly, each with a halo on both sides where the picture goes on.
-std::vector<TiledDecoder::Cut> TiledDecoder::CutsOf(int cells, int tile, int halo) {
-  if (tile >= cells) return {{0, 0, cells}};
-  const int most = tile - 2 * halo;  // kept of a tile
-  TS_CHECK(most > 0);
-  const int count = (cells + most - 1) / most;
-  std::vector<Cut> cuts;
-  for (int i = 0; i < count; ++i) {
-    const int keep = i * cells / count, end = (i + 1) * cells / count;
-    cuts.push_back({std::clamp(keep - halo, 0, cells - tile), keep, end});
-  }
-  return cuts;
-}
-
-// For measuring: next to each other, the last one drawn back onto the picture.
-std::vector<TiledDecoder::Cut> TiledDecoder::ApartOf(int cells, int tile) {
-  std::vector<Cut> cuts;
-  for (int at = 0; at < cells; at += tile) cuts.push_back({std::min(at, cells - tile), 0, 0});
-  return cuts;
-}
 
 TiledDecoder::TiledDecoder(const Model::Impl& model, LatentSize size, int tile)
     : model_(model), size_(size) {
@@ -43,8 +19,8 @@ absl::StatusOr<std::unique_ptr<Program>> TiledDecoder::Compile(const Graph& grap
   return model_.backend->Compile(graph, model_.compute);
 }
 
-void TiledDecoder::WriteTile(Program& program, const Vae::DecodeGraph& graph, const Cut& y,
-                             const Cut& x) {
+void TiledDecoder::WriteTile(Program& program, const Vae::DecodeGraph& graph, const TileCut& y,
+                             const TileCut& x) {
   const int64_t channels = head_.features.shape.channels;
   for (int64_t h = 0; h < tile_.height; ++h) {
     const float* from = features_.data() + ((y.first + h) * size_.width + x.first) * channels;
@@ -53,33 +29,12 @@ void TiledDecoder::WriteTile(Program& program, const Vae::DecodeGraph& graph, co
   program.Write(graph.latent, part_);
 }
 
-void TiledDecoder::MeasureMoments(Program& program, const Vae::DecodeGraph& graph) {
-  const std::vector<Value>& rows = graph.graph.measured_moments();
-  moments_.assign(rows.size(), {});
-  std::vector<float> row;
-  const std::vector<Cut> ys = ApartOf(size_.height, tile_.height),
-                         xs = ApartOf(size_.width, tile_.width);
-  const float share = 1.0f / static_cast<float>(ys.size() * xs.size());
-  for (const Cut& y : ys) {
-    for (const Cut& x : xs) {
-      WriteTile(program, graph, y, x);
-      program.Run();
-      for (size_t i = 0; i < rows.size(); ++i) {
-        row.resize(rows[i].shape.size());
-        moments_[i].resize(row.size());
-        program.Read(rows[i], row);
-        for (size_t j = 0; j < row.size(); ++j) moments_[i][j] += row[j] * share;
-      }
-    }
-  }
+void TiledDecoder::Measure(Program& program, const Vae::DecodeGraph& graph, TileMoments& moments) {
+  moments.Measure(program, graph.graph.measured_moments(), size_, tile_,
+                  [&](const TileCut& y, const TileCut& x) { WriteTile(program, graph, y, x); });
 }
 
-void TiledDecoder::GiveMoments(Program& program) const {
-  const std::vector<Value>& rows = given_.graph.given_moments();
-  for (size_t i = 0; i < rows.size(); ++i) program.Write(rows[i], moments_[i]);
-}
-
-void TiledDecoder::KeepPart(const Cut& y, const Cut& x, std::span<float> picture) const {
+void TiledDecoder::KeepPart(const TileCut& y, const TileCut& x, std::span<float> picture) const {
   const int64_t scale = model_.config.vae.scale(), channels = given_.picture.shape.channels;
   const int64_t count = (x.keep_end - x.keep) * scale * channels;
   for (int64_t h = y.keep * scale; h < y.keep_end * scale; ++h) {
@@ -101,20 +56,21 @@ absl::Status TiledDecoder::Decode(std::span<const float> latent, std::span<float
     head->Run();
     head->Read(head_.features, features_);
   }
+  TileMoments moments;
   const bool has_norms = !measured_.graph.measured_moments().empty();
   if (has_norms) {
     TS_ASSIGN_OR_RETURN(const auto measured, Compile(measured_.graph));
-    MeasureMoments(*measured, measured_);
+    Measure(*measured, measured_, moments);
   }
   TS_ASSIGN_OR_RETURN(const auto given, Compile(given_.graph));
   if (has_norms) {
-    GiveMoments(*given);
-    MeasureMoments(*given, given_);
-    GiveMoments(*given);
+    moments.Give(*given, given_.graph.given_moments());
+    Measure(*given, given_, moments);
+    moments.Give(*given, given_.graph.given_moments());
   }
   const int halo = model_.vae->halo();
-  for (const Cut& y : CutsOf(size_.height, tile_.height, halo)) {
-    for (const Cut& x : CutsOf(size_.width, tile_.width, halo)) {
+  for (const TileCut& y : CutsOf(size_.height, tile_.height, halo)) {
+    for (const TileCut& x : CutsOf(size_.width, tile_.width, halo)) {
       WriteTile(*given, given_, y, x);
       given->Run();
       given->Read(given_.picture, pixels_);

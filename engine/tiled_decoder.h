@@ -17,13 +17,9 @@
 #include <vector>
 
 #include "engine/model_impl.h"
+#include "engine/tiles.h"
 
 namespace tiltshift::engine {
-
-struct LatentSize {
-  int height = 0, width = 0;  // in latent cells
-  bool operator==(const LatentSize&) const = default;
-};
 
 class TiledDecoder {
  public:
@@ -36,27 +32,16 @@ class TiledDecoder {
   absl::Status Decode(std::span<const float> latent, std::span<float> picture);
 
  private:
-  // One side of the picture: where tiles begin, and which of a tile's cells are kept.
-  struct Cut {
-    int first = 0;               // of the tile
-    int keep = 0, keep_end = 0;  // of the picture
-  };
-  static std::vector<Cut> CutsOf(int cells, int tile, int halo);
-  static std::vector<Cut> ApartOf(int cells, int tile);
-
   absl::StatusOr<std::unique_ptr<Program>> Compile(const Graph& graph) const;
-  void WriteTile(Program& program, const Vae::DecodeGraph& graph, const Cut& y, const Cut& x);
-  // The mean of what the tiles measure, into moments_.
-  void MeasureMoments(Program& program, const Vae::DecodeGraph& graph);
-  void GiveMoments(Program& program) const;
-  void KeepPart(const Cut& y, const Cut& x, std::span<float> picture) const;
+  void WriteTile(Program& program, const Vae::DecodeGraph& graph, const TileCut& y, const TileCut& x);
+  void Measure(Program& program, const Vae::DecodeGraph& graph, TileMoments& moments);
+  void KeepPart(const TileCut& y, const TileCut& x, std::span<float> picture) const;
 
   const Model::Impl& model_;
   LatentSize size_, tile_;
   Vae::HeadGraph head_;
   Vae::DecodeGraph measured_, given_;
   std::vector<float> features_, part_, pixels_;
-  std::vector<std::vector<float>> moments_;
 };
 
 }  // namespace tiltshift::engine

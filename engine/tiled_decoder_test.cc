@@ -9,6 +9,7 @@
 
 #include "engine/photo.h"
 #include "engine/picture_coder.h"
+#include "engine/testing/goldens.h"
 #include "engine/testing/parity_case.h"
 
 namespace tiltshift::engine {
@@ -26,9 +27,8 @@ std::shared_ptr<const Model> Named(const std::string& name) {
   return Load(folder);
 }
 
-// The latent of a picture with large shapes, fine lines and different corners, as the UNet would
-// leave it.
-std::vector<float> LatentOfAPicture(PictureCoder& coder, LatentSize size, int scale) {
+// A picture with large shapes, fine lines and different corners.
+std::vector<float> APicture(LatentSize size, int scale) {
   const int width = size.width * scale, height = size.height * scale;
   RgbImage photo{width, height, {}};
   for (int y = 0; y < height; ++y) {
@@ -40,8 +40,19 @@ std::vector<float> LatentOfAPicture(PictureCoder& coder, LatentSize size, int sc
       photo.rgb.push_back(static_cast<uint8_t>(disc ? 40 + lines : 120));
     }
   }
+  return ToPlanar(photo.view());
+}
+
+std::vector<float> Encode(PictureCoder& coder, LatentSize size, int scale, Tiling tiling) {
   std::vector<float> moments;
-  EXPECT_TRUE(coder.Encode(size, ToPlanar(photo.view()), &moments).ok());
+  const absl::Status status = coder.Encode(size, APicture(size, scale), &moments, tiling);
+  EXPECT_TRUE(status.ok()) << status;
+  return moments;
+}
+
+// Its latent, as the UNet would leave it.
+std::vector<float> LatentOfAPicture(PictureCoder& coder, LatentSize size, int scale) {
+  const std::vector<float> moments = Encode(coder, size, scale, Tiling::kWhole);
   return coder.Sampled(moments, std::vector<float>(4 * size.height * size.width, 0.0f));
 }
 
@@ -73,6 +84,69 @@ TEST(TiledDecoderTest, WithoutNormsTilesAreTheWhole) {
     largest = std::max<double>(largest, std::fabs(whole[i] - tiles[i]));
   std::printf("  taesd: largest difference %.1e\n", largest);
   EXPECT_LT(largest, 1e-5);
+  const double encoded =
+      RelativeL2(Encode(coder, size, 8, Tiling::kTiles), Encode(coder, size, 8, Tiling::kWhole));
+  std::printf("  taesd's encoder: relative L2 %.1e\n", encoded);
+  EXPECT_LT(encoded, 1e-6);
+}
+
+// An encoder's tile in the middle of a photo, with the whole's moments.
+TEST(TiledEncoderTest, TheHaloIsWhatTheConvolutionsReach) {
+  const auto model = Named("small");
+  ASSERT_NE(model, nullptr);
+  const Model::Impl& impl = model->impl();
+  const int halo = impl.vae->encoder_halo(), first = 5, part = 2 * halo + 4, side = first + part + 3,
+            scale = impl.config.vae.scale();
+  const auto whole = impl.vae->BuildEncodeLevels({side * scale, side * scale, 0}, Norms::kMeasured);
+  const auto tile = impl.vae->BuildEncodeLevels({part * scale, part * scale, 0}, Norms::kGiven);
+  auto whole_program = impl.backend->Compile(whole.graph, impl.compute);
+  auto tile_program = impl.backend->Compile(tile.graph, impl.compute);
+  ASSERT_TRUE(whole_program.ok() && tile_program.ok());
+  const std::vector<float> photo = APicture({side, side}, scale);
+  std::vector<float> piece;
+  for (int row = 0; row < 3 * part * scale; ++row) {
+    const int c = row / (part * scale), h = first * scale + row % (part * scale);
+    const auto from = photo.begin() + (c * side * scale + h) * side * scale + first * scale;
+    piece.insert(piece.end(), from, from + part * scale);
+  }
+  (*whole_program)->Write(whole.photo, photo);
+  (*whole_program)->Run();
+  (*tile_program)->Write(tile.photo, piece);
+  for (size_t i = 0; i < tile.graph.given_moments().size(); ++i) {
+    std::vector<float> row(tile.graph.given_moments()[i].shape.size());
+    (*whole_program)->Read(whole.graph.measured_moments()[i], row);
+    (*tile_program)->Write(tile.graph.given_moments()[i], row);
+  }
+  (*tile_program)->Run();
+  std::vector<float> expected(whole.features.shape.size()), found(tile.features.shape.size());
+  (*whole_program)->Read(whole.features, expected);
+  (*tile_program)->Read(tile.features, found);
+  const int channels = tile.features.shape.channels;
+  const auto largest = [&](int margin) {
+    double difference = 0;
+    for (int y = margin; y < part - margin; ++y) {
+      for (int x = margin * channels; x < (part - margin) * channels; ++x) {
+        const float there = expected[((first + y) * side + first) * channels + x];
+        difference = std::max<double>(difference, std::fabs(there - found[y * part * channels + x]));
+      }
+    }
+    return difference;
+  };
+  std::printf("  inside the encoder's halo of %d: largest difference %.1e; at its edges %.1e\n", halo, largest(halo),
+              largest(0));
+  EXPECT_LT(largest(halo), 1e-4);
+  EXPECT_GT(largest(0), 1e-2) << "the edges should be wrong: this compares nothing";
+}
+
+// The built-in model's, in four tiles: what is left is how far the tiles' moments are from the whole's.
+TEST(TiledEncoderTest, ALatentFromTilesIsNearTheWholes) {
+  const auto model = Load(TILTSHIFT_SOURCE_DIR "/models/diorama");
+  ASSERT_NE(model, nullptr);
+  PictureCoder coder(model->impl());
+  const LatentSize size = {48, 60};
+  const double error = RelativeL2(Encode(coder, size, 8, Tiling::kTiles), Encode(coder, size, 8, Tiling::kWhole));
+  std::printf("  diorama's encoder: relative L2 %.1e\n", error);
+  EXPECT_LT(error, 0.05);
 }
 
 // A tile in the middle of the features, with the whole's moments: beyond the halo it is the whole.

@@ -54,6 +54,45 @@ void Vae::Finish(DecodeGraph& decode, const Value& features) const {
   decode.shift = picture_range().shift;
 }
 
+Vae::EncodeGraph Vae::BuildEncode(Shape photo) const {
+  EncodeGraph encode;
+  photo.channels = 3;
+  encode.photo = encode.graph.Input(photo, Element::kFloat);
+  encode.moments = EncodeEnd(encode.graph, EncodeLevels(encode.graph, encode.photo));
+  encode.graph.Output(encode.moments);
+  return encode;
+}
+
+Vae::EncodeLevelsGraph Vae::BuildEncodeLevels(Shape photo, Norms norms) const {
+  EncodeLevelsGraph levels;
+  photo.channels = 3;
+  levels.graph.SetNorms(norms);
+  levels.photo = levels.graph.Input(photo, Element::kFloat);
+  const Value features = EncodeLevels(levels.graph, levels.photo);
+  levels.features = levels.graph.Map("features", features, Nonlinearity::kNone, Element::kFloat);
+  levels.graph.Output(levels.features);
+  return levels;
+}
+
+Vae::EncodeEndGraph Vae::BuildEncodeEnd(Shape features) const {
+  EncodeEndGraph end;
+  features.channels = encoder_feature_channels();
+  end.features = end.graph.Input(features, Element::kFloat);
+  end.moments = EncodeEnd(end.graph, end.graph.Map("features", end.features, Nonlinearity::kNone));
+  end.graph.Output(end.moments);
+  return end;
+}
+
+// In the photo's pixels a convolution looks farther at each coarser level; one of stride 2 at most two positions.
+int Vae::encoder_halo() const {
+  int64_t pixels = 0;
+  const std::vector<int> convolutions = EncoderConvolutions();
+  for (size_t i = 0; i < convolutions.size(); ++i) {
+    pixels += (convolutions[i] + (i + 1 < convolutions.size() ? 2 : 0)) * (int64_t{1} << i);
+  }
+  return static_cast<int>((pixels + config_.scale() - 1) / config_.scale());
+}
+
 // A 3x3 convolution looks one position farther, which is less of a cell at each finer level; an
 // upsampling may round away from the cell, at most one position.
 int Vae::halo() const {

@@ -49,7 +49,24 @@ class Vae {
     // as many channels as a latent has, the logarithms of their variances.
     Value moments;
   };
-  virtual EncodeGraph BuildEncode(Shape photo) const = 0;
+  EncodeGraph BuildEncode(Shape photo) const;
+
+  // The same in two parts, for photos that are encoded in tiles, as the decoder's: here the tiles come first, and
+  // their features are right but for encoder_halo() cells within an edge that is not the photo's. A tile begins at a
+  // whole cell.
+  struct EncodeLevelsGraph {
+    Graph graph;
+    Value photo;
+    Value features;  // fp32 [height / scale, width / scale, feature channels]
+  };
+  EncodeLevelsGraph BuildEncodeLevels(Shape photo, Norms norms) const;
+  struct EncodeEndGraph {
+    Graph graph;
+    Value features;
+    Value moments;
+  };
+  EncodeEndGraph BuildEncodeEnd(Shape features) const;
+  int encoder_halo() const;
   bool has_encoder() const { return has_encoder_; }
 
   const VaeConfig& config() const { return config_; }
@@ -65,6 +82,13 @@ class Vae {
   virtual int feature_channels() const = 0;
   // How many convolutions of 3x3 follow each other in the tail at each level, the picture's own not counted.
   virtual std::vector<int> TailConvolutions() const = 0;
+  // The encoder in two: the levels, from a planar photo, and the rest, to planar moments.
+  virtual Value EncodeLevels(Graph& graph, const Value& photo) const = 0;
+  virtual Value EncodeEnd(Graph& graph, const Value& features) const = 0;
+  virtual int encoder_feature_channels() const = 0;
+  // How many convolutions of 3x3 follow each other at each level, the finest first; those of stride 2 between levels not
+  // counted.
+  virtual std::vector<int> EncoderConvolutions() const = 0;
   // DecodeGraph's.
   struct Range {
     float range = 1, shift = 0;

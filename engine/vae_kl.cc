@@ -73,13 +73,9 @@ std::vector<int> KlVae::TailConvolutions() const {
   return convolutions;
 }
 
-Vae::EncodeGraph KlVae::BuildEncode(Shape photo) const {
-  EncodeGraph encode;
-  Graph& graph = encode.graph;
-  photo.channels = 3;
-  encode.photo = graph.Input(photo, Element::kFloat);
-  Value x = graph.FromPlanar("photo", encode.photo, 1, 0);
+Value KlVae::EncodeLevels(Graph& graph, const Value& photo) const {
   const Network& net = encoder_;
+  Value x = graph.FromPlanar("photo", photo, 1, 0);
   x = graph.Conv("conv_in", {.x = x, .filter = net.conv_in.weight, .bias = net.conv_in.bias});
   for (const Level& level : net.levels) {
     for (const ResnetBlock& resnet : level.resnets) x = resnet.Build(graph, x, std::nullopt);
@@ -91,15 +87,26 @@ Vae::EncodeGraph KlVae::BuildEncode(Shape photo) const {
                                     .pad_end = true});
     }
   }
-  x = BuildMiddle(graph, net.middle, x);
+  return x;
+}
+
+Value KlVae::EncodeEnd(Graph& graph, const Value& features) const {
+  const Network& net = encoder_;
+  Value x = BuildMiddle(graph, net.middle, features);
   x = BuildNormOut(graph, net.norm_out, x);
   x = graph.Conv("conv_out", {.x = x, .filter = net.conv_out.weight, .bias = net.conv_out.bias});
   if (net.quant) {
     x = graph.Linear("quant_conv", {.x = x, .matrix = net.quant->weight, .bias = net.quant->bias});
   }
-  encode.moments = graph.ToPlanar("moments", x);
-  graph.Output(encode.moments);
-  return encode;
+  return graph.ToPlanar("moments", x);
+}
+
+std::vector<int> KlVae::EncoderConvolutions() const {
+  std::vector<int> convolutions;
+  for (const Level& level : encoder_.levels) {
+    convolutions.push_back(2 * static_cast<int>(level.resnets.size()) + (convolutions.empty() ? 1 : 0));
+  }
+  return convolutions;
 }
 
 }  // namespace tiltshift::engine

@@ -10,7 +10,6 @@ namespace tiltshift::engine {
 class KlVae final : public Vae {
  public:
   KlVae(const VaeConfig& config, Weights weights) : Vae(config, std::move(weights)) {}
-  EncodeGraph BuildEncode(Shape photo) const override;
 
  protected:
   void LoadAll() override;
@@ -18,6 +17,10 @@ class KlVae final : public Vae {
   Value Tail(Graph& graph, const Value& features) const override;
   int feature_channels() const override { return config_.block_out_channels.back(); }
   std::vector<int> TailConvolutions() const override;
+  Value EncodeLevels(Graph& graph, const Value& photo) const override;
+  Value EncodeEnd(Graph& graph, const Value& features) const override;
+  int encoder_feature_channels() const override { return config_.block_out_channels.back(); }
+  std::vector<int> EncoderConvolutions() const override;
 
  private:
   struct Level {

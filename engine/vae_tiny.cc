@@ -96,21 +96,27 @@ std::vector<int> TinyVae::TailConvolutions() const {
   return convolutions;
 }
 
-Vae::EncodeGraph TinyVae::BuildEncode(Shape photo) const {
-  EncodeGraph encode;
-  Graph& graph = encode.graph;
-  photo.channels = 3;
-  encode.photo = graph.Input(photo, Element::kFloat);
-  Value x = graph.FromPlanar("photo", encode.photo, 0.5f, 0.5f);
+Value TinyVae::EncodeLevels(Graph& graph, const Value& photo) const {
+  Value x = graph.FromPlanar("photo", photo, 0.5f, 0.5f);
   for (const Level& level : encoder_.levels) {
     const int stride = &level == &encoder_.levels.front() ? 1 : 2;
     x = graph.Conv(
         "conv", {.x = x, .filter = level.conv.weight, .bias = level.conv.bias, .stride = stride});
     for (const Block& block : level.blocks) x = BuildBlock(graph, block, x);
   }
-  encode.moments = graph.ToPlanar("latent", BuildConv(graph, "conv_out", encoder_.conv, x));
-  graph.Output(encode.moments);
-  return encode;
+  return x;
+}
+
+Value TinyVae::EncodeEnd(Graph& graph, const Value& features) const {
+  return graph.ToPlanar("latent", BuildConv(graph, "conv_out", encoder_.conv, features));
+}
+
+std::vector<int> TinyVae::EncoderConvolutions() const {
+  std::vector<int> convolutions;  // the blocks', and the first level's own
+  for (const Level& level : encoder_.levels) {
+    convolutions.push_back(3 * static_cast<int>(level.blocks.size()) + (convolutions.empty() ? 1 : 0));
+  }
+  return convolutions;
 }
 
 }  // namespace tiltshift::engine

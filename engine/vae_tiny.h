@@ -11,7 +11,6 @@ namespace tiltshift::engine {
 class TinyVae final : public Vae {
  public:
   TinyVae(const VaeConfig& config, Weights weights) : Vae(config, std::move(weights)) {}
-  EncodeGraph BuildEncode(Shape photo) const override;
 
  protected:
   void LoadAll() override;
@@ -19,6 +18,10 @@ class TinyVae final : public Vae {
   Value Tail(Graph& graph, const Value& features) const override;
   int feature_channels() const override { return config_.latent_channels; }
   std::vector<int> TailConvolutions() const override;
+  Value EncodeLevels(Graph& graph, const Value& photo) const override;
+  Value EncodeEnd(Graph& graph, const Value& features) const override;
+  int encoder_feature_channels() const override { return config_.block_out_channels[0]; }
+  std::vector<int> EncoderConvolutions() const override;
   Range picture_range() const override { return {2, -1}; }  // it works in 0..1
 
  private:
