@@ -10,7 +10,10 @@ model of Stable Diffusion 1.5's kind (1x1 convolution projections, head dims 40,
 levels), whose weights both sides compute from the tensors' names, so that it needs no weights in the repository:
 see weights() of parity/parts.py.
 
-Needs torch, diffusers, transformers and safetensors (the versions of models/recipe/requirements.txt).
+Needs torch, diffusers, transformers and safetensors. Made with torch 2.15.0, diffusers 0.42.1 and transformers 5.23.0;
+diffusers 0.39.0 and transformers 4.57.6 give the same goldens, and configs with more fields:
+
+    pip install torch==2.15.0 diffusers==0.42.1 transformers==5.23.0 safetensors==0.8.0
 """
 import hashlib
 import json
@@ -95,11 +98,12 @@ def make_diorama():
 
 def fill(model, component, names):
     state = model.state_dict()
-    for name in sorted(state):
+    for key in sorted(state):
+        name = key.removeprefix("text_model.")  # before transformers 5
         if "position_ids" in name or component == "vae" and name.startswith(("encoder.", "quant_conv.")):
             continue
-        names.append(" ".join([component, name, *map(str, state[name].shape)]))
-        state[name] = weights(name, list(state[name].shape))
+        names.append(" ".join([component, name, *map(str, state[key].shape)]))
+        state[key] = weights(name, list(state[key].shape))
     model.load_state_dict(state)
     return model.eval()
 
