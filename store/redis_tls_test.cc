@@ -52,7 +52,7 @@ class RedisTlsTest : public ::testing::Test {
     return *address;
   }
   static absl::Status Ping(const RedisAddress& address) {
-    RedisClient client(address, {.timeout_ms = 1'000});
+    RedisClient client(address, {.timeout_ms = 10'000});
     return client.Run({"PING"}).status();
   }
 

@@ -6,7 +6,6 @@
 
 #include <cstdlib>
 
-#include "base/clock.h"
 #include "tests/support/process.h"
 #include "tests/support/s3_server.h"
 
@@ -40,11 +39,10 @@ class S3BlobStoreTest : public ::testing::Test {
     EXPECT_TRUE(store.ok()) << store.status();
     return store.ok() ? std::move(*store) : nullptr;
   }
-  // Says what is wrong, without a credential, and at once.
+  // Says what is wrong, without a credential, and without another try, which this test would not
+  // see the end of.
   std::string Denied(const std::string& where = "s3://farm/p") {
-    const int64_t start_ms = RealClock().SteadyMs();
-    const absl::Status status = Open({}, where).status();
-    EXPECT_LT(RealClock().SteadyMs() - start_ms, 5'000);
+    const absl::Status status = Open({.patience_ms = 3'600'000}, where).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied) << status;
     const std::string said(status.message());
     EXPECT_THAT(said, HasSubstr(server_->endpoint()));
@@ -136,10 +134,10 @@ TEST_F(S3BlobStoreTest, Https) {
 
 TEST_F(S3BlobStoreTest, TheServerDiesAndComesBack) {
   Serve();
-  const auto store = MustOpen({.patience_ms = 1'000});
+  const auto store = MustOpen(), hasty = MustOpen({.patience_ms = 1'000});
   ASSERT_TRUE(*store->PutIfAbsent("a", "1"));
   server_->KillMinus9();
-  const auto put = store->PutIfAbsent("jobs/b", "2");
+  const auto put = hasty->PutIfAbsent("jobs/b", "2");
   EXPECT_EQ(put.status().code(), absl::StatusCode::kUnavailable);
   const std::string said(put.status().message());
   EXPECT_THAT(said, HasSubstr("put s3://farm/p/jobs/b at " + server_->endpoint()));

@@ -47,7 +47,7 @@ class ContestTest : public FarmServiceTest {
   }
   grpc::Status Append(const v1::Entries& batch) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
     v1::AppendEntriesRequest request;
     request.set_job_id(job_);
     *request.mutable_entries() = batch;

@@ -30,9 +30,11 @@ class FrozenSchedulerTest : public ::testing::Test {
     ASSERT_TRUE(Connected(first_)) << first_.process().Output();
   }
   // TCP, as between machines. Leases that outlive the test: a worker must not need one to end
-  // before it notices.
+  // before it notices. A lead that a busy machine takes from nobody.
   static std::vector<std::string> Options() {
-    return {"--listen", "127.0.0.1:" + std::to_string(FreePort()), "--lease-ttl-ms", "600000"};
+    return {"--listen",        "127.0.0.1:" + std::to_string(FreePort()),
+            "--lease-ttl-ms",  "600000",
+            "--leader-ttl-ms", "3000"};
   }
   bool Connected(SchedulerProcess& scheduler) {
     farm_ = v1::Farm::NewStub(channel_ = ConnectTo(scheduler.address()));

@@ -63,9 +63,10 @@ class FarmServiceTest : public ::testing::Test {
     scheduler_->Wait(10'000);
   }
   grpc::Status Submit(const v1::JobSpec& spec, v1::SubmitResponse* response,
-                      const std::string& request_id = "") {
+                      const std::string& request_id = "",
+                      std::chrono::seconds patience = std::chrono::seconds(60)) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(2));
+    context.set_deadline(std::chrono::system_clock::now() + patience);
     v1::SubmitRequest request;
     *request.mutable_spec() = spec;
     request.set_request_id(request_id);

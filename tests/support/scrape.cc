@@ -1,9 +1,11 @@
 #include "tests/support/scrape.h"
 
 #include <arpa/inet.h>
+#include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 
 namespace tiltshift::tests {
@@ -20,13 +22,18 @@ sockaddr_in Loopback(int port) {
 }  // namespace
 
 int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address = Loopback(0);
-  bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address));
-  socklen_t size = sizeof(address);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  close(fd);
-  return ntohs(address.sin_port);
+  constexpr int kFirst = 16'000, kPorts = 16'000;  // from 32768 on Linux gives them to who connects
+  static std::atomic<int> next{getpid() * 32};     // who runs beside us begins elsewhere
+  for (int tried = 0; tried < kPorts; ++tried) {
+    const int port = kFirst + static_cast<int>(static_cast<unsigned>(next++) % kPorts);
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    const sockaddr_in address = Loopback(port);
+    const bool free = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+    close(fd);
+    if (free) return port;
+  }
+  ADD_FAILURE() << "no port is free";
+  return 0;
 }
 
 std::string Scrape(int port) {

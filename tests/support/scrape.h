@@ -5,7 +5,8 @@
 
 namespace tiltshift::tests {
 
-// A TCP port of the loopback that nobody listens on.
+// A TCP port of the loopback that nobody listens on: no two calls, nor two tests that run at once,
+// get the same.
 int FreePort();
 
 // GET /metrics from 127.0.0.1:port, headers included; empty where nobody answers.
