@@ -117,9 +117,24 @@ absl::Status FarmService::MayAccept(const std::string& request_id) const {
   return CheckId("request_id", request_id, kLongestRequestId);
 }
 
+// All of the spec's own texts in one: entries are asked about one by one, before each is rendered.
+absl::Status FarmService::Review(const v1::JobSpec& spec) const {
+  if (moderator_ == nullptr) return absl::OkStatus();
+  v1::ReviewRequest request;
+  request.set_kind(v1::REVIEW_KIND_PROMPT);
+  request.set_job(spec.name());
+  request.set_tenant(spec.tenant());
+  std::string& text = *request.mutable_text();
+  text = absl::StrCat(spec.prompt(), "\n", spec.negative_prompt(), "\n");
+  for (const v1::Axis& axis : spec.axes())
+    for (const std::string& value : axis.list().values()) absl::StrAppend(&text, value, "\n");
+  return moderator_->Review(request);
+}
+
 void FarmService::Submit(const v1::SubmitRequest& request, Reply<v1::SubmitResponse> reply) {
   if (const absl::Status may = MayAccept(request.request_id()); !may.ok()) return reply(may);
   threads_.Run([this, request, reply] {
+    if (const absl::Status may = Review(request.spec()); !may.ok()) return reply(may);
     const std::string request_id = RequestOf(request);
     const std::string job_id = NewJobId(request_id);
     // A repeat may come when its photos are gone: its job is there, and is the answer.

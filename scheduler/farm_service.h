@@ -1,6 +1,7 @@
 // The public service over the loop: checks what comes in, plans it, stores it, and answers.
 #pragma once
 
+#include "moderation/moderator.h"
 #include "monitoring/metrics.h"
 #include "proto/farm.pb.h"
 #include "scheduler/blob_threads.h"
@@ -16,9 +17,10 @@ class FarmService {
   // Calls that wait for the blob store at once; more of them queue.
   static constexpr int kBlobThreads = 16;
 
+  // `moderator` is asked about the texts of each submission; null: nobody is.
   FarmService(FarmLoop& loop, store::BlobStore& blobs, PhotoService& photos,
-              monitoring::SchedulerMetrics& metrics)
-      : loop_(loop), blobs_(blobs), photos_(photos), metrics_(metrics) {}
+              monitoring::SchedulerMetrics& metrics, moderation::Moderator* moderator)
+      : loop_(loop), blobs_(blobs), photos_(photos), metrics_(metrics), moderator_(moderator) {}
 
   // The methods of v1::Farm but those about photos.
   void AddTo(CallServer& server);
@@ -28,6 +30,7 @@ class FarmService {
   void Submit(const v1::SubmitRequest& request, Reply<v1::SubmitResponse> reply);
   void AppendEntries(const v1::AppendEntriesRequest& request, Reply<v1::SubmitResponse> reply);
   void ListEntries(const v1::ListEntriesRequest& request, Reply<v1::ListEntriesResponse> reply);
+  absl::Status Review(const v1::JobSpec& spec) const;
   absl::Status MayAccept(const std::string& request_id) const;
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request) const;
   void CancelJob(const v1::CancelJobRequest& request, JobReply reply);
@@ -39,6 +42,7 @@ class FarmService {
   store::BlobStore& blobs_;
   PhotoService& photos_;
   monitoring::SchedulerMetrics& metrics_;
+  moderation::Moderator* const moderator_;
   BlobThreads threads_{kBlobThreads};
 };
 

@@ -9,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "access/gate.h"
 #include "base/hash.h"
+#include "moderation/moderator_flags.h"
 #include "scheduler/farm_service.h"
 #include "scheduler/first_token.h"
 #include "scheduler/message_checks.h"
@@ -32,6 +33,7 @@ struct Options {
   std::string redis = "127.0.0.1:6379";
   store::RedisTls redis_tls;
   store::BlobOptions blobs;
+  moderation::ModeratorOptions moderator;
   std::string tenants;
   std::string farm_key;
   SecurityOptions security;
@@ -79,6 +81,7 @@ void AddOptions(CLI::App& app, Options& options) {
   key->needs(cert);
   AddSecurityFlags(app, options.security);
   store::AddBlobFlags(app, "blob store of submissions, outputs and manifests", options.blobs);
+  moderation::AddModeratorFlags(app, "submissions", options.moderator);
   app.add_option("--metrics", options.metrics,
                  "host:port of the loopback for Prometheus' /metrics; empty: none");
   app.add_option("--lease-ttl-ms", options.loop.farm.lease_ttl_ms,
@@ -209,7 +212,8 @@ absl::Status Serve(const Options& options) {
   PhotoRows photo_rows(*blobs);
   PhotoWarden warden(loop, vault, photo_rows, RealClock());
   PhotoService photo_service(loop, vault, photo_rows, *blobs, metrics);
-  FarmService farm_service(loop, *blobs, photo_service, metrics);
+  TS_ASSIGN_OR_RETURN(const auto moderator, moderation::OpenModerator(options.moderator));
+  FarmService farm_service(loop, *blobs, photo_service, metrics, moderator.get());
   const access::Gate gate(GateOf(options, loop, watched, tokens), RealClock());
   CallServer server;
   if (asks || watched.log != nullptr) server.Guard(gate);

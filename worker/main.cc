@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "engine/device.h"
 #include "engine/pack/weight_cache.h"
+#include "moderation/moderator_flags.h"
 #include "monitoring/metrics.h"
 #include "proto/leader.h"
 #include "provenance/signer.h"
@@ -38,6 +39,7 @@ struct Options {
   std::string models = "models";
   std::string weight_cache = engine::DefaultWeightCacheFolder();
   std::string signing_cert, signing_key;
+  moderation::ModeratorOptions moderator;
   uint64_t weight_cache_gb = 32;
   bool describe = false;
   std::vector<std::string> described;  // empty: all
@@ -81,6 +83,7 @@ void AddOptions(CLI::App& app, Options& options) {
           ->envname("TILTSHIFT_SIGNING_CERT")
           ->needs(key);
   key->needs(certificate);
+  moderation::AddModeratorFlags(app, "prompts and pictures", options.moderator);
   CLI::Option* describe = app.add_flag_callback(
       "--describe-models",
       [&app, &options] {
@@ -180,6 +183,7 @@ absl::Status Serve(const Options& options) {
   const uint64_t there_mb = on_card ? device.memory_bytes / 1'000'000 : MachineMemoryMb();
   hello.set_memory_mb(options.memory_mb != 0 ? options.memory_mb : there_mb);
   TS_ASSIGN_OR_RETURN(const auto signer, OpenSigner(options));
+  TS_ASSIGN_OR_RETURN(const auto moderator, moderation::OpenModerator(options.moderator));
   const auto renderers =
       engine ? MakeEngineRenderers({options.models, options.precision == "fp32", device.device,
                                     OpenWeightCache(options), signer})
@@ -197,7 +201,8 @@ absl::Status Serve(const Options& options) {
   Session session(session_options, queue);
   PhotoReader photos(*blobs, hello.worker_id(),
                      [&session](const auto& request) { return session.OpenPhoto(request); });
-  Slots slots(options.slots, *renderers, queue, *blobs, metrics, hello.worker_id(), &photos);
+  Slots slots(options.slots, *renderers, queue, *blobs, metrics, hello.worker_id(), &photos,
+              moderator.get());
   std::thread watcher([&] {
     while (g_stop == 0 && slots.trouble().ok()) {
       slots.MeasureRate();

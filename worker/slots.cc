@@ -21,7 +21,8 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 Slots::Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStore& blobs,
-             monitoring::WorkerMetrics& metrics, std::string worker_id, PhotoReader* photos)
+             monitoring::WorkerMetrics& metrics, std::string worker_id, PhotoReader* photos,
+             moderation::Moderator* moderator)
     : queue_(queue),
       blobs_(blobs),
       entries_(blobs),
@@ -29,6 +30,7 @@ Slots::Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStor
       metrics_(metrics),
       worker_id_(std::move(worker_id)),
       photos_(photos),
+      moderator_(moderator),
       rendering_(count) {
   for (int i = 0; i < count; ++i) renderers_.push_back(renderers.MakeOne());
   for (auto& renderer : renderers_) {
@@ -92,6 +94,11 @@ bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
   std::optional<PhotoPixels> pixels;
   if (!ReadPhoto(work, variant, pixels)) return true;
   const picture::Image* photo = pixels ? &pixels->image() : nullptr;
+  if (const absl::Status may = Review(v1::REVIEW_KIND_PROMPT, work, variant, variant.prompt);
+      !may.ok()) {
+    Fail(work, may);
+    return true;
+  }
   Stops stops;
   auto output = RenderStoppably(renderer, work, {variant, photo}, stops);
   while (absl::IsResourceExhausted(output.status())) {
@@ -222,6 +229,8 @@ void Slots::StoreOne(const Rendered& rendered) {
   const auto start = std::chrono::steady_clock::now();
   const auto& [work, variant, output, seconds] = rendered;
   if (!trouble().ok()) return queue_.Return(work);  // waiting for a store that is gone helps nobody
+  if (const absl::Status may = Review(v1::REVIEW_KIND_OUTPUT, work, variant, output.png); !may.ok())
+    return Fail(work, may);
   const absl::Status stored = WriteOutput(blobs_, work, variant, output, seconds, worker_id_);
   if (!stored.ok()) return BlobTrouble(work, stored);
   stopped_.Drop(work);
@@ -236,6 +245,19 @@ void Slots::StoreOne(const Rendered& rendered) {
     stored_.push_back(std::chrono::steady_clock::now());
   }
   queue_.Finish(work, seconds, output.png.size());
+}
+
+absl::Status Slots::Review(v1::ReviewKind kind, const Work& work, const plan::Variant& variant,
+                           const std::string& what) const {
+  if (moderator_ == nullptr) return absl::OkStatus();
+  const v1::JobSpec& spec = work.plan->spec();
+  v1::ReviewRequest request;
+  request.set_kind(kind);
+  request.set_job(spec.name());
+  request.set_tenant(spec.tenant());
+  request.set_entry(variant.output_name);
+  (kind == v1::REVIEW_KIND_PROMPT ? *request.mutable_text() : *request.mutable_picture()) = what;
+  return moderator_->Review(request);
 }
 
 void Slots::BlobTrouble(const Work& work, const absl::Status& status) {

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "moderation/moderator.h"
 #include "monitoring/metrics.h"
 #include "store/blob_store.h"
 #include "worker/entry_reader.h"
@@ -28,8 +29,10 @@ namespace tiltshift::worker {
 
 class Slots {
  public:
+  // `moderator` is asked about each prompt and each picture; null: nobody is.
   Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStore& blobs,
-        monitoring::WorkerMetrics& metrics, std::string worker_id, PhotoReader* photos = nullptr);
+        monitoring::WorkerMetrics& metrics, std::string worker_id, PhotoReader* photos = nullptr,
+        moderation::Moderator* moderator = nullptr);
   // Joins: the queue must have been closed.
   ~Slots();
 
@@ -72,6 +75,9 @@ class Slots {
   enum class AfterNoRoom { kLeave, kAgain, kFail };
   AfterNoRoom MakeRoom();
   void Stop(const absl::Status& trouble);
+  // OK where the moderator has nothing against the variant's prompt, or its picture.
+  absl::Status Review(v1::ReviewKind kind, const Work& work, const plan::Variant& variant,
+                      const std::string& what) const;
   void StoreOne(const Rendered& rendered);
   // The variant fails where it is to blame, else the worker leaves.
   void BlobTrouble(const Work& work, const absl::Status& status);
@@ -91,6 +97,7 @@ class Slots {
   monitoring::WorkerMetrics& metrics_;
   const std::string worker_id_;
   PhotoReader* const photos_;  // null: none can be read
+  moderation::Moderator* const moderator_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   mutable std::mutex mutex_;
   absl::Status trouble_;

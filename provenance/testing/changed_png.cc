@@ -1,5 +1,7 @@
 #include "provenance/testing/changed_png.h"
 
+#include <vector>
+
 #include "base/check.h"
 #include "picture/png.h"
 #include "picture/png_chunk.h"
@@ -8,7 +10,9 @@ namespace tiltshift::provenance {
 
 std::string ChangedChunk(std::string_view png, std::string_view type,
                          const std::function<void(std::string&)>& change) {
-  const auto chunks = *picture::PngChunks(png);
+  const auto found = picture::PngChunks(png);
+  TS_CHECK(found.ok());
+  const std::vector<picture::PngChunk>& chunks = found.value();
   std::string out(png);
   for (auto chunk = chunks.rbegin(); chunk != chunks.rend(); ++chunk) {
     if (chunk->type != type) continue;
