@@ -40,7 +40,7 @@ double EngineAlone(const tiltshift::plan::Plan& plan, int slots, const std::stri
   for (auto& renderer : renderers) {
     threads.emplace_back([&] {
       for (uint64_t i; (i = next++) < plan.count();) {
-        Stops none;
+        tiltshift::worker::Stops none;
         if (!renderer->Render(plan, plan.At(i), nullptr, none).ok()) failed = true;
       }
     });
