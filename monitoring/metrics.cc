@@ -4,9 +4,9 @@ namespace tiltshift::monitoring {
 namespace {
 
 constexpr char kOther[] = "other";
-constexpr const char* kRedisFunctions[] = {"ts_lead",   "ts_resign", "ts_submit",
-                                           "ts_append", "ts_turns",  "ts_cancel",
-                                           "ts_set",    "ts_retry",  kOther};
+constexpr const char* kRedisFunctions[] = {"ts_lead",      "ts_resign", "ts_submit", "ts_append",
+                                           "ts_turns",     "ts_cancel", "ts_set",    "ts_retry",
+                                           "ts_put_token", kOther};
 
 Gauge Jobs(Registry& r, const char* state) {
   return r.AddGauge("tiltshift_jobs", "Jobs by state", "state", state);
@@ -83,8 +83,9 @@ WorkerMetrics::WorkerMetrics(Registry& r)
       render_failures(
           r.AddCounter("tiltshift_render_failures_total", "Variants that could not be rendered")),
       steps_begun(r.AddCounter("tiltshift_steps_begun_total", "Denoising steps begun here")),
-      steps_resumed(r.AddCounter("tiltshift_steps_resumed_total",
-                                 "Denoising steps that other workers had made of images rendered here")),
+      steps_resumed(
+          r.AddCounter("tiltshift_steps_resumed_total",
+                       "Denoising steps that other workers had made of images rendered here")),
       renders_stopped(r.AddCounter("tiltshift_renders_stopped_total",
                                    "Renders stopped between two steps for another worker")),
       slots_busy(r.AddGauge("tiltshift_slots_busy", "Slots that render now")),
