@@ -8,6 +8,7 @@
 #include "engine/model_files.h"
 #include "engine/model_impl.h"
 #include "engine/pack/pack_model.h"
+#include "engine/shared_denoiser.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -130,6 +131,9 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& dire
   impl->unet = std::move(networks.unet);
   impl->vae = std::move(networks.vae);
   TakePack(options, pack_options, *impl);
+  // A batch shares one graph, without ControlNets.
+  if (impl->backend->DenoisesInBatches() && impl->controls.empty())
+    impl->denoiser = std::make_unique<SharedDenoiser>(*impl);
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }
 

@@ -18,6 +18,8 @@ namespace tiltshift::engine {
 // Raised by any change that may change a picture's bytes, or a model's hash.
 inline constexpr int kEngineVersion = 8;
 
+class SharedDenoiser;
+
 struct Model::Impl {
   ModelConfig config;
   Compute compute = Compute::kFp32;
@@ -34,6 +36,8 @@ struct Model::Impl {
   // Of the networks that run once a prompt or a run. In a model of bf16 they must not take the memory of fp32.
   Compute seldom_compute() const { return compute == Compute::kBf16 ? Compute::kFp32Sparing : Compute::kFp32; }
   std::unique_ptr<Backend> backend;  // its own locks; renderers of all threads compile through it
+  // Where the backend keeps the samples: all renderers' go through it together. Else null.
+  std::unique_ptr<SharedDenoiser> denoiser;
 };
 
 }  // namespace tiltshift::engine

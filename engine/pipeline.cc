@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "base/check.h"
-#include "engine/device_denoiser.h"
 #include "engine/philox.h"
 #include "engine/recently_used.h"
+#include "engine/shared_denoiser.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -127,12 +127,14 @@ Pipeline::Pipeline(std::shared_ptr<const Model> model)
     : model_(std::move(model)),
       prompts_(model_->impl()),
       times_(model_->impl(), *model_->impl().unet),
-      coder_(model_->impl()),
-      on_device_(std::make_unique<DeviceDenoiser>(model_->impl())) {
+      coder_(model_->impl()) {
   for (const auto& control : model_->impl().controls)
     control_times_.emplace_back(model_->impl(), *control);
+  if (model_->impl().denoiser != nullptr) model_->impl().denoiser->AddUser();
 }
-Pipeline::~Pipeline() = default;
+Pipeline::~Pipeline() {
+  if (model().denoiser != nullptr) model().denoiser->RemoveUser();
+}
 
 int64_t Pipeline::LatentFloats(LatentSize size) const {
   return int64_t{model().config.vae.latent_channels} * size.height * size.width;
@@ -261,11 +263,10 @@ absl::Status Pipeline::Denoise(const DenoiseOptions& options,
   TS_CHECK(options.controls.size() == model().controls.size());
   DropIfThreadsChanged();
   TS_ASSIGN_OR_RETURN(const Conditions conditions, ConditionsFor(options));
-  // There a batch shares one graph, without ControlNets.
-  if (model().backend->DenoisesInBatches() && options.controls.empty()) {
+  if (model().denoiser != nullptr) {
     const Conditions::Rows& rows = conditions.rows;
-    return on_device_->Denoise(options, {rows.prompt, rows.negative, rows.floats}, keep_going,
-                               latent);
+    return model().denoiser->Denoise(options, {rows.prompt, rows.negative, rows.floats},
+                                     keep_going, latent);
   }
   TS_ASSIGN_OR_RETURN(const std::vector<Denoiser*> denoisers, DenoisersFor(options));
   const DenoiseState begin = options.state != nullptr ? *options.state : DenoiseState{};

@@ -2,7 +2,7 @@
 // tests and benches one at a time.
 //
 // Owns the compiled programs of the sizes it last rendered, and the last prompts' embeddings. Used
-// by one thread. A change of that thread's OpenMP threads compiles the programs anew; the bits stay
+// by one thread; on a card the pipelines of one model denoise together (shared_denoiser.h). A change of that thread's OpenMP threads compiles the programs anew; the bits stay
 // (I4).
 #pragma once
 
@@ -75,8 +75,6 @@ struct ForwardOptions {
   std::span<const ControlHint> controls;  // of each of the model's, with a say
 };
 
-class DeviceDenoiser;
-
 class Pipeline {
  public:
   explicit Pipeline(std::shared_ptr<const Model> model);
@@ -141,7 +139,6 @@ class Pipeline {
   std::list<TimeEncoder> control_times_;  // of each ControlNet
   PictureCoder coder_;
   std::list<std::unique_ptr<Denoiser>> denoisers_;  // most recently used first
-  std::unique_ptr<DeviceDenoiser> on_device_;       // where the backend keeps the samples
 };
 
 }  // namespace tiltshift::engine

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/pipeline.h"
+#include "engine/shared_denoiser.h"
 #include "engine/starting_point.h"
 
 namespace tiltshift::engine {
@@ -127,7 +128,13 @@ Renderer::~Renderer() = default;
 
 absl::StatusOr<Picture> Renderer::Render(const RenderRequest& request,
                                          const BetweenSteps& between) {
-  return impl_->Render(request, between);
+  auto picture = impl_->Render(request, between);
+  const auto& denoiser = impl_->pipeline.model().denoiser;
+  const bool full = absl::IsResourceExhausted(picture.status());
+  // What other renderers' batches have left may be what this one lacks.
+  if (full && denoiser != nullptr && denoiser->DropSpare())
+    picture = impl_->Render(request, between);
+  return picture;
 }
 
 absl::StatusOr<Picture> Renderer::Impl::Render(const RenderRequest& request,

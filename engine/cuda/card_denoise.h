@@ -53,7 +53,6 @@ class CardDenoise : public DenoiseBatch {
   absl::Status Upload(const void* from, size_t bytes, void* to);
   absl::Status StepOnCard();
   absl::Status PrepareStep(int place);
-  absl::Status Await(cudaEvent_t event);
 
   const Graph graph_;
   const Value input_, time_, context_, output_;
