@@ -1,10 +1,11 @@
 #include "kernels/emulation/card.h"
 
-#include <omp.h>
-
-#include <algorithm>
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <utility>
+
+#include "kernels/emulation/host_threads.h"
 
 namespace tiltshift::emulation {
 
@@ -22,27 +23,22 @@ bool Card::Run(const LaunchShape& shape, const std::string& kernel, void (*body)
                   "planted by TILTSHIFT_EMULATED_FAULT");
   }
   const int64_t blocks = shape.grid.size();
-  // All cores, whatever the calling thread's own work may use: one grid runs at a time.
-  const int threads = static_cast<int>(std::min<int64_t>(blocks, omp_get_num_procs()));
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
+  std::atomic<int64_t> next = 0;
+  std::mutex counters;
+  RunOnHost(blocks, [&] {
     // Its stacks and shared memory serve many launches.
     thread_local const std::unique_ptr<Block> block = std::make_unique<Block>();
-#pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < blocks; ++i) {
+    for (int64_t i; (i = next++) < blocks;) {
       const Dim3 index = {static_cast<unsigned>(i % shape.grid.x),
                           static_cast<unsigned>(i / shape.grid.x % shape.grid.y),
                           static_cast<unsigned>(i / shape.grid.x / shape.grid.y)};
       block->Run(grid, index);
     }
-    if (grid.tracked) {
-#pragma omp critical
-      {
-        counters_ += block->counters();
-        block->counters() = {};
-      }
-    }
-  }
+    if (!grid.tracked) return;
+    const std::lock_guard lock(counters);
+    counters_ += block->counters();
+    block->counters() = {};
+  });
   return findings_.empty();
 }
 

@@ -24,8 +24,8 @@ class Card {
   // launches; memory allocated before has no record of what was written.
   void set_tracking(bool on) { tracking = on; }
 
-  // Runs all blocks, over the threads that OpenMP gives, and returns when they have ended. `body`
-  // runs once a thread of the card. False: something was found.
+  // Runs all blocks, over all of the host's cores, and returns when they have ended. `body` runs
+  // once a thread of the card. False: something was found.
   bool Run(const LaunchShape& shape, const std::string& kernel, void (*body)(const void*),
            const void* argument);
 

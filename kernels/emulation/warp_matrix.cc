@@ -114,15 +114,21 @@ void WarpMma(const MmaArguments* const* lanes) {
 void WarpLoadMatrix(const LoadMatrixArguments* const* lanes) {
   for (int i = 0; i < lanes[0]->count; ++i) {
     for (int matrix = 0; matrix < 4; ++matrix) {
+      const int at = 4 * i + matrix;
       // Lanes 8 matrix .. 8 matrix + 7 name its rows of eight 2-byte elements.
+      const LoadMatrixArguments* const* const named = lanes + 8 * matrix;
+      if (!lanes[0]->transposed) {
+        for (int lane = 0; lane < 32; ++lane) {
+          const char* row = static_cast<const char*>(named[lane / 4]->rows[i]);
+          std::memcpy(&lanes[lane]->registers[at], row + lane % 4 * 4, 4);
+        }
+        continue;
+      }
       uint16_t rows[8][8];
-      for (int row = 0; row < 8; ++row)
-        std::memcpy(rows[row], lanes[8 * matrix + row]->rows[i], 16);
+      for (int row = 0; row < 8; ++row) std::memcpy(rows[row], named[row]->rows[i], 16);
       for (int lane = 0; lane < 32; ++lane) {
         const int row = lane / 4, column = lane % 4 * 2;
-        const uint32_t low = lanes[0]->transposed ? rows[column][row] : rows[row][column];
-        const uint32_t high = lanes[0]->transposed ? rows[column + 1][row] : rows[row][column + 1];
-        lanes[lane]->registers[4 * i + matrix] = low | high << 16;
+        lanes[lane]->registers[at] = rows[column][row] | uint32_t{rows[column + 1][row]} << 16;
       }
     }
   }
