@@ -75,9 +75,10 @@ endfunction()
 set(TILTSHIFT_TEST_ENVIRONMENT "OMP_WAIT_POLICY=passive;XDG_CACHE_HOME=${CMAKE_BINARY_DIR}/cache;XDG_STATE_HOME=${CMAKE_BINARY_DIR}/state")
 
 # tiltshift_test(NAME SOURCES ... LINK ... [LABELS ...] [TIMEOUT s] [WAITS]): a GoogleTest binary, one ctest
-# entry. A test computes on every core, and `ctest -j` starts nothing beside it; one that WAITS, mostly for the
+# entry. A test computes on every core at times, so `ctest -j` starts two at once; one that WAITS, mostly for the
 # processes it started, leaves room for others.
 cmake_host_system_information(RESULT TILTSHIFT_CORES QUERY NUMBER_OF_LOGICAL_CORES)
+math(EXPR TILTSHIFT_TEST_CORES "(${TILTSHIFT_CORES} + 1) / 2")
 function(tiltshift_test name)
   cmake_parse_arguments(ARG "WAITS" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
@@ -88,7 +89,7 @@ function(tiltshift_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
-  set(processors ${TILTSHIFT_CORES})
+  set(processors ${TILTSHIFT_TEST_CORES})
   if(ARG_WAITS)
     set(processors 1)
   endif()
