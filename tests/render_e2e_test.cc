@@ -132,7 +132,7 @@ TEST_F(RenderE2e, TheTextsSettingsCount) {
 
 // I1, I2, I4: every process of the farm killed once in the middle of a job.
 TEST_F(RenderE2e, KilledProcessesChangeNothing) {
-  const std::string spec = WriteSpec(SmallCampaign(50)), calm = folder_ + "/calm",
+  const std::string spec = WriteSpec(SmallCampaign(35)), calm = folder_ + "/calm",
                     killed = folder_ + "/killed";
   ASSERT_EQ(Run(Render(spec, calm)), 0);
   Process render(Render(spec, killed), folder_);
@@ -147,20 +147,20 @@ TEST_F(RenderE2e, KilledProcessesChangeNothing) {
   ASSERT_EQ(render.Wait(kLongMs), 0) << render.Errors();
   EXPECT_THAT(render.Errors(), HasSubstr("redis-server ended (signal 9); starting it again"));
   const auto hashes = Hashes(killed);
-  EXPECT_EQ(hashes.size(), 200u);
+  EXPECT_EQ(hashes.size(), 140u);
   EXPECT_EQ(hashes, Hashes(calm));
   std::set<std::string> different;
   for (const auto& [name, hash] : hashes) different.insert(hash);
-  EXPECT_EQ(different.size(), 200u);
+  EXPECT_EQ(different.size(), 140u);
   std::set<std::string> indices;
   for (const auto& line : Manifest(killed))
     EXPECT_TRUE(indices.insert(line["index"].get<std::string>()).second) << line;
-  EXPECT_EQ(indices.size(), 200u);
-  EXPECT_THAT(render.Output(), HasSubstr("done: 200 of 200 pictures"));
+  EXPECT_EQ(indices.size(), 140u);
+  EXPECT_THAT(render.Output(), HasSubstr("done: 140 of 140 pictures"));
 }
 
 TEST_F(RenderE2e, InterruptedGoesOnAndLeavesNoProcess) {
-  const std::string spec = WriteSpec(SmallCampaign(200)), out = folder_ + "/out";
+  const std::string spec = WriteSpec(SmallCampaign(40)), out = folder_ + "/out";
   pid_t redis = 0, scheduler = 0, worker = 0;
   {
     Process render(Render(spec, out), folder_);
@@ -175,16 +175,16 @@ TEST_F(RenderE2e, InterruptedGoesOnAndLeavesNoProcess) {
   for (const pid_t pid : {redis, scheduler, worker})
     EXPECT_NE(kill(pid, 0), 0) << "process " << pid << " is still there";
   const size_t before = Stored(out);
-  EXPECT_LT(before, 800u);
+  EXPECT_LT(before, 160u);
   std::string output;
   ASSERT_EQ(Run(Render(spec, out), nullptr, &output), 0);
-  EXPECT_EQ(Hashes(out).size(), 800u);
-  EXPECT_THAT(output, HasSubstr("done: 800 of 800 pictures"));
+  EXPECT_EQ(Hashes(out).size(), 160u);
+  EXPECT_THAT(output, HasSubstr("done: 160 of 160 pictures"));
 }
 
 // Also with a kill that leaves it no time.
 TEST_F(RenderE2e, KilledParentTakesItsChildrenAlong) {
-  const std::string spec = WriteSpec(SmallCampaign(50)), out = folder_ + "/out";
+  const std::string spec = WriteSpec(SmallCampaign(20)), out = folder_ + "/out";
   pid_t redis = 0, worker = 0;
   {
     Process render(Render(spec, out), folder_);
@@ -196,12 +196,12 @@ TEST_F(RenderE2e, KilledParentTakesItsChildrenAlong) {
   }
   EXPECT_TRUE(WaitFor([&] { return kill(redis, 0) != 0 && kill(worker, 0) != 0; }, 10'000));
   ASSERT_EQ(Run(Render(spec, out)), 0);
-  EXPECT_EQ(Hashes(out).size(), 200u);
+  EXPECT_EQ(Hashes(out).size(), 80u);
 }
 
 // A picture under its name is whole, at any moment; a kill that leaves no time loses none of them.
 TEST_F(RenderE2e, PicturesAppearWhileItRenders) {
-  const std::string spec = WriteSpec(SmallCampaign(50)), out = folder_ + "/out";
+  const std::string spec = WriteSpec(SmallCampaign(25)), out = folder_ + "/out";
   std::map<std::string, std::string> seen;
   {
     Process render(Render(spec, out), folder_);
@@ -215,14 +215,14 @@ TEST_F(RenderE2e, PicturesAppearWhileItRenders) {
     };
     ASSERT_TRUE(WaitFor(look, kLongMs)) << render.Errors();
     EXPECT_TRUE(render.Running());
-    EXPECT_LT(seen.size(), 200u);
+    EXPECT_LT(seen.size(), 100u);
     EXPECT_FALSE(fs::exists(out + "/manifest.jsonl"));
     render.Signal(SIGKILL);
     render.Wait(kLongMs);
   }
   ASSERT_EQ(Run(Render(spec, out)), 0);
   const auto hashes = Hashes(out);
-  EXPECT_EQ(hashes.size(), 200u);
+  EXPECT_EQ(hashes.size(), 100u);
   for (const auto& [name, hash] : seen) EXPECT_EQ(hashes.at(name), hash);
   for (const auto& line : Manifest(out)) {
     EXPECT_EQ(hashes.at(line["name"].get<std::string>()), line["sha256"].get<std::string>());

@@ -46,15 +46,16 @@ class FarmServiceTest : public ::testing::Test {
         "--leader-ttl-ms", "600"};
     command.insert(command.end(), scheduler_options_.begin(), scheduler_options_.end());
     scheduler_ = std::make_unique<Process>(command, folder_);
+    // Before anyone connects: gRPC's first attempt would fail, and the next comes a second later.
+    ASSERT_TRUE(WaitFor(
+        [&] { return scheduler_->Output().find("leading: epoch") != std::string::npos; }, 60'000))
+        << scheduler_->Output();
     grpc::ChannelArguments
         arguments;  // a connection of its own, not the one that died with the last scheduler
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     channel_ = grpc::CreateCustomChannel(socket_, grpc::InsecureChannelCredentials(), arguments);
     ASSERT_TRUE(
         channel_->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20)))
-        << scheduler_->Output();
-    ASSERT_TRUE(WaitFor(
-        [&] { return scheduler_->Output().find("leading: epoch") != std::string::npos; }, 10'000))
         << scheduler_->Output();
     farm_ = v1::Farm::NewStub(channel_);
   }
