@@ -115,10 +115,10 @@ class ChaosTest : public ::testing::Test {
 
   void AddScheduler(int i) {
     const auto start = [this, i] {
-      std::vector<std::string> options;
+      std::vector<std::string> options = {"--lease-ttl-ms", "2000"};
       if (schedulers_[i] != nullptr) {
         CountLeads(i);
-        options = {"--listen", schedulers_[i]->address()};
+        options.insert(options.end(), {"--listen", schedulers_[i]->address()});
         schedulers_[i].reset();
       }
       schedulers_[i] = std::make_unique<SchedulerProcess>(folder_, redis_.address(), options);

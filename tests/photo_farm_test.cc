@@ -36,6 +36,7 @@ class PhotoFarmTest : public FarmServiceTest {
     setenv("TMPDIR", temporary.c_str(), 1);
     setenv("TS_FARM_KEY", RandomHex(32).c_str(), 1);
     scheduler_options_ = {"--farm-key", "env:TS_FARM_KEY"};
+    lease_ttl_ms_ = "2000";
     // On a file system of its own: what is searched is the farm's alone.
     photos_ = testing::TempDir() + "/photos-of-entrants";
     fs::remove_all(photos_);

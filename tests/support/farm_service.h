@@ -42,7 +42,7 @@ class FarmServiceTest : public ::testing::Test {
     socket_ = "unix:/tmp/ts-scheduler-" + std::to_string(getpid());
     std::vector<std::string> command = {
         Program("tiltshift-scheduler"), "--listen", socket_, "--redis", redis_->address(),
-        "--blobs", folder_ + "/blobs", "--lease-ttl-ms", "2000", "--heartbeat-ms", "200",
+        "--blobs", folder_ + "/blobs", "--lease-ttl-ms", lease_ttl_ms_, "--heartbeat-ms", "200",
         "--leader-ttl-ms", "600"};
     command.insert(command.end(), scheduler_options_.begin(), scheduler_options_.end());
     scheduler_ = std::make_unique<Process>(command, folder_);
@@ -93,6 +93,8 @@ class FarmServiceTest : public ::testing::Test {
 
   std::string folder_, socket_;
   std::vector<std::string> scheduler_options_;  // beside the usual ones
+  // A lease outlives the test, so that a busy machine ends none; who tests its end gives it less.
+  std::string lease_ttl_ms_ = "60000";
   std::unique_ptr<RedisServer> redis_;
   std::unique_ptr<Process> scheduler_;
   std::shared_ptr<grpc::Channel> channel_;

@@ -19,7 +19,7 @@ SchedulerProcess::SchedulerProcess(const std::string& folder, const std::string&
                                    const std::vector<std::string>& more) {
   std::map<std::string, std::string> options = {
       {"--listen", FreshSocket()}, {"--redis", redis},        {"--blobs", folder + "/blobs"},
-      {"--lease-ttl-ms", "2000"},  {"--heartbeat-ms", "200"}, {"--leader-ttl-ms", "600"}};
+      {"--lease-ttl-ms", "60000"}, {"--heartbeat-ms", "200"}, {"--leader-ttl-ms", "600"}};
   for (size_t i = 0; i + 1 < more.size(); i += 2) options[more[i]] = more[i + 1];
   address_ = options["--listen"];
   std::vector<std::string> arguments = {Program("tiltshift-scheduler")};

@@ -1,4 +1,5 @@
-// A scheduler of this build on a unix socket of its own, with times short enough for tests.
+// A scheduler of this build on a unix socket of its own. Its lead passes on soon; its leases
+// outlive every test, so that a busy machine ends none: who tests their end gives them less.
 #pragma once
 
 #include <memory>
