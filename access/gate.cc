@@ -73,7 +73,7 @@ std::string Printable(const std::string& said) {
 
 absl::Status NoToken() {
   return absl::UnauthenticatedError(
-      "this farm asks who calls: send a token, as metadata authorization: Bearer ts_... "
+      "this farm asks who calls: give a token, with --token-file or TILTSHIFT_TOKEN "
       "(docs/security.md)");
 }
 
@@ -97,7 +97,7 @@ absl::Status Gate::MayCall(const CallFacts& facts, const Admission& admission) c
   }
   if (rule->roles == kWorker && options_.worker_certificates && facts.certificate.empty()) {
     return absl::UnauthenticatedError(
-        "this farm asks its workers for a certificate, one that its CA signed");
+        "this farm asks its workers for a certificate: give one, with --tls-cert and --tls-key");
   }
   if (options_.limits == nullptr || (caller.roles() & (kOperate | kWorker)) != 0)
     return absl::OkStatus();

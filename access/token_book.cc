@@ -151,7 +151,7 @@ absl::StatusOr<v1::StoredToken> TokenBook::Revoke(const std::string& id, int64_t
   const auto found = entries_.find(id);
   if (found == entries_.end())
     return absl::NotFoundError(
-        absl::StrCat("there is no token \"", id, "\"; ListTokens names the tokens"));
+        absl::StrCat("there is no token \"", id, "\"; `tiltshift token list` shows the tokens"));
   v1::Token& token = *found->second.stored.mutable_token();
   if (token.revoked_unix_ms() == 0) token.set_revoked_unix_ms(now_ms);
   found->second.caller->Revoke();
@@ -176,7 +176,7 @@ absl::StatusOr<std::shared_ptr<const Caller>> TokenBook::Find(std::string_view p
   }
   if (caller == nullptr)
     return absl::UnauthenticatedError(
-        "the token is none of this farm's; who operates it makes one (docs/security.md)");
+        "the token is none of this farm's; `tiltshift token create` makes one (docs/security.md)");
   TS_RETURN_IF_ERROR(caller->Valid(now_ms));
   return caller;
 }

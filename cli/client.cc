@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_join.h"
 #include "base/hash.h"
-#include "proto/channel.h"
 
 namespace tiltshift::cli {
 namespace {
@@ -40,29 +39,42 @@ struct FarmClient::Patience {
   bool farm_is_there = false;
 };
 
-FarmClient::FarmClient(const std::string& schedulers)
-    : addresses_(SplitAddresses(schedulers)), search_(addresses_, RandomSeed()) {}
+FarmClient::FarmClient(const std::string& schedulers, absl::StatusOr<Identity> identity)
+    : identity_(std::move(identity)),
+      addresses_(SplitAddresses(schedulers)),
+      search_(addresses_, RandomSeed()) {}
 
 // A channel that has failed waits before it tries again, so another try has another channel.
-v1::Farm::Stub& FarmClient::stub() {
+const std::shared_ptr<grpc::Channel>& FarmClient::channel() {
   if (channel_ == nullptr || asked_ != search_.address()) {
     asked_ = search_.address();
-    channel_ = ConnectTo(asked_);
-    stub_ = v1::Farm::NewStub(channel_);
+    channel_ = identity_->Connect(asked_);
   }
-  return *stub_;
+  return channel_;
+}
+
+absl::Status FarmClient::MayAsk() const {
+  TS_RETURN_IF_ERROR(identity_.status());
+  return identity_->MayCall(search_.address());
 }
 
 void FarmClient::WaitForConnection(int timeout_ms) {
   const auto start = std::chrono::system_clock::now();
-  stub();
-  if (channel_->WaitForConnected(start + std::chrono::milliseconds(timeout_ms))) {
+  if (!MayAsk().ok()) return;  // the call says why
+  if (channel()->WaitForConnected(start + std::chrono::milliseconds(timeout_ms))) {
     std::this_thread::sleep_until(
         start + kLeastWait);  // it answers, and says no: don't ask in a tight loop
   }
 }
 
 bool FarmClient::TryAnother(const grpc::Status& status, Patience& patience) {
+  const int64_t too_early_ms = RetryAfterMs(status);
+  if (too_early_ms > 0) {
+    const auto wait = std::chrono::milliseconds(too_early_ms);
+    if (Clock::now() + wait > patience.until) return false;
+    std::this_thread::sleep_for(wait);
+    return true;
+  }
   if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return false;
   const auto leader = LeaderNamedBy(status);
   patience.farm_is_there = patience.farm_is_there || leader.has_value();
@@ -91,15 +103,19 @@ absl::Status FarmClient::ErrorOf(const grpc::Status& status) const {
                          "); is it running, and is --scheduler right?"));
 }
 
-template <typename Request, typename Response>
-absl::StatusOr<Response> FarmClient::Call(
-    grpc::Status (v1::Farm::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-    const Request& request, std::chrono::seconds deadline) {
+template <typename Stub, typename Request, typename Response>
+absl::StatusOr<Response> FarmClient::Call(grpc::Status (Stub::*method)(grpc::ClientContext*,
+                                                                       const Request&, Response*),
+                                          const Request& request,
+                                          std::chrono::seconds deadline) {
   for (Patience patience;;) {
+    TS_RETURN_IF_ERROR(MayAsk());
     grpc::ClientContext context;
+    identity_->AddTo(context);
     context.set_deadline(std::chrono::system_clock::now() + deadline);
     Response response;
-    const grpc::Status status = (stub().*method)(&context, request, &response);
+    Stub stub(channel());
+    const grpc::Status status = (stub.*method)(&context, request, &response);
     if (status.ok()) {
       search_.Found();
       return response;
@@ -125,10 +141,13 @@ absl::StatusOr<v1::UploadPhotoResponse> FarmClient::UploadPhoto(const std::strin
                                                                 std::string_view bytes) {
   const auto busy_until = Clock::now() + kBusyPatience;
   for (Patience patience;;) {
+    TS_RETURN_IF_ERROR(MayAsk());
     grpc::ClientContext context;
+    identity_->AddTo(context);
     context.set_deadline(std::chrono::system_clock::now() + kUploadDeadline);
     v1::UploadPhotoResponse response;
-    const auto writer = stub().UploadPhoto(&context, &response);
+    v1::Farm::Stub stub(channel());
+    const auto writer = stub.UploadPhoto(&context, &response);
     v1::UploadPhotoRequest request;
     request.mutable_start()->set_tenant(tenant);
     request.mutable_start()->set_request_id(request_id);
@@ -248,13 +267,31 @@ absl::StatusOr<v1::ListWorkersResponse> FarmClient::ListWorkers() {
   return Call(&v1::Farm::Stub::ListWorkers, v1::ListWorkersRequest());
 }
 
+absl::StatusOr<v1::CreateTokenResponse> FarmClient::CreateToken(
+    const v1::CreateTokenRequest& request) {
+  return Call(&v1::Tokens::Stub::CreateToken, request);
+}
+
+absl::StatusOr<v1::Token> FarmClient::RevokeToken(const std::string& id) {
+  v1::RevokeTokenRequest request;
+  request.set_token_id(id);
+  return Call(&v1::Tokens::Stub::RevokeToken, request);
+}
+
+absl::StatusOr<v1::ListTokensResponse> FarmClient::ListTokens() {
+  return Call(&v1::Tokens::Stub::ListTokens, v1::ListTokensRequest());
+}
+
 absl::Status FarmClient::Watch(const std::string& job_id, int patience_ms,
                                const std::function<bool(const v1::Job&)>& see) {
   v1::GetJobRequest request;
   request.set_job_id(job_id);
   for (auto heard = Clock::now();;) {
+    TS_RETURN_IF_ERROR(MayAsk());
     grpc::ClientContext context;
-    auto reader = stub().WatchJob(&context, request);
+    identity_->AddTo(context);
+    v1::Farm::Stub stub(channel());
+    auto reader = stub.WatchJob(&context, request);
     v1::Job job;
     for (auto well = Clock::now(); reader->Read(&job);) {
       search_.Found();
@@ -287,8 +324,11 @@ absl::Status FarmClient::ReadOutputs(
   v1::OutputInfo last;
   uint64_t missing = 0;  // bytes of `last`
   for (Patience patience;;) {
+    TS_RETURN_IF_ERROR(MayAsk());
     grpc::ClientContext context;
-    auto reader = stub().ReadOutputs(&context, request);
+    identity_->AddTo(context);
+    v1::Farm::Stub stub(channel());
+    auto reader = stub.ReadOutputs(&context, request);
     v1::OutputPiece piece;
     while (reader->Read(&piece)) {
       search_.Found();

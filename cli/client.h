@@ -15,14 +15,18 @@
 #include "base/status.h"
 #include "plan/spec.h"
 #include "proto/farm.grpc.pb.h"
+#include "proto/identity.h"
 #include "proto/leader.h"
+#include "proto/tokens.grpc.pb.h"
 
 namespace tiltshift::cli {
 
 class FarmClient {
  public:
-  // Addresses with commas between them; none is contacted yet.
-  explicit FarmClient(const std::string& schedulers);
+  // Addresses with commas between them; none is contacted yet. What is wrong with `identity` every
+  // call returns.
+  explicit FarmClient(const std::string& schedulers,
+                      absl::StatusOr<Identity> identity = Identity());
 
   // Blocks until the scheduler that is to be asked next can be reached, at most so long.
   void WaitForConnection(int timeout_ms);
@@ -55,6 +59,9 @@ class FarmClient {
   absl::StatusOr<v1::Job> SetPriority(const std::string& job_id, int32_t priority);
   absl::StatusOr<v1::ExplainResponse> Explain(const v1::ExplainRequest& request);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers();
+  absl::StatusOr<v1::CreateTokenResponse> CreateToken(const v1::CreateTokenRequest& request);
+  absl::StatusOr<v1::Token> RevokeToken(const std::string& id);
+  absl::StatusOr<v1::ListTokensResponse> ListTokens();
 
   // Calls `see` with the job now and whenever it changed, until it ended, `see` says false
   // (Cancelled) or it can't be watched. Outlives schedulers that restart: gives up after
@@ -69,22 +76,24 @@ class FarmClient {
                            const std::function<absl::Status(const std::string&)>& data);
 
  private:
-  template <typename Request, typename Response>
-  absl::StatusOr<Response> Call(grpc::Status (v1::Farm::Stub::*method)(grpc::ClientContext*,
-                                                                       const Request&, Response*),
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                             Response*),
                                 const Request& request,
                                 std::chrono::seconds deadline = std::chrono::seconds(20));
   struct Patience;
-  v1::Farm::Stub& stub();
+  // Why the scheduler that is next can't be asked at all.
+  absl::Status MayAsk() const;
+  const std::shared_ptr<grpc::Channel>& channel();
   // After a call that failed: whether to try again, after a wait, at whichever address is next.
   bool TryAnother(const grpc::Status& status, Patience& patience);
   absl::Status ErrorOf(const grpc::Status& status) const;
 
+  const absl::StatusOr<Identity> identity_;
   const std::vector<std::string> addresses_;
   LeaderSearch search_;
   std::string asked_;  // the address of `channel_`
   std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::Farm::Stub> stub_;
 };
 
 }  // namespace tiltshift::cli

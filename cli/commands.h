@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "proto/identity.h"
 
 namespace tiltshift::cli {
 
@@ -29,6 +30,7 @@ struct Chosen {
 struct Common {
   bool json = false;
   std::string schedulers = "127.0.0.1:7070";
+  IdentityOptions identity;
 };
 
 void AddModelsCommand(CLI::App& app, Chosen& chosen);
@@ -42,8 +44,10 @@ void AddJobCommands(CLI::App& app, Chosen& chosen);      // status, list, cancel
 void AddContestCommands(CLI::App& app, Chosen& chosen);  // append, entries, results
 void AddPrivacyCommands(CLI::App& app, Chosen& chosen);  // forget, receipts
 void AddOutputCommands(CLI::App& app, Chosen& chosen);   // get, sheet
+void AddTokenCommands(CLI::App& app, Chosen& chosen);    // token create, revoke, list
 
-// --json and, where the command talks to a farm, --scheduler (or TILTSHIFT_SCHEDULER).
+// --json and, where the command talks to a farm, --scheduler (or TILTSHIFT_SCHEDULER) and who
+// calls.
 void AddJsonOption(CLI::App& command, Common& common);
 void AddSchedulerOption(CLI::App& command, Common& common);
 

@@ -19,7 +19,7 @@ struct ContestOptions {
 };
 
 absl::StatusOr<ExitCode> RunAppend(const ContestOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   TS_ASSIGN_OR_RETURN(const v1::Job job, client.GetJob(options.job));
   if (!job.spec().has_contest())
     return absl::InvalidArgumentError(absl::StrCat("job ", options.job, " is no contest"));
@@ -45,7 +45,7 @@ absl::StatusOr<ExitCode> RunAppend(const ContestOptions& options) {
 }
 
 absl::StatusOr<ExitCode> RunEntries(const ContestOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   if (!options.common.json)
     std::printf("%-24s %-24s %-10s %8s  %s\n", "ENTRY", "AUTHOR", "STATE", "DONE", "REASON");
   TS_RETURN_IF_ERROR(client.ListEntries(options.job, [&](const v1::EntryStatus& entry) {
@@ -63,7 +63,7 @@ absl::StatusOr<ExitCode> RunEntries(const ContestOptions& options) {
 }
 
 absl::StatusOr<ExitCode> RunResults(const ContestOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   TS_ASSIGN_OR_RETURN(const size_t entries, WriteResults(client, options.job, options.out));
   if (options.common.json) {
     std::printf("%s\n", nlohmann::json{{"entries", entries}, {"file", options.out}}.dump().c_str());

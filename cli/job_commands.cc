@@ -16,7 +16,7 @@ struct JobOptions {
 };
 
 absl::StatusOr<ExitCode> RunStatus(const JobOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   TS_ASSIGN_OR_RETURN(const v1::Job job, client.GetJob(options.job));
   std::printf("%s\n", options.common.json ? ToJson(job).c_str() : Summary(job).c_str());
   if (!options.common.json && job.leased() > 0)
@@ -25,7 +25,7 @@ absl::StatusOr<ExitCode> RunStatus(const JobOptions& options) {
 }
 
 absl::StatusOr<ExitCode> RunList(const JobOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   TS_ASSIGN_OR_RETURN(const v1::ListJobsResponse list, client.ListJobs(options.limit));
   if (options.common.json) {
     std::printf("%s\n", ToJson(list).c_str());
@@ -47,33 +47,33 @@ absl::StatusOr<ExitCode> Show(const JobOptions& options, const absl::StatusOr<v1
 }
 
 absl::StatusOr<ExitCode> RunCancel(const JobOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   return Show(options, client.CancelJob(options.job));
 }
 
 absl::StatusOr<ExitCode> RunPause(const JobOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   return Show(options, client.PauseJob(options.job));
 }
 
 absl::StatusOr<ExitCode> RunResume(const JobOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   return Show(options, client.ResumeJob(options.job));
 }
 
 absl::StatusOr<ExitCode> RunRetry(const JobOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   return Show(options, client.RetryFailed(options.job));
 }
 
 absl::StatusOr<ExitCode> RunPriority(const JobOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   return Show(options, client.SetPriority(options.job, options.priority));
 }
 
 // A job's id, JOB/INDEX for a variant of it, or a worker's id: jobs are what `list` shows.
 absl::StatusOr<ExitCode> RunExplain(const JobOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   v1::ExplainRequest request;
   const size_t slash = options.job.find('/');
   uint64_t index = 0;
@@ -87,7 +87,8 @@ absl::StatusOr<ExitCode> RunExplain(const JobOptions& options) {
   if (absl::IsNotFound(response.status()) && request.subject_case() == v1::ExplainRequest::kJobId) {
     request.set_worker_id(options.job);
     response = client.Explain(request);
-    if (absl::IsNotFound(response.status()))
+    // Who may not ask about workers has named a job that is not there.
+    if (absl::IsNotFound(response.status()) || absl::IsPermissionDenied(response.status()))
       return absl::NotFoundError(
           absl::StrCat("\"", options.job,
                        "\" is neither a job nor a worker; `tiltshift list` and "
@@ -99,7 +100,7 @@ absl::StatusOr<ExitCode> RunExplain(const JobOptions& options) {
 }
 
 absl::StatusOr<ExitCode> RunWorkers(const JobOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   TS_ASSIGN_OR_RETURN(const v1::ListWorkersResponse list, client.ListWorkers());
   if (options.common.json) {
     std::printf("%s\n", ToJson(list).c_str());

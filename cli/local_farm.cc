@@ -90,9 +90,11 @@ absl::Status LocalFarm::Prepare() {
     TS_RETURN_IF_ERROR(MakeFolders(options_.folder + part));
   TS_RETURN_IF_ERROR(Lock());
   TS_ASSIGN_OR_RETURN(sockets_, SocketFolder::Make());
-  // They are another farm's: the private redis-server asks for none, the worker is told.
-  for (const char* name : {"TILTSHIFT_REDIS_USER", "TILTSHIFT_REDIS_PASSWORD",
-                           "TILTSHIFT_SIGNING_CERT", "TILTSHIFT_SIGNING_KEY"})
+  // They are another farm's: this one's processes ask for none, or are told.
+  for (const char* name :
+       {"TILTSHIFT_REDIS_USER", "TILTSHIFT_REDIS_PASSWORD", "TILTSHIFT_SIGNING_CERT",
+        "TILTSHIFT_SIGNING_KEY", "TILTSHIFT_TOKEN",
+        "TILTSHIFT_TOKEN_FILE", "TILTSHIFT_TLS_CA", "TILTSHIFT_TLS_CERT", "TILTSHIFT_TLS_KEY"})
     unsetenv(name);
   const std::string redis = sockets_.redis();
   // From the root on: a folder whatever its name, never an address of a store elsewhere.
@@ -121,11 +123,10 @@ absl::Status LocalFarm::Prepare() {
     scheduler.environment = {FarmKeyName() + "=" + seal::FarmKey::RandomHexKey()};
   }
   add("tiltshift-worker",
-      {ProgramBeside("tiltshift-worker"), "--scheduler", scheduler_address(), "--blobs",
-       blob_folder, "--models", options_.models, "--slots", std::to_string(options_.slots),
-       "--keep-free", std::to_string(options_.keep_free_mb), "--render", options_.render,
-       "--device", options_.device,
-       "--metrics", options_.metrics},
+      {ProgramBeside("tiltshift-worker"), "--scheduler", scheduler_address(), "--token-file",
+       "none", "--blobs", blob_folder, "--models", options_.models, "--slots",
+       std::to_string(options_.slots), "--keep-free", std::to_string(options_.keep_free_mb),
+       "--render", options_.render, "--device", options_.device, "--metrics", options_.metrics},
       kWorkerPatienceMs);
   if (!options_.signing_cert.empty()) {
     auto& worker = children_.back()->arguments;

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "proto/identity_flags.h"
 
 namespace tiltshift::cli {
 namespace {
@@ -35,6 +36,7 @@ void AddSchedulerOption(CLI::App& command, Common& common) {
                   "host:port or unix:PATH; several, with commas: the one that leads is found")
       ->envname("TILTSHIFT_SCHEDULER")
       ->capture_default_str();
+  AddIdentityFlags(command, common.identity);
 }
 
 ExitCode ExitCodeOf(const absl::Status& status) {
@@ -45,6 +47,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kOutOfRange:
     case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kUnauthenticated:
       return kUsage;
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
@@ -72,6 +75,7 @@ int Main(int argc, char** argv) {
   AddPrivacyCommands(app, chosen);
   AddOutputCommands(app, chosen);
   AddVerifyCommand(app, chosen);
+  AddTokenCommands(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

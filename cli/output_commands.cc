@@ -20,7 +20,7 @@ struct SheetOptions {
 };
 
 absl::StatusOr<ExitCode> RunGet(const GetOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   TS_RETURN_IF_ERROR(client.GetJob(options.job).status());
   TS_ASSIGN_OR_RETURN(const Fetched fetched,
                       FetchOutputs(client, options.job, options.out, {.interrupted = Interrupted}));

@@ -18,7 +18,7 @@ struct PrivacyOptions {
 };
 
 absl::StatusOr<ExitCode> RunForget(const PrivacyOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   v1::ForgetRequest request;
   request.set_tenant(options.tenant);
   request.set_job_id(options.job);
@@ -61,7 +61,7 @@ bool Show(const v1::Receipt& receipt, const PrivacyOptions& options,
 }
 
 absl::StatusOr<ExitCode> RunReceipts(const PrivacyOptions& options) {
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   std::vector<v1::Receipt> receipts;
   TS_ASSIGN_OR_RETURN(
       const v1::ListReceiptsResponse all,

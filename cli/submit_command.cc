@@ -23,7 +23,7 @@ absl::StatusOr<ExitCode> RunSubmit(const SubmitOptions& options) {
   TS_ASSIGN_OR_RETURN(plan::SpecFile file, plan::LoadSpec(options.spec, photos.Checker()));
   TS_RETURN_IF_ERROR(plan::Plan::Create(file.spec).status());
   TellSkipped(file.skipped);
-  FarmClient client(options.common.schedulers);
+  FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   const std::string request_id = options.request_id.empty() ? RandomHex(16) : options.request_id;
   TS_RETURN_IF_ERROR(photos.Upload(client, request_id, file));
   TS_ASSIGN_OR_RETURN(const v1::SubmitResponse submitted, client.Submit(file, request_id));
@@ -72,7 +72,7 @@ void AddWatchCommand(CLI::App& app, Chosen& chosen) {
   AddJsonOption(*command, options->common);
   command->callback([options, &chosen] {
     chosen.run = [options]() -> absl::StatusOr<ExitCode> {
-      FarmClient client(options->common.schedulers);
+      FarmClient client(options->common.schedulers, Identity::Load(options->common.identity));
       return WatchJob(client, options->job, options->common.json);
     };
   });

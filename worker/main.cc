@@ -16,6 +16,8 @@
 #include "engine/pack/weight_cache.h"
 #include "moderation/moderator_flags.h"
 #include "monitoring/metrics.h"
+#include "proto/channel.h"
+#include "proto/identity_flags.h"
 #include "proto/leader.h"
 #include "provenance/signer.h"
 #include "store/blob_flags.h"
@@ -30,6 +32,7 @@ volatile std::sig_atomic_t g_stop = 0;
 
 struct Options {
   std::string schedulers = "127.0.0.1:7070";
+  IdentityOptions identity;
   store::BlobOptions blobs;
   std::string metrics, name;
   std::string render = "engine";
@@ -51,13 +54,16 @@ constexpr char kExamples[] =
     "Examples:\n"
     "  tiltshift-worker --blobs /srv/tiltshift --models models\n"
     "  tiltshift-worker --scheduler farm-a:7070,farm-b:7070 --blobs /mnt/blobs --slots 8 --metrics "
-    "127.0.0.1:9101\n";
+    "127.0.0.1:9101\n"
+    "      --token-file worker.token --tls-ca farm-ca.crt --tls-cert worker.crt --tls-key "
+    "worker.key\n";
 
 void AddOptions(CLI::App& app, Options& options) {
   app.footer(kExamples);
   app.add_option("--scheduler", options.schedulers,
                  "host:port or unix:PATH; several, with commas: the one that leads is found")
       ->capture_default_str();
+  AddIdentityFlags(app, options.identity);
   store::AddBlobFlags(app, "the scheduler's blob store", options.blobs);
   app.add_option("--keep-free", options.keep_free_mb,
                  "megabytes of the blob folder's disk that are left free: the worker ends before")
@@ -106,7 +112,8 @@ void AddOptions(CLI::App& app, Options& options) {
                  "cpu, cuda, or auto: the card where one is, else the processor")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  app.add_option("--metrics", options.metrics, "host:port for Prometheus' /metrics; empty: none");
+  app.add_option("--metrics", options.metrics,
+                 "host:port of the loopback for Prometheus' /metrics; empty: none");
   app.add_option("--name", options.name, "what this worker is called; default: the host's name");
   app.add_option("--render", options.render,
                  "engine, or noop: a 1x1 picture a variant, to test a farm without rendering")
@@ -153,6 +160,12 @@ std::shared_ptr<engine::WeightCache> OpenWeightCache(const Options& options) {
 }
 
 absl::Status Serve(const Options& options) {
+  if (!options.metrics.empty() && !IsLoopback(options.metrics))
+    return absl::InvalidArgumentError(
+        absl::StrCat("--metrics ", options.metrics,
+                     ": metrics are served to this machine alone, as "
+                     "127.0.0.1:PORT; docs/security.md says how others get them"));
+  TS_ASSIGN_OR_RETURN(const Identity identity, Identity::Load(options.identity));
   const rlimit no_core{0, 0};  // that could hold a photo
   setrlimit(RLIMIT_CORE, &no_core);
   store::BlobOptions blob_options = options.blobs;
@@ -168,6 +181,7 @@ absl::Status Serve(const Options& options) {
   session_options.schedulers = SplitAddresses(options.schedulers);
   if (session_options.schedulers.empty())
     return absl::InvalidArgumentError("--scheduler: no address");
+  session_options.identity = identity;
   session_options.want_leases = static_cast<uint32_t>(options.slots) + 1;
   v1::Hello& hello = session_options.hello;
   hello.set_worker_id(WorkerName(options));

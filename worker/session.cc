@@ -53,10 +53,15 @@ bool Session::GivesUp() {
 }
 
 grpc::Status Session::RunStream(const std::string& address) {
-  const auto channel = ConnectTo(address);
+  if (const absl::Status may = options_.identity.MayCall(address); !may.ok()) {
+    if (Message(may) != said_) spdlog::warn("{}", said_ = Message(may));
+    return {grpc::StatusCode::UNAVAILABLE, Message(may)};
+  }
+  const auto channel = options_.identity.Connect(address);
   WaitForFirstTry(*channel, kConnectPatienceMs);
   const std::shared_ptr<v1::Workers::Stub> stub = v1::Workers::NewStub(channel);
   grpc::ClientContext context;
+  options_.identity.AddTo(context);
   auto stream = stub->Session(&context);
 
   v1::WorkerMessage first;
@@ -100,6 +105,7 @@ absl::StatusOr<v1::OpenPhotoResponse> Session::OpenPhoto(const v1::OpenPhotoRequ
   }
   if (stub == nullptr) return absl::UnavailableError("there is no scheduler to ask for a photo");
   grpc::ClientContext context;
+  options_.identity.AddTo(context);
   context.set_deadline(std::chrono::system_clock::now() + kOpenPhotoDeadline);
   v1::OpenPhotoResponse response;
   const grpc::Status status = stub->OpenPhoto(&context, request, &response);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "proto/identity.h"
 #include "proto/worker.grpc.pb.h"
 #include "worker/lease_queue.h"
 
@@ -17,6 +18,7 @@ namespace tiltshift::worker {
 
 struct SessionOptions {
   std::vector<std::string> schedulers;  // tried in turn; they tell who leads
+  Identity identity;                    // shown to each
   v1::Hello hello;                      // held_tokens is filled in
   uint32_t want_leases = 2;
   std::function<std::vector<std::string>()> loaded_models;  // for the heartbeats; may be null
