@@ -50,14 +50,16 @@ constexpr char kExamples[] =
     "  tiltshift-scheduler --listen unix:/run/farm.sock --redis unix:/run/redis.sock --blobs blobs "
     "--metrics 127.0.0.1:9100\n"
     "  tiltshift-scheduler --blobs s3://farm/blobs --s3-endpoint http://127.0.0.1:9000\n"
-    "  tiltshift-scheduler --auth on --first-token /root/farm.token --audit-log "
+    "  tiltshift-scheduler --listen 0.0.0.0:7070 --advertise farm-a:7070 --auth on --first-token "
+    "/root/farm.token\n"
+    "      --tls-cert farm.crt --tls-key farm.key --tls-client-ca workers-ca.crt --audit-log "
     "/var/log/tiltshift/audit.log --blobs /srv/tiltshift\n"
     "Several on one Redis: one leads, the others stand by and take over within seconds.\n";
 
 void AddOptions(CLI::App& app, Options& options) {
   app.footer(kExamples);
   app.add_option("--listen", options.listen,
-                 "host:port or unix:PATH to serve on; loopback only")
+                 "host:port or unix:PATH to serve on; beyond loopback with --auth on and TLS")
       ->capture_default_str();
   app.add_option("--advertise", options.advertise,
                  "where clients and workers reach this scheduler, told to them by those that do "

@@ -34,16 +34,18 @@ absl::Status CheckListen(const std::string& listen, const std::string& metrics,
     return absl::InvalidArgumentError(
         absl::StrCat("--metrics ", metrics,
                      ": metrics are served to this machine alone, as "
-                     "127.0.0.1:PORT (docs/security.md)"));
+                     "127.0.0.1:PORT; docs/security.md says how others get them"));
   if (options.has_tls() && !options.asks_callers())
     return absl::InvalidArgumentError(
         "--tls-cert without --auth on: nobody would be asked who they are");
   if (!options.first_token.empty() && !options.asks_callers())
     return absl::InvalidArgumentError("--first-token without --auth on: no token is asked for");
-  if (IsLoopback(listen)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--listen ", listen,
-                   ": this version serves loopback addresses only: 127.0.0.1:PORT or unix:PATH"));
+  if (IsLoopback(listen) || (options.asks_callers() && options.has_tls())) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--listen ", listen, ": beyond this machine callers must give a token, over TLS: add ",
+      options.asks_callers() ? "" : "--auth on, ",
+      options.has_tls() ? "" : "--tls-cert and --tls-key",
+      ", or listen on 127.0.0.1:PORT or unix:PATH (docs/security.md)"));
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(

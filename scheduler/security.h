@@ -22,8 +22,8 @@ struct SecurityOptions {
 
 void AddSecurityFlags(CLI::App& app, SecurityOptions& options);
 
-// InvalidArgument where `listen` or `metrics` is beyond this machine (I7), and where TLS or a first
-// token is asked for without tokens: nobody would be asked who they are.
+// InvalidArgument where `listen` may not be served so: beyond this machine callers must be asked
+// who they are (I7), and what they answer must not be read on the way. Metrics have neither.
 absl::Status CheckListen(const std::string& listen, const std::string& metrics,
                          const SecurityOptions& options);
 

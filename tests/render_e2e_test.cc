@@ -385,7 +385,7 @@ TEST_F(RenderE2e, SchedulerRefusesToListenBeyondLoopback) {
       folder_);
   EXPECT_EQ(scheduler.Wait(10'000), 1);
   EXPECT_THAT(scheduler.Output(),
-              HasSubstr("serves loopback addresses only"));
+              HasSubstr("beyond this machine callers must give a token"));
 }
 
 TEST_F(RenderE2e, ClientSaysThatNoSchedulerAnswers) {
