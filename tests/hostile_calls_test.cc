@@ -89,6 +89,19 @@ class HostileCallsTest : public ::testing::Test {
     }
     return reader->Finish();
   }
+  grpc::Status Append(const std::string& id, const v1::Entries& entries = {}) {
+    v1::AppendEntriesRequest request;
+    request.set_job_id(id);
+    *request.mutable_entries() = entries;
+    return Call(&v1::Farm::Stub::AppendEntries, request, &submitted_);
+  }
+  grpc::Status Entries(const std::string& id, uint64_t first, uint32_t limit) {
+    v1::ListEntriesRequest request;
+    request.set_job_id(id);
+    request.set_first(first);
+    request.set_limit(limit);
+    return Call(&v1::Farm::Stub::ListEntries, request, &listed_);
+  }
   // Each call that names a job, with `id`.
   std::vector<grpc::Status> EveryCallOf(const std::string& id) {
     return {Of(&v1::Farm::Stub::GetJob, id),
@@ -97,6 +110,8 @@ class HostileCallsTest : public ::testing::Test {
             Of(&v1::Farm::Stub::ResumeJob, id),
             Of(&v1::Farm::Stub::RetryFailed, id),
             SetPriority(id, 1),
+            Append(id),
+            Entries(id, 0, 0),
             Watch(id),
             Read(id, 0, 0)};
   }
@@ -110,6 +125,7 @@ class HostileCallsTest : public ::testing::Test {
   std::shared_ptr<grpc::Channel> channel_ = ConnectTo(scheduler_.address());
   std::unique_ptr<v1::Farm::Stub> farm_ = v1::Farm::NewStub(channel_);
   v1::SubmitResponse submitted_;
+  v1::ListEntriesResponse listed_;
   v1::Job job_;
 };
 
