@@ -2,7 +2,8 @@
 // real Redis with its append-only file, each figure beside its limit, measured in the same run.
 //
 //   farm_bench                         everything, some minutes
-//   farm_bench --only turns,latency    turns, range, scattered, latency, fleet, growth, large
+//   farm_bench --only turns,latency    turns, limits, range, scattered, latency, fleet, growth,
+//                                      large
 //   farm_bench --json --csv growth.csv --svg growth.svg
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -286,10 +287,9 @@ int Run(const Options& options) {
     return only.empty() || only.count(what) != 0;
   };
   Report report;
-  if (wanted("turns")) {
+  if (wanted("turns"))
     Throughput(options, "turns of one variant", 1, false, ">= 80,000, share >= 90%", report);
-    Limits(options, report, report);
-  }
+  if (wanted("limits")) Limits(options, report, report);
   if (wanted("range"))
     Throughput(options, "turns of a range of 100", 100, false, ">= 5,000,000", report);
   if (wanted("scattered"))
@@ -319,7 +319,7 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", options.seconds, "of each measurement")->capture_default_str();
   app.add_option("--rounds", options.rounds, "whose median is shown")->capture_default_str();
   app.add_option("--only", options.only,
-                 "some of turns, range, scattered, latency, fleet, growth, large")
+                 "some of turns, limits, range, scattered, latency, fleet, growth, large")
       ->delimiter(',');
   app.add_option("--workers", options.workers, "of turns, range and scattered")
       ->capture_default_str();
