@@ -168,7 +168,8 @@ std::vector<v1::WorkerInfo> Farm::Workers(int64_t now_ms) const {
     info.set_id(id);
     info.set_device(worker.hello.device());
     info.set_slots(worker.hello.slots());
-    for (const auto& model : worker.hello.models()) info.add_models(model.name());
+    for (const auto& model : worker.hello.models())
+      if (model.problem().empty()) info.add_models(model.name());
     uint64_t leased = 0;
     for (const uint64_t token : worker.tokens) leased += Total(leases_.at(token).remaining);
     info.set_leased(leased);

@@ -121,6 +121,7 @@ absl::Status CheckHello(const v1::Hello& hello) {
     for (const std::string* text : {&hello.models(i).name(), &hello.models(i).hash(),
                                     &hello.models(i).render_class(), &hello.models(i).needs()})
       TS_RETURN_IF_ERROR(CheckText(field, *text, kLongestDevice));
+    TS_RETURN_IF_ERROR(CheckText(field + ".problem", hello.models(i).problem(), kLongestProblem));
   }
   TS_RETURN_IF_ERROR(CheckBeside("hello.loras", hello.loras()));
   TS_RETURN_IF_ERROR(CheckBeside("hello.controls", hello.controls()));

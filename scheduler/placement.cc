@@ -104,6 +104,8 @@ absl::Status CheckDemands(const v1::JobSpec& spec, const v1::Hello& worker,
   const auto bad = [&](const std::string& path, const std::string& what) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
   };
+  if (!model->problem().empty())
+    return bad("model", absl::StrCat(spec.model(), " can't be loaded: ", model->problem()));
   TS_RETURN_IF_ERROR(CheckPhotos(spec, *model));
   const std::pair<const char*, uint32_t> sides[] = {{"render.width", spec.render().width()},
                                                     {"render.height", spec.render().height()}};

@@ -113,6 +113,11 @@ TEST_F(PlacementTest, AWorkerGetsOnlyWhatItCanRender) {
   EXPECT_EQ(WhyNot(Spec("sd"), "", Worker("w", {"other"})), "has no model \"sd\"");
   EXPECT_EQ(WhyNot(on_gpu, "", Worker("w", {"sd"})), "renders on cpu, and the job wants cuda");
   EXPECT_EQ(WhyNot(large, "", Worker("w", {"sd"})), "has 8000 MB, and the job needs 12000");
+  v1::Hello damaged = Worker("w", {"sd"});
+  damaged.mutable_models(0)->set_problem("sd/unet: tensor \"conv_in.bias\": element 0 is NaN");
+  EXPECT_EQ(WhyNot(Spec("sd"), "", damaged),
+            "can't render it: model: sd can't be loaded: "
+            "sd/unet: tensor \"conv_in.bias\": element 0 is NaN");
   v1::Hello small = Worker("w", {"sd"});
   small.set_memory_mb(400);
   EXPECT_EQ(WhyNot(Spec("sd"), "", small), "has 400 MB, and the job needs 500");
@@ -127,7 +132,8 @@ TEST_F(PlacementTest, AWorkerGetsOnlyWhatItCanRender) {
 }
 
 TEST_F(PlacementTest, WhatNoWorkersModelCanDoIsRefusedAtOnce) {
-  v1::Hello worker = Worker("w", {"sd", "edits"});
+  v1::Hello worker = Worker("w", {"sd", "edits", "damaged"});
+  worker.mutable_models(2)->set_problem("no tensor");
   worker.mutable_models(0)->set_size_multiple(16);
   worker.mutable_models(0)->set_names_no_sampler(true);
   worker.mutable_models(1)->set_needs("a photo");
@@ -138,6 +144,7 @@ TEST_F(PlacementTest, WhatNoWorkersModelCanDoIsRefusedAtOnce) {
 
   const auto refusal = [&](const v1::JobSpec& spec) { return Message(farm_.MayAdd(spec)); };
   EXPECT_EQ(refusal(Spec("nobody knows it")), "");
+  EXPECT_EQ(refusal(Spec("damaged")), "model: damaged can't be loaded: no tensor");
   EXPECT_THAT(refusal(Spec("edits")),
               HasSubstr("model: edits makes pictures of a photo and a prompt"));
   v1::JobSpec with_photo = Spec("edits");

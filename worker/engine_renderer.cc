@@ -49,6 +49,16 @@ engine::RenderRequest ToRequest(const v1::RenderSettings& settings, const plan::
   return request;
 }
 
+// What is wrong with a file, no longer than a scheduler takes; cut between two characters.
+std::string ProblemOf(const absl::Status& status) {
+  constexpr size_t kMostBytes = 1000;
+  std::string problem = Message(status);
+  if (problem.size() <= kMostBytes) return problem;
+  size_t end = kMostBytes;
+  while (end > 0 && (problem[end] & 0xc0) == 0x80) --end;
+  return problem.substr(0, end) + "...";
+}
+
 // Of each ControlNet, decoded.
 absl::StatusOr<std::vector<picture::Image>> ControlPictures(const v1::JobSpec& spec) {
   std::vector<picture::Image> pictures;
@@ -162,7 +172,8 @@ class EngineRenderers : public Renderers {
     return std::make_unique<EngineRenderer>(models_);
   }
 
-  // The folders of the model folder that this engine can render; others are named in the log.
+  // The folders of the model folder; of those that can't be rendered, why, which the log has as
+  // well.
   absl::StatusOr<std::vector<v1::ModelInfo>> Models() override {
     misfits_.clear();
     const EngineOptions& options = models_->options();
@@ -173,6 +184,7 @@ class EngineRenderers : public Renderers {
     for (const std::string& name : plan::ControlNames(options.models_folder))
       beside.controls.push_back(absl::StrCat(options.models_folder, "/", name));
     std::vector<v1::ModelInfo> infos;
+    bool usable = false;
     for (const std::string& name : plan::ModelNames(options.models_folder)) {
       const auto summary =
           engine::Model::Examine(absl::StrCat(options.models_folder, "/", name),
@@ -180,12 +192,14 @@ class EngineRenderers : public Renderers {
                                   .device = options.device,
                                   .weight_cache = options.weight_cache},
                                  beside);
-      if (!summary.ok()) {
-        spdlog::warn("model left out: {}", Message(summary.status()));
-        continue;
-      }
       v1::ModelInfo& info = infos.emplace_back();
       info.set_name(name);
+      if (!summary.ok()) {
+        spdlog::warn("model {} can't be rendered: {}", name, Message(summary.status()));
+        info.set_problem(ProblemOf(summary.status()));
+        continue;
+      }
+      usable = true;
       info.set_hash(summary->hash);
       info.set_render_class(summary->render_class);
       info.set_memory_mb((summary->weight_bytes + 999'999) / 1'000'000);
@@ -194,7 +208,7 @@ class EngineRenderers : public Renderers {
       info.set_names_no_sampler(!summary->demands.has_sampler);
       for (const std::string& path : summary->demands.misfits) misfits_[path].push_back(name);
     }
-    if (!infos.empty()) return infos;
+    if (usable) return infos;
     return absl::NotFoundError(
         absl::StrCat("--models ", options.models_folder,
                      ": no model there that can be rendered; a model is a folder in it, in the "
@@ -231,7 +245,7 @@ class EngineRenderers : public Renderers {
     v1::BesideInfo info;
     info.set_name(name);
     info.set_hash(hash);
-    if (!status.ok()) info.set_problem(Message(status));
+    if (!status.ok()) info.set_problem(ProblemOf(status));
     for (const std::string& model : misfits_[path]) info.add_misfits(model);
     return info;
   }

@@ -205,7 +205,8 @@ absl::Status Serve(const Options& options) {
   TS_ASSIGN_OR_RETURN(const auto models, renderers->Models());
   for (const v1::ModelInfo& model : models) {
     *hello.add_models() = model;
-    spdlog::info("renders {} as {}", model.name(), model.render_class());
+    if (model.problem().empty())
+      spdlog::info("renders {} as {}", model.name(), model.render_class());
   }
   for (const v1::BesideInfo& lora : renderers->Loras()) *hello.add_loras() = lora;
   for (const v1::BesideInfo& control : renderers->Controls()) *hello.add_controls() = control;

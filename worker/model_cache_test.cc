@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 
 #include "base/file.h"
 #include "engine/testing/tensor_file.h"
 #include "plan/model_variant.h"
 #include "tests/support/process.h"
+#include "worker/variant_renderer.h"
 
 namespace tiltshift::worker {
 namespace {
@@ -55,6 +57,39 @@ class ModelCacheTest : public ::testing::Test {
   std::string folder_;
   std::unique_ptr<ModelCache> cache_;
 };
+
+// What a worker says of its folder: a model that is damaged is named, with what is wrong, and the
+// others are rendered.
+TEST_F(ModelCacheTest, ADamagedModelIsSaidToBe) {
+  const std::string weights = "/unet/diffusion_pytorch_model.safetensors";
+  fs::copy(fs::canonical(folder_ + "/diorama"), folder_ + "/nan", fs::copy_options::recursive);
+  fs::copy(folder_ + "/nan", folder_ + "/short", fs::copy_options::recursive);
+  auto bytes = ReadFile(folder_ + "/nan" + weights);
+  ASSERT_TRUE(bytes.ok());
+  std::string renamed = *bytes;
+  renamed.replace(renamed.find("\"conv_in.bias\""), 14, "\"conv_xx.bias\"");
+  ASSERT_TRUE(WriteFileAtomic(folder_ + "/short" + weights, renamed, IfPresent::kReplace).ok());
+  bytes->replace(bytes->size() - 2, 2, std::string("\x00\x7e", 2));  // the last number of an F16 tensor
+  ASSERT_TRUE(WriteFileAtomic(folder_ + "/nan" + weights, *bytes, IfPresent::kReplace).ok());
+
+  const auto models = MakeEngineRenderers({folder_})->Models();
+  ASSERT_TRUE(models.ok()) << models.status();
+  std::map<std::string, std::string> problems;
+  for (const v1::ModelInfo& model : *models) {
+    problems[model.name()] = model.problem();
+    EXPECT_EQ(model.problem().empty(), !model.hash().empty()) << model.name();
+  }
+  EXPECT_EQ(problems.size(), 3u);
+  EXPECT_EQ(problems["diorama"], "");
+  EXPECT_THAT(problems["nan"], HasSubstr("nan/unet: tensor \""));
+  EXPECT_THAT(problems["nan"], HasSubstr("is NaN or infinite"));
+  EXPECT_EQ(problems["short"],
+            folder_ + "/short/unet: the weights have no tensor \"conv_in.bias\", which config.json "
+                      "asks for");
+
+  fs::remove(folder_ + "/diorama");
+  EXPECT_EQ(MakeEngineRenderers({folder_})->Models().status().code(), absl::StatusCode::kNotFound);
+}
 
 TEST_F(ModelCacheTest, ASetIsOneModel) {
   const auto plain = Get(Spec({})), set = Get(Spec({{"a", 1}, {"b", 0.5}}));
