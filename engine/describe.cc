@@ -172,9 +172,9 @@ absl::StatusOr<ControlDescription> DescribeControl(const std::string& directory)
   return description;
 }
 
-absl::StatusOr<std::string> HashOfControl(const std::string& directory) {
-  TS_ASSIGN_OR_RETURN(const ModelFiles::Control control, OpenControl(directory));
-  return HashOfControl(directory, control);
+absl::StatusOr<ControlSummary> ExamineControl(const std::string& directory) {
+  TS_ASSIGN_OR_RETURN(const ControlDescription control, DescribeControl(directory));
+  return ControlSummary{control.hash, control.part.bytes};
 }
 
 std::string Advice(const absl::Status& error) {

@@ -55,8 +55,12 @@ absl::StatusOr<LoraDescription> DescribeLora(const std::string& file);
 
 // Everything of it is read and checked. Errors name the file, the tensor or the field.
 absl::StatusOr<ControlDescription> DescribeControl(const std::string& directory);
-// The hash alone, after its config and its weights' header were read.
-absl::StatusOr<std::string> HashOfControl(const std::string& directory);
+struct ControlSummary {
+  std::string hash;
+  uint64_t weight_bytes = 0;  // of its files
+};
+// The same checks, for a worker that says what it has.
+absl::StatusOr<ControlSummary> ExamineControl(const std::string& directory);
 
 // What to do about an error of Model::Load or DescribeModel, in half a sentence.
 std::string Advice(const absl::Status& error);

@@ -151,7 +151,11 @@ std::string WhyNot(const v1::JobSpec& spec, const std::string& render_class,
                         needs.device());
   }
   // What LoRAs change is held as merged and as packed, beside the rest of the model.
-  const uint64_t model_mb = model == nullptr ? 0 : model->memory_mb() * (spec.loras().empty() ? 1 : 2);
+  uint64_t model_mb = model == nullptr ? 0 : model->memory_mb() * (spec.loras().empty() ? 1 : 2);
+  for (const v1::Control& control : spec.controls()) {
+    const v1::BesideInfo* info = Find(worker.controls(), control.name());
+    if (info != nullptr) model_mb += info->memory_mb();
+  }
   const uint64_t memory_mb = std::max(needs.memory_mb(), model_mb);
   if (worker.memory_mb() != 0 && memory_mb > worker.memory_mb())
     return absl::StrCat("has ", worker.memory_mb(), " MB, and the job needs ", memory_mb);

@@ -121,6 +121,13 @@ TEST_F(PlacementTest, AWorkerGetsOnlyWhatItCanRender) {
   v1::Hello small = Worker("w", {"sd"});
   small.set_memory_mb(400);
   EXPECT_EQ(WhyNot(Spec("sd"), "", small), "has 400 MB, and the job needs 500");
+  v1::Hello beside = Worker("w", {"sd"});
+  beside.set_memory_mb(1'000);
+  beside.add_controls()->set_name("canny");
+  beside.mutable_controls(0)->set_memory_mb(700);
+  v1::JobSpec controlled = Spec("sd");
+  controlled.add_controls()->set_name("canny");
+  EXPECT_EQ(WhyNot(controlled, "", beside), "has 1000 MB, and the job needs 1200");
 
   farm_.AddJob("j", Spec("sd"), 10, now_ms_);
   Connect(Worker("other", {"flux"}));

@@ -231,8 +231,10 @@ class EngineRenderers : public Renderers {
     std::vector<v1::BesideInfo> infos;
     for (const std::string& name : plan::ControlNames(folder)) {
       const std::string path = absl::StrCat(folder, "/", name);
-      const auto hash = engine::HashOfControl(path);
-      infos.push_back(Beside(name, path, hash.status(), hash.ok() ? *hash : ""));
+      const auto control = engine::ExamineControl(path);
+      infos.push_back(Beside(name, path, control.status(), control.ok() ? control->hash : ""));
+      if (control.ok())
+        infos.back().set_memory_mb((control->weight_bytes + 999'999) / 1'000'000);
     }
     return infos;
   }
