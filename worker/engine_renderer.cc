@@ -1,8 +1,10 @@
 #include <omp.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
+#include <span>
 
 #include "engine/describe.h"
 #include "engine/renderer.h"
@@ -59,16 +61,34 @@ std::string ProblemOf(const absl::Status& status) {
   return problem.substr(0, end) + "...";
 }
 
-// Of each ControlNet, decoded.
-absl::StatusOr<std::vector<picture::Image>> ControlPictures(const v1::JobSpec& spec) {
-  std::vector<picture::Image> pictures;
-  for (int i = 0; i < spec.controls_size(); ++i) {
-    auto picture = picture::DecodePng(spec.controls(i).picture());
-    if (!picture.ok()) return Annotate(picture.status(), absl::StrCat("controls[", i, "].picture"));
-    pictures.push_back(*std::move(picture));
+// What a job's ControlNets are shown, decoded when its first variant comes.
+class ControlPictures {
+ public:
+  // Valid until the next call.
+  absl::StatusOr<std::span<const picture::Image>> Of(const v1::JobSpec& spec) {
+    const auto same = [](const std::string& kept, const v1::Control& control) {
+      return kept == control.picture();
+    };
+    if (std::ranges::equal(bytes_, spec.controls(), same))
+      return std::span<const picture::Image>(pictures_);
+    bytes_.clear();
+    pictures_.clear();
+    std::vector<picture::Image> pictures;
+    for (int i = 0; i < spec.controls_size(); ++i) {
+      auto picture = picture::DecodePng(spec.controls(i).picture());
+      if (!picture.ok())
+        return Annotate(picture.status(), absl::StrCat("controls[", i, "].picture"));
+      pictures.push_back(*std::move(picture));
+    }
+    pictures_ = std::move(pictures);
+    for (const v1::Control& control : spec.controls()) bytes_.push_back(control.picture());
+    return std::span<const picture::Image>(pictures_);
   }
-  return pictures;
-}
+
+ private:
+  std::vector<std::string> bytes_;  // of what pictures_ are
+  std::vector<picture::Image> pictures_;
+};
 
 engine::RenderState FromProto(const v1::StoppedRender& stopped) {
   return {.step = static_cast<int>(stopped.step()),
@@ -111,7 +131,7 @@ class EngineRenderer : public VariantRenderer {
       request.strength = spec.render().strength();
       request.image_guidance_scale = spec.render().image_guidance_scale();
     }
-    TS_ASSIGN_OR_RETURN(const std::vector<picture::Image> pictures, ControlPictures(spec));
+    TS_ASSIGN_OR_RETURN(const std::span<const picture::Image> pictures, control_pictures_.Of(spec));
     for (size_t i = 0; i < pictures.size(); ++i) {
       const v1::Control& control = spec.controls(static_cast<int>(i));
       request.controls.push_back({{pictures[i].width, pictures[i].height, pictures[i].rgb},
@@ -161,6 +181,7 @@ class EngineRenderer : public VariantRenderer {
   std::shared_ptr<ModelCache> models_;
   std::shared_ptr<const engine::Model> model_;
   std::unique_ptr<engine::Renderer> renderer_;
+  ControlPictures control_pictures_;
 };
 
 class EngineRenderers : public Renderers {
