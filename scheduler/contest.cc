@@ -1,6 +1,7 @@
 #include "scheduler/contest.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_join.h"
@@ -73,27 +74,45 @@ absl::StatusOr<plan::Plan> TakeSubmission(store::BlobStore& blobs, const std::st
   return plan;
 }
 
-absl::StatusOr<plan::Plan> TakeBatch(store::BlobStore& blobs, const std::string& job_id,
-                                     v1::JobSpec spec, const v1::Entries& batch,
-                                     const TakePhotos& take_photos) {
+Ledgers::Known Ledgers::Take(const std::string& job_id, const v1::JobSpec& spec) {
+  std::lock_guard lock(mutex_);
+  if (kept_.has_value() && kept_->job_id == job_id &&
+      kept_->batches <= spec.contest().batches_size()) {
+    return *std::exchange(kept_, std::nullopt);
+  }
+  return {job_id, 0, plan::EntryLedger(spec.contest().per_author())};
+}
+
+void Ledgers::Keep(Known known) {
+  std::lock_guard lock(mutex_);
+  kept_ = std::move(known);
+}
+
+absl::StatusOr<plan::Plan> TakeBatch(store::BlobStore& blobs, Ledgers& ledgers,
+                                     const std::string& job_id, v1::JobSpec spec,
+                                     const v1::Entries& batch, const TakePhotos& take_photos) {
   if (!spec.has_contest())
     return absl::FailedPreconditionError(absl::StrCat("job ", job_id, " is no contest"));
   const std::string sha256 = Sha256Hex(store::BytesOf(batch));
-  plan::EntryLedger earlier(spec.contest().per_author());
-  int noted = 0;
+  for (const v1::EntryBatch& known : spec.contest().batches())
+    if (known.sha256() == sha256) return PlanOf(spec);
   for (;;) {
-    for (; noted < spec.contest().batches_size(); ++noted) {
-      if (spec.contest().batches(noted).sha256() == sha256) return PlanOf(spec);
-      TS_ASSIGN_OR_RETURN(const v1::Entries known,
-                          store::GetBatch(blobs, job_id, static_cast<uint64_t>(noted)));
-      earlier.AddAll(known);
+    Ledgers::Known known = ledgers.Take(job_id, spec);
+    for (; known.batches < spec.contest().batches_size(); ++known.batches) {
+      TS_ASSIGN_OR_RETURN(const v1::Entries earlier,
+                          store::GetBatch(blobs, job_id, static_cast<uint64_t>(known.batches)));
+      known.ledger.AddAll(earlier);
     }
-    plan::EntryLedger ledger = earlier;
-    TS_ASSIGN_OR_RETURN(plan::Plan plan, PlanWith(spec, batch, ledger));
+    TS_ASSIGN_OR_RETURN(plan::Plan plan, PlanWith(spec, batch, known.ledger));
     TS_RETURN_IF_ERROR(take_photos(plan.spec(), batch));
-    const uint64_t number = static_cast<uint64_t>(noted);
+    const uint64_t number = static_cast<uint64_t>(known.batches);
     TS_ASSIGN_OR_RETURN(const bool stored, store::PutBatch(blobs, job_id, number, batch));
-    if (stored) return plan;
+    if (stored) {
+      ++known.batches;
+      ledgers.Keep(std::move(known));
+      return plan;
+    }
+    // The ledger has entries that are not there.
     TS_ASSIGN_OR_RETURN(const v1::Entries other, store::GetBatch(blobs, job_id, number));
     plan::AddBatch(other, Sha256Hex(store::BytesOf(other)), spec);
   }

@@ -161,7 +161,7 @@ void FarmService::AppendEntries(const v1::AppendEntriesRequest& request,
     const std::string& id = request.job_id();
     const auto job = loop_.FindJob(id);
     if (!job.ok()) return reply(job.status());
-    const auto plan = TakeBatch(blobs_, id, (*job)->spec(), request.entries(),
+    const auto plan = TakeBatch(blobs_, ledgers_, id, (*job)->spec(), request.entries(),
                                 [&](const auto& spec, const auto& batch) {
                                   return photos_.TakePhotos(id, spec, batch);
                                 });

@@ -6,6 +6,7 @@
 #include "proto/farm.pb.h"
 #include "scheduler/blob_threads.h"
 #include "scheduler/call_server.h"
+#include "scheduler/contest.h"
 #include "scheduler/farm_loop.h"
 #include "scheduler/photo_service.h"
 #include "store/blob_store.h"
@@ -43,6 +44,7 @@ class FarmService {
   PhotoService& photos_;
   monitoring::SchedulerMetrics& metrics_;
   moderation::Moderator* const moderator_;
+  Ledgers ledgers_;
   BlobThreads threads_{kBlobThreads};
 };
 
