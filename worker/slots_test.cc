@@ -82,8 +82,8 @@ class SlotsTest : public ::testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   // Over `blobs`, until all variants have an outcome or the lease is given back.
-  v1::Outcome RenderInto(store::BlobStore& blobs, int count = 1) {
-    Slots slots(count, renderers_, queue_, blobs, metrics_, "w");
+  v1::Outcome RenderInto(store::BlobStore& blobs, int count = 1, PhotoReader* photos = nullptr) {
+    Slots slots(count, renderers_, queue_, blobs, metrics_, "w", photos);
     v1::Outcome all;
     const auto take = [&] {
       bool something = false;
@@ -134,6 +134,38 @@ TEST_F(SlotsTest, WhatIsThrownFailsThatVariantOnly) {
   ASSERT_EQ(outcome.failed_size(), 1);
   EXPECT_EQ(outcome.failed(0).index(), 2u);
   EXPECT_THAT(outcome.failed(0).reason(), HasSubstr("no memory"));
+}
+
+// Redis came back without its last second: what was committed, and whose photo is gone since, is
+// asked for again.
+TEST_F(SlotsTest, WithoutItsPhotoAVariantCountsWhereItsPictureIsStored) {
+  queue_.Drop(1);
+  v1::Lease lease = TestLease(2, 0, kVariants);
+  lease.set_job_id("k");
+  lease.mutable_spec()->set_photo("p0123456789abcdef0123456789abcdef");
+  ASSERT_TRUE(queue_.Add(lease).ok());
+  WatchedStore blobs(folder_, [] { return absl::OkStatus(); });
+  const auto plan = plan::Plan::Create(lease.spec());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const std::string stored = "jobs/k/outputs/" + plan->At(1).output_name;
+  ASSERT_TRUE(blobs.PutIfAbsent(stored, "picture 1").ok());
+  int asked = 0;
+  PhotoReader photos(
+      blobs, "w",
+      [&](const v1::OpenPhotoRequest& request) -> absl::StatusOr<v1::OpenPhotoResponse> {
+        EXPECT_EQ(request.token(), 2u);
+        ++asked;
+        return absl::NotFoundError("destroyed");
+      });
+  const v1::Outcome outcome = RenderInto(blobs, 1, &photos);
+  EXPECT_EQ(asked, kVariants);
+  EXPECT_EQ(renderers_.begun, 0);
+  ASSERT_EQ(outcome.failed_size(), kVariants - 1);
+  EXPECT_THAT(outcome.failed(0).reason(), HasSubstr("its photo was destroyed"));
+  ASSERT_EQ(outcome.committed_size(), 1);
+  EXPECT_EQ(outcome.committed(0).first(), 1u);
+  EXPECT_EQ(*blobs.Get(stored), "picture 1");
+  EXPECT_EQ(blobs.List("jobs/k/manifest/")->size(), 1u);
 }
 
 TEST_F(SlotsTest, WhatThrowsInTheStoreFailsThatVariantOnly) {
