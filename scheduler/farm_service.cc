@@ -139,9 +139,10 @@ void FarmService::Submit(const v1::SubmitRequest& request, Reply<v1::SubmitRespo
     const std::string job_id = NewJobId(request_id);
     // A repeat may come when its photos are gone: its job is there, and is the answer.
     const bool repeated = loop_.FindJob(job_id).ok();
-    const auto plan = TakeSubmission(blobs_, job_id, request, [&](const auto& spec, const auto& batch) {
-      return repeated ? absl::OkStatus() : photos_.TakePhotos(job_id, spec, batch);
-    });
+    const auto plan =
+        TakeSubmission(blobs_, job_id, request, [&](const auto& spec, const auto& batch) {
+          return repeated ? absl::OkStatus() : photos_.TakePhotos(job_id, spec, batch);
+        });
     if (!plan.ok()) return reply(plan.status());
     const absl::Status stored =
         store::PutSubmission(blobs_, job_id, plan->spec(), RealClock().UnixMs());
@@ -161,10 +162,9 @@ void FarmService::AppendEntries(const v1::AppendEntriesRequest& request,
     const std::string& id = request.job_id();
     const auto job = loop_.FindJob(id);
     if (!job.ok()) return reply(job.status());
-    const auto plan = TakeBatch(blobs_, ledgers_, id, (*job)->spec(), request.entries(),
-                                [&](const auto& spec, const auto& batch) {
-                                  return photos_.TakePhotos(id, spec, batch);
-                                });
+    const auto plan = TakeBatch(
+        blobs_, ledgers_, id, (*job)->spec(), request.entries(),
+        [&](const auto& spec, const auto& batch) { return photos_.TakePhotos(id, spec, batch); });
     if (!plan.ok()) return reply(plan.status());
     loop_.Append(id, plan->spec(), plan->count(),
                  [reply, id, variants = plan->count()](const absl::Status& done) {
