@@ -111,7 +111,8 @@ TEST_F(GuardedFarm, AWorkerNeedsItsCertificateAndItsToken) {
               Refused(StatusCode::UNAUTHENTICATED, HasSubstr("certificate")));
   EXPECT_EQ(Ask(session, hello, "", worker_channel_).status.error_code(),
             StatusCode::UNAUTHENTICATED);
-  EXPECT_TRUE(Ask(session, hello, works, worker_channel_).responded);
+  const Answer let_in = Ask(session, hello, works, worker_channel_);
+  EXPECT_TRUE(let_in.in()) << let_in.status.error_message();
   // A stranger's certificate ends the connection, also for those who need none.
   Certificates strangers(folder_, "other-ca");
   strangers.Sign("stranger", "DNS:render-7");

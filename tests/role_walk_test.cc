@@ -109,6 +109,7 @@ class RoleWalkTest : public GuardedFarmTest {
     contests_job_ = Submit(contest_["submit"]);
   }
   std::set<std::string> Methods() {
+    grpc::health::v1::HealthCheckRequest::descriptor();  // links it, so that Request finds it
     std::set<std::string> methods;
     grpc::ClientContext context;
     Prepare(context, operate_);
@@ -175,6 +176,7 @@ TEST_F(RoleWalkTest, EveryMethodByEverybody) {
   for (const std::string& method : methods) {
     SCOPED_TRACE(method);
     ASSERT_EQ(kMayCall.count(method), 1u) << "a new method: who may call it?";
+    ASSERT_NE(Request(method), nullptr) << "its messages are not linked in";
     for (const auto& message : Messages(method, brands_job_)) {
       for (const auto& [who, token] : nobodies) {
         const Answer answer = Ask("/" + method, *message, token, worker_channel_);
@@ -220,7 +222,8 @@ TEST_F(RoleWalkTest, EveryMethodByEverybody) {
 TEST_F(RoleWalkTest, ListsAndRequestIdsAreATenantsOwn) {
   const auto ids = [&](const std::string& token) {
     std::set<std::string> all;
-    for (const v1::Job& job : List(token).jobs()) all.insert(job.id());
+    const auto listed = List(token);
+    for (const v1::Job& job : listed.jobs()) all.insert(job.id());
     return all;
   };
   EXPECT_EQ(ids(brand_["read"]), std::set<std::string>{brands_job_});
@@ -229,7 +232,8 @@ TEST_F(RoleWalkTest, ListsAndRequestIdsAreATenantsOwn) {
   const std::string spring = Submit(brand_["submit"], "spring");
   EXPECT_EQ(Submit(brand_["submit"], "spring"), spring);
   EXPECT_NE(Submit(contest_["submit"], "spring"), spring);
-  for (const v1::Job& job : List(operate_).jobs())
+  const auto everybodys = List(operate_);
+  for (const v1::Job& job : everybodys.jobs())
     EXPECT_EQ(job.spec().tenant(), ids(brand_["read"]).count(job.id()) == 1 ? "brand" : "contest");
   // In words that are no tenant's: another's name in the message changes nothing.
   v1::SubmitRequest submit;
