@@ -102,7 +102,8 @@ absl::Status SharedDenoiser::Join(Sample& sample, std::span<const float> latent,
   const Kind kind = {sample.options.size, sample.options.prompt->tokens,
                      ForwardsOf(sample.options)};
   auto group = std::ranges::find_if(groups_, [&](const Group& other) {
-    return other.compiled.kind == kind && other.samples.size() < kMostPlaces && other.failed.ok();
+    return other.compiled.kind == kind && other.samples.size() < kMostPlaces && other.failed.ok() &&
+           (other.samples.size() < static_cast<size_t>(other.compiled.places) || MayMove(other));
   });
   if (group == groups_.end()) {
     TS_ASSIGN_OR_RETURN(Compiled compiled, CompiledFor(kind, 1));
@@ -135,6 +136,13 @@ absl::Status SharedDenoiser::Begin(DenoiseBatch& batch, int place, const Sample&
 absl::Status SharedDenoiser::Read(const Sample& sample, std::span<float> latent,
                                   std::span<float> history) {
   return sample.group->compiled.batch->Read(sample.place, latent, history);
+}
+
+// A sample that has ended, and whose thread has not read it yet, can't be begun again elsewhere.
+bool SharedDenoiser::MayMove(const Group& group) {
+  return std::ranges::none_of(group.samples, [](const Sample* sample) {
+    return sample->step == sample->options.sampler->steps();
+  });
 }
 
 absl::Status SharedDenoiser::MoveTo(Group& group, int places) {

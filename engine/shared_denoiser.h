@@ -93,6 +93,7 @@ class SharedDenoiser {
   static absl::Status Begin(DenoiseBatch& batch, int place, const Sample& sample,
                             const State& state);
   static absl::Status Read(const Sample& sample, std::span<float> latent, std::span<float> history);
+  static bool MayMove(const Group& group);
   // The samples go on in a batch of so many places. Where that fails they stay where they are.
   absl::Status MoveTo(Group& group, int places);
   absl::StatusOr<Compiled> CompiledFor(const Kind& kind, int places);
