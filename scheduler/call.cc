@@ -4,6 +4,7 @@
 
 #include "access/rate_limits.h"
 #include "base/check.h"
+#include "base/shortened.h"
 #include "proto/leader.h"
 #include "scheduler/farm_loop.h"
 #include "scheduler/message_checks.h"

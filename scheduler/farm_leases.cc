@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/shortened.h"
 #include "scheduler/farm.h"
 #include "scheduler/message_checks.h"
 

@@ -32,7 +32,4 @@ absl::Status CheckHello(const v1::Hello& hello);
 // What follows the hello: a turn, a heartbeat or a draining.
 absl::Status CheckMessage(const v1::WorkerMessage& message);
 
-// `text`, or its beginning and "...": at most `most` bytes, no character cut in two.
-std::string Shortened(const std::string& text, size_t most);
-
 }  // namespace tiltshift::scheduler

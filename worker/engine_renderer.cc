@@ -6,6 +6,7 @@
 #include <map>
 #include <span>
 
+#include "base/shortened.h"
 #include "engine/describe.h"
 #include "engine/renderer.h"
 #include "picture/png.h"
@@ -51,15 +52,8 @@ engine::RenderRequest ToRequest(const v1::RenderSettings& settings, const plan::
   return request;
 }
 
-// What is wrong with a file, no longer than a scheduler takes; cut between two characters.
-std::string ProblemOf(const absl::Status& status) {
-  constexpr size_t kMostBytes = 1000;
-  std::string problem = Message(status);
-  if (problem.size() <= kMostBytes) return problem;
-  size_t end = kMostBytes;
-  while (end > 0 && (problem[end] & 0xc0) == 0x80) --end;
-  return problem.substr(0, end) + "...";
-}
+// What is wrong with a file, no longer than a scheduler takes.
+std::string ProblemOf(const absl::Status& status) { return Shortened(Message(status), 1'000); }
 
 // What a job's ControlNets are shown, decoded when its first variant comes.
 class ControlPictures {
@@ -170,8 +164,7 @@ class EngineRenderer : public VariantRenderer {
       break;
     }
     stops.steps_resumed = state.step;
-    auto picture =
-        renderer_->Render(request, {.keep_going = stops.keep_going, .state = &state});
+    auto picture = renderer_->Render(request, {.keep_going = stops.keep_going, .state = &state});
     if (absl::IsCancelled(picture.status()) && state.step > 0) {
       stops.stopped = ToProto(state, request.steps, render_class);
     }
@@ -207,12 +200,10 @@ class EngineRenderers : public Renderers {
     std::vector<v1::ModelInfo> infos;
     bool usable = false;
     for (const std::string& name : plan::ModelNames(options.models_folder)) {
-      const auto summary =
-          engine::Model::Examine(absl::StrCat(options.models_folder, "/", name),
-                                 {.precision = precision,
-                                  .device = options.device,
-                                  .weight_cache = options.weight_cache},
-                                 beside);
+      const auto summary = engine::Model::Examine(
+          absl::StrCat(options.models_folder, "/", name),
+          {.precision = precision, .device = options.device, .weight_cache = options.weight_cache},
+          beside);
       v1::ModelInfo& info = infos.emplace_back();
       info.set_name(name);
       if (!summary.ok()) {
@@ -254,8 +245,7 @@ class EngineRenderers : public Renderers {
       const std::string path = absl::StrCat(folder, "/", name);
       const auto control = engine::ExamineControl(path);
       infos.push_back(Beside(name, path, control.status(), control.ok() ? control->hash : ""));
-      if (control.ok())
-        infos.back().set_memory_mb((control->weight_bytes + 999'999) / 1'000'000);
+      if (control.ok()) infos.back().set_memory_mb((control->weight_bytes + 999'999) / 1'000'000);
     }
     return infos;
   }
