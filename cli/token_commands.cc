@@ -1,8 +1,6 @@
 // `tiltshift token`: who may call a farm that asks its callers who they are.
-#include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 
 #include "absl/strings/ascii.h"
@@ -10,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/file.h"
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/format.h"
@@ -52,16 +51,6 @@ absl::StatusOr<int64_t> Lifetime(const std::string& text) {
   return count * unit->second;
 }
 
-// In a new file, so that nobody could have opened it before.
-absl::Status WriteForItsOwner(const std::string& path, const std::string& text) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return ErrnoStatus(errno, "cannot write the token to", path);
-  const bool written = write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  const int error = errno;
-  close(fd);
-  return written ? absl::OkStatus() : ErrnoStatus(error, "cannot write the token to", path);
-}
-
 absl::StatusOr<ExitCode> RunCreate(const TokenOptions& options) {
   v1::CreateTokenRequest request;
   request.set_name(options.name);
@@ -69,13 +58,15 @@ absl::StatusOr<ExitCode> RunCreate(const TokenOptions& options) {
   for (const std::string& role : options.roles) request.add_roles(kRoles.at(role));
   TS_ASSIGN_OR_RETURN(const int64_t lives_ms, Lifetime(options.expires));
   request.set_lives_ms(lives_ms);
-  if (!options.out.empty() && access(options.out.c_str(), F_OK) == 0)
-    return absl::AlreadyExistsError(
-        absl::StrCat(options.out, " is there already; choose another --out"));
+  const absl::Status taken = absl::AlreadyExistsError(
+      absl::StrCat(options.out, " is there already; choose another --out"));
+  if (!options.out.empty() && access(options.out.c_str(), F_OK) == 0) return taken;
   FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
   TS_ASSIGN_OR_RETURN(v1::CreateTokenResponse made, client.CreateToken(request));
   if (!options.out.empty()) {
-    TS_RETURN_IF_ERROR(WriteForItsOwner(options.out, made.secret() + "\n"));
+    TS_ASSIGN_OR_RETURN(const Written written,
+                        WriteFileAtomic(options.out, made.secret() + "\n", IfPresent::kKeep, 0600));
+    if (written == Written::kKept) return taken;
     made.clear_secret();
   }
   if (options.common.json) {

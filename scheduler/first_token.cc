@@ -1,28 +1,10 @@
 #include "scheduler/first_token.h"
 
-#include <fcntl.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
-#include <cerrno>
+#include "base/file.h"
 
 namespace tiltshift::scheduler {
-namespace {
-
-// Never where a file was before: who could read that one could read this.
-absl::Status WriteForItsOwner(const std::string& path, const std::string& text) {
-  unlink(path.c_str());
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return ErrnoStatus(errno, "cannot write the first token to", path);
-  const bool written =
-      write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(fd) == 0;
-  const int error = errno;
-  close(fd);
-  if (!written) return ErrnoStatus(error, "cannot write the first token to", path);
-  return absl::OkStatus();
-}
-
-}  // namespace
 
 void FirstToken::Look() {
   if (path_.empty()) return;
@@ -41,8 +23,10 @@ absl::Status FirstToken::Make() {
   request.set_name("the first token");
   request.add_roles(v1::ROLE_OPERATE);
   TS_ASSIGN_OR_RETURN(const auto made, access::TokenBook::Make(request, now_ms));
-  // First the file: a token that nobody has the secret of could not be replaced.
-  TS_RETURN_IF_ERROR(WriteForItsOwner(path_, made.secret + "\n"));
+  // First the file: a token that nobody has the secret of could not be replaced. A new one: who
+  // could read what was there could read this.
+  const auto written = WriteFileAtomic(path_, made.secret + "\n", IfPresent::kReplace, 0600);
+  if (!written.ok()) return Annotate(written.status(), "the first token");
   loop_.PutToken(made.stored, [this, id = made.stored.token().id()](const absl::Status& done) {
     if (done.ok()) {
       spdlog::info("nobody could operate this farm: token {}, which may, is in {}", id, path_);
