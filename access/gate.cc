@@ -19,33 +19,19 @@ std::vector<std::string> Paths(const char* paths) {
   return absl::StrSplit(paths, ' ', absl::SkipEmpty());
 }
 
-// A string field of a message, found by its path: "spec.tenant".
-class Field {
- public:
-  // Not there, where the message has no such field.
-  Field(google::protobuf::Message& message, const std::string& path) : message_(&message) {
-    const std::vector<std::string> names = absl::StrSplit(path, '.');
-    for (const std::string& name : names) {
-      field_ = message_->GetDescriptor()->FindFieldByName(name);
-      if (field_ == nullptr) return;
-      if (&name != &names.back())
-        message_ = message_->GetReflection()->MutableMessage(message_, field_);
-    }
-    if (field_->cpp_type() != FieldDescriptor::CPPTYPE_STRING) field_ = nullptr;
+// Sets a string field, found by its path: "spec.tenant". The method's message has it.
+void SetField(google::protobuf::Message& message, const std::string& path,
+              const std::string& value) {
+  google::protobuf::Message* at = &message;
+  const std::vector<std::string> names = absl::StrSplit(path, '.');
+  for (size_t i = 0; i < names.size(); ++i) {
+    const FieldDescriptor* field = at->GetDescriptor()->FindFieldByName(names[i]);
+    if (i + 1 == names.size()) return at->GetReflection()->SetString(at, field, value);
+    at = at->GetReflection()->MutableMessage(at, field);
   }
-  std::string value() const {
-    return field_ == nullptr ? "" : message_->GetReflection()->GetString(*message_, field_);
-  }
-  void Set(const std::string& value) {
-    message_->GetReflection()->SetString(message_, field_, value);
-  }
+}
 
- private:
-  google::protobuf::Message* message_;
-  const FieldDescriptor* field_ = nullptr;
-};
-
-// Unlike Field, changes nothing: of a oneof, looking would choose.
+// Empty where there is none. Changes nothing: of a oneof, a mutable look would choose.
 std::string ValueOf(const google::protobuf::Message& message, const std::string& path) {
   const google::protobuf::Message* at = &message;
   const std::vector<std::string> names = absl::StrSplit(path, '.');
@@ -171,7 +157,7 @@ absl::Status Gate::Admit(Admission& admission, google::protobuf::Message& messag
     if (tenant.empty()) {
       const bool own = !all || rule->uploads;
       const std::string whose = own ? caller->tenant() : TenantNamed(*rule, message);
-      if (!whose.empty()) Field(message, path).Set(whose);
+      if (!whose.empty()) SetField(message, path, whose);
     } else if (!all && tenant != caller->tenant()) {
       return deny(absl::StrCat(path, ": the token is of tenant ", caller->tenant(),
                                "; leave it out, or name that one"));

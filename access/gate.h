@@ -19,9 +19,9 @@
 namespace tiltshift::access {
 
 struct GateOptions {
-  TokenBook* tokens =
-      nullptr;              // null: nobody is asked who they are, and everybody may do everything
-  AuditLog* log = nullptr;  // null: nothing is written
+  // Null: nobody is asked who they are, and everybody may do everything.
+  TokenBook* tokens = nullptr;
+  AuditLog* log = nullptr;           // null: nothing is written
   RateLimits* limits = nullptr;      // null: nobody asks too much
   bool worker_certificates = false;  // workers must have shown one
   // The tenant of a job; the error that a caller gets where there is no such job.
