@@ -30,6 +30,14 @@ bool IsLoopback(const std::string& address) {
          address.find_first_not_of("0123456789.:") == std::string::npos;
 }
 
+absl::Status CheckMetricsAddress(const std::string& address) {
+  if (address.empty() || IsLoopback(address)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--metrics ", address,
+                   ": metrics are served to this machine alone, as 127.0.0.1:PORT; "
+                   "docs/security.md says how others get them"));
+}
+
 bool WaitForFirstTry(grpc::Channel& channel, int timeout_ms) {
   const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(timeout_ms);
   for (;;) {

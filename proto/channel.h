@@ -13,6 +13,8 @@
 #include <memory>
 #include <string>
 
+#include "base/status.h"
+
 namespace tiltshift {
 
 constexpr int kPingEveryMs = 10'000;
@@ -27,6 +29,10 @@ std::shared_ptr<grpc::Channel> ConnectTo(const std::string& address,
 
 // Whether "host:port" or "unix:PATH" is on this machine, whatever names resolve to.
 bool IsLoopback(const std::string& address);
+
+// Of a program's --metrics: InvalidArgument beyond this machine, as metrics ask nobody for a token.
+// Empty, for none, is fine.
+absl::Status CheckMetricsAddress(const std::string& address);
 
 // Blocks until it is connected (true) or the first try has failed, at most so long.
 bool WaitForFirstTry(grpc::Channel& channel, int timeout_ms);

@@ -30,11 +30,7 @@ void AddSecurityFlags(CLI::App& app, SecurityOptions& options) {
 
 absl::Status CheckListen(const std::string& listen, const std::string& metrics,
                          const SecurityOptions& options) {
-  if (!metrics.empty() && !IsLoopback(metrics))
-    return absl::InvalidArgumentError(
-        absl::StrCat("--metrics ", metrics,
-                     ": metrics are served to this machine alone, as "
-                     "127.0.0.1:PORT; docs/security.md says how others get them"));
+  TS_RETURN_IF_ERROR(CheckMetricsAddress(metrics));
   if (options.has_tls() && !options.asks_callers())
     return absl::InvalidArgumentError(
         "--tls-cert without --auth on: nobody would be asked who they are");
@@ -44,8 +40,7 @@ absl::Status CheckListen(const std::string& listen, const std::string& metrics,
   return absl::InvalidArgumentError(absl::StrCat(
       "--listen ", listen, ": beyond this machine callers must give a token, over TLS: add ",
       options.asks_callers() ? "" : "--auth on, ",
-      options.has_tls() ? "" : "--tls-cert and --tls-key",
-      ", or listen on 127.0.0.1:PORT or unix:PATH (docs/security.md)"));
+      "--tls-cert and --tls-key, or listen on 127.0.0.1:PORT or unix:PATH (docs/security.md)"));
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(

@@ -70,17 +70,19 @@ void AddOptions(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--models", options.models, "folder with a diffusers directory a model")
       ->capture_default_str();
-  app.add_option("--weight-cache", options.weight_cache,
-                 "folder that keeps packed weights, so that a later start needs not pack and the workers "
-                 "of a machine share them; none: each packs for itself")
+  app.add_option(
+         "--weight-cache", options.weight_cache,
+         "folder that keeps packed weights, so that a later start needs not pack and the workers "
+         "of a machine share them; none: each packs for itself")
       ->capture_default_str();
   app.add_option("--weight-cache-gb", options.weight_cache_gb,
                  "gigabytes it may hold; the weights used longest ago go first")
       ->capture_default_str();
   CLI::Option* key =
-      app.add_option("--signing-key", options.signing_key,
-                     "its private key, PEM, of Ed25519; the same file will do. The farm's workers must "
-                     "have the same one")
+      app.add_option(
+             "--signing-key", options.signing_key,
+             "its private key, PEM, of Ed25519; the same file will do. The farm's workers must "
+             "have the same one")
           ->envname("TILTSHIFT_SIGNING_KEY");
   CLI::Option* certificate =
       app.add_option("--signing-cert", options.signing_cert,
@@ -160,11 +162,7 @@ std::shared_ptr<engine::WeightCache> OpenWeightCache(const Options& options) {
 }
 
 absl::Status Serve(const Options& options) {
-  if (!options.metrics.empty() && !IsLoopback(options.metrics))
-    return absl::InvalidArgumentError(
-        absl::StrCat("--metrics ", options.metrics,
-                     ": metrics are served to this machine alone, as "
-                     "127.0.0.1:PORT; docs/security.md says how others get them"));
+  TS_RETURN_IF_ERROR(CheckMetricsAddress(options.metrics));
   TS_ASSIGN_OR_RETURN(const Identity identity, Identity::Load(options.identity));
   const rlimit no_core{0, 0};  // that could hold a photo
   setrlimit(RLIMIT_CORE, &no_core);
@@ -186,11 +184,12 @@ absl::Status Serve(const Options& options) {
   v1::Hello& hello = session_options.hello;
   hello.set_worker_id(WorkerName(options));
   const bool engine = options.render == "engine";
-  TS_ASSIGN_OR_RETURN(const engine::DeviceInfo device,
-                      engine::ChooseDevice(engine ? ToDevice(options.device) : engine::Device::kCpu));
+  TS_ASSIGN_OR_RETURN(
+      const engine::DeviceInfo device,
+      engine::ChooseDevice(engine ? ToDevice(options.device) : engine::Device::kCpu));
   const bool on_card = device.device == engine::Device::kCuda;
-  hello.set_device(absl::StrCat(device.name, ", ", options.slots, " slots",
-                                engine ? "" : ", renders nothing"));
+  hello.set_device(
+      absl::StrCat(device.name, ", ", options.slots, " slots", engine ? "" : ", renders nothing"));
   hello.set_slots(static_cast<uint32_t>(options.slots));
   hello.set_protocol(1);
   hello.set_device_kind(on_card ? "cuda" : "cpu");
