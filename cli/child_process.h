@@ -14,8 +14,9 @@ namespace tiltshift::cli {
 class ChildProcess {
  public:
   // `arguments[0]` is the program: a path, or a name to be found in PATH. Output and errors are
-  // appended to `log`. `environment`: variables ("NAME=value") beside this process' own. The calling thread must live as long as the child may: the kernel kills the
-  // child when that thread ends.
+  // appended to `log`. `environment`: variables ("NAME=value") beside this process' own. The
+  // calling thread must live as long as the child may: the kernel kills the child when that thread
+  // ends.
   static absl::StatusOr<ChildProcess> Start(const std::vector<std::string>& arguments,
                                             const std::string& log,
                                             const std::vector<std::string>& environment = {});

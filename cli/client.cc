@@ -106,8 +106,7 @@ absl::Status FarmClient::ErrorOf(const grpc::Status& status) const {
 template <typename Stub, typename Request, typename Response>
 absl::StatusOr<Response> FarmClient::Call(grpc::Status (Stub::*method)(grpc::ClientContext*,
                                                                        const Request&, Response*),
-                                          const Request& request,
-                                          std::chrono::seconds deadline) {
+                                          const Request& request, std::chrono::seconds deadline) {
   for (Patience patience;;) {
     TS_RETURN_IF_ERROR(MayAsk());
     grpc::ClientContext context;

@@ -24,12 +24,12 @@ absl::StatusOr<ExitCode> RunAppend(const ContestOptions& options) {
   if (!job.spec().has_contest())
     return absl::InvalidArgumentError(absl::StrCat("job ", options.job, " is no contest"));
   PhotoFiles photos;
-  TS_ASSIGN_OR_RETURN(plan::EntryTable table,
-                      plan::ReadEntryTable(job.spec(),
-                                           {.file = options.table,
-                                            .skip_bad = options.skip_bad,
-                                            .check_photo = photos.Checker()},
-                                           ""));
+  TS_ASSIGN_OR_RETURN(
+      plan::EntryTable table,
+      plan::ReadEntryTable(
+          job.spec(),
+          {.file = options.table, .skip_bad = options.skip_bad, .check_photo = photos.Checker()},
+          ""));
   TellSkipped(table.skipped);
   TS_RETURN_IF_ERROR(
       photos.Upload(client, job.spec().tenant(), "append " + options.job, table.batches));

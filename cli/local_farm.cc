@@ -39,7 +39,7 @@ std::string LastLine(const std::string& log) {
                       end - (start == std::string::npos ? 0 : start + 1) + 1);
 }
 
-std::string FarmKeyName() { return "TILTSHIFT_RENDER_FARM_KEY"; }
+constexpr char kFarmKeyVariable[] = "TILTSHIFT_RENDER_FARM_KEY";
 
 }  // namespace
 
@@ -93,8 +93,8 @@ absl::Status LocalFarm::Prepare() {
   // They are another farm's: this one's processes ask for none, or are told.
   for (const char* name :
        {"TILTSHIFT_REDIS_USER", "TILTSHIFT_REDIS_PASSWORD", "TILTSHIFT_SIGNING_CERT",
-        "TILTSHIFT_SIGNING_KEY", "TILTSHIFT_TOKEN",
-        "TILTSHIFT_TOKEN_FILE", "TILTSHIFT_TLS_CA", "TILTSHIFT_TLS_CERT", "TILTSHIFT_TLS_KEY"})
+        "TILTSHIFT_SIGNING_KEY", "TILTSHIFT_TOKEN", "TILTSHIFT_TOKEN_FILE", "TILTSHIFT_TLS_CA",
+        "TILTSHIFT_TLS_CERT", "TILTSHIFT_TLS_KEY"})
     unsetenv(name);
   const std::string redis = sockets_.redis();
   // From the root on: a folder whatever its name, never an address of a store elsewhere.
@@ -119,8 +119,9 @@ absl::Status LocalFarm::Prepare() {
       kPatienceMs);
   if (options_.takes_photos) {
     Child& scheduler = *children_.back();
-    scheduler.arguments.insert(scheduler.arguments.end(), {"--farm-key", "env:" + FarmKeyName()});
-    scheduler.environment = {FarmKeyName() + "=" + seal::FarmKey::RandomHexKey()};
+    scheduler.arguments.insert(scheduler.arguments.end(),
+                               {"--farm-key", absl::StrCat("env:", kFarmKeyVariable)});
+    scheduler.environment = {absl::StrCat(kFarmKeyVariable, "=", seal::FarmKey::RandomHexKey())};
   }
   add("tiltshift-worker",
       {ProgramBeside("tiltshift-worker"), "--scheduler", scheduler_address(), "--token-file",
@@ -130,8 +131,8 @@ absl::Status LocalFarm::Prepare() {
       kWorkerPatienceMs);
   if (!options_.signing_cert.empty()) {
     auto& worker = children_.back()->arguments;
-    worker.insert(worker.end(), {"--signing-cert", options_.signing_cert, "--signing-key",
-                                 options_.signing_key});
+    worker.insert(worker.end(),
+                  {"--signing-cert", options_.signing_cert, "--signing-key", options_.signing_key});
   }
   return absl::OkStatus();
 }

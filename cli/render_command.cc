@@ -75,7 +75,7 @@ std::string ClaimPath(const std::string& farm_folder) { return farm_folder + "/s
 
 // One folder holds one campaign: pictures of two would mix.
 absl::StatusOr<Written> ClaimFolder(const std::string& farm_folder, const std::string& out,
-                         const v1::JobSpec& spec, const std::string& spec_hash) {
+                                    const v1::JobSpec& spec, const std::string& spec_hash) {
   const std::string path = ClaimPath(farm_folder);
   TS_ASSIGN_OR_RETURN(
       const Written written,
@@ -202,13 +202,13 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
 
   TS_RETURN_IF_ERROR(CheckRoom(options.out, 0, options.keep_free_mb * 1'000'000));
   LocalFarmOptions farm_options{.folder = farm_folder,
-                                      .models = options.models,
-                                      .slots = options.slots,
-                                      .keep_free_mb = options.keep_free_mb,
-                                      .render = options.render,
-                                      .device = options.device,
-                                      .takes_photos = plan::HasPhotos(plan.spec()),
-                                      .metrics = options.metrics};
+                                .models = options.models,
+                                .slots = options.slots,
+                                .keep_free_mb = options.keep_free_mb,
+                                .render = options.render,
+                                .device = options.device,
+                                .takes_photos = plan::HasPhotos(plan.spec()),
+                                .metrics = options.metrics};
   TS_RETURN_IF_ERROR(ChooseSigner(options, farm_options));
   TS_ASSIGN_OR_RETURN(auto farm, LocalFarm::Start(farm_options));
   FarmClient client(farm->scheduler_address());
@@ -293,10 +293,11 @@ void AddRenderCommand(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   CLI::Option* key = command->add_option("--signing-key", options->signing_key,
                                          "its private key, PEM, of Ed25519; the same file will do");
-  CLI::Option* certificate = command->add_option(
-      "--signing-cert", options->signing_cert,
-      "certificate, PEM, that the pictures' content credentials are signed with; default: one of this "
-      "user's own, made at first use");
+  CLI::Option* certificate =
+      command->add_option("--signing-cert", options->signing_cert,
+                          "certificate, PEM, that the pictures' content credentials are signed "
+                          "with; default: one of this "
+                          "user's own, made at first use");
   certificate->needs(key);
   key->needs(certificate);
   command->add_flag("--no-sheet", options->no_sheet, "draw no contact sheet");

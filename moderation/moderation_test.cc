@@ -98,8 +98,8 @@ TEST(Moderator, ACommandKnowsWhatItReviews) {
 TEST(Moderator, WithoutAnAnswerItFailsClosedOrOpen) {
   Service service;
   for (const std::string& who : {std::string("command:sleep 60"), std::string("command:exit 3"),
-                                std::string("command:kill -9 $$"), std::string("command:/no/such"),
-                                std::string("grpc:127.0.0.1:1"), service.who()}) {
+                                 std::string("command:kill -9 $$"), std::string("command:/no/such"),
+                                 std::string("grpc:127.0.0.1:1"), service.who()}) {
     const absl::Status closed = Ask(who, Prompt("wait"), kShortMs);
     EXPECT_EQ(closed.code(), absl::StatusCode::kUnavailable) << who << closed;
     EXPECT_THAT(Message(closed), HasSubstr("gave no answer")) << who;

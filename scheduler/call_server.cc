@@ -13,7 +13,7 @@
 namespace tiltshift::scheduler {
 namespace {
 
-constexpr int kTaking = 16;  // calls that gRPC may have ready at once for the thread
+constexpr int kTaking = 16;               // calls that gRPC may have ready at once for the thread
 constexpr int64_t kTellWithinMs = 2'000;  // a client that does not read is cut off then
 constexpr auto kEndWithin = std::chrono::seconds(1);
 

@@ -79,8 +79,7 @@ absl::Status PhotoService::TakePhotos(const std::string& job_id, const v1::JobSp
 
 absl::Status PhotoService::CheckForget(const v1::ForgetRequest& request) const {
   TS_RETURN_IF_ERROR(loop_.Leading());
-  if (!vault_.loaded())
-    return absl::UnavailableError("the farm's photos are still being read; try again soon");
+  if (!vault_.loaded()) return StillReading();
   if (request.job_id().empty() && request.author().empty())
     return absl::InvalidArgumentError("job_id: is missing; name a job, or an author");
   if (request.job_id().empty() && !request.entry_id().empty())

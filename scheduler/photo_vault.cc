@@ -30,6 +30,10 @@ absl::Status NoSuchPhoto(const std::string& id) {
 
 }  // namespace
 
+absl::Status StillReading() {
+  return absl::UnavailableError("the farm's photos are still being read; try again soon");
+}
+
 absl::Status PhotoVault::TakesPhotos() const {
   if (farm_key_) return absl::OkStatus();
   return absl::FailedPreconditionError(
@@ -116,8 +120,7 @@ absl::StatusOr<v1::UploadPhotoResponse> PhotoVault::Store(const std::string& ten
   bool is_new = false;
   {
     std::unique_lock lock(mutex_);
-    if (!released_.wait_for(lock, kLoadPatience, [&] { return loaded_; }))
-      return absl::UnavailableError("the farm's photos are still being read; try again soon");
+    if (!released_.wait_for(lock, kLoadPatience, [&] { return loaded_; })) return StillReading();
     is_new = photos_.emplace(id, Photo{{id, tenant, "", clock_.UnixMs()}, /*busy=*/true}).second;
   }
   if (!is_new && !Claim(id)) return response;  // destroyed while this call waited
@@ -204,8 +207,7 @@ absl::StatusOr<seal::Secret> PhotoVault::Open(const std::string& id, const std::
   TS_RETURN_IF_ERROR(TakesPhotos());
   {
     std::lock_guard lock(mutex_);
-    if (!loaded_)
-      return absl::UnavailableError("the farm's photos are still being read; try again soon");
+    if (!loaded_) return StillReading();
     const auto photo = photos_.find(id);
     if (photo == photos_.end() || photo->second.kept.job_id != job_id || photo->second.kept.ending)
       return absl::NotFoundError(absl::StrCat("photo ", id, " was destroyed"));

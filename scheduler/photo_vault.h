@@ -31,6 +31,9 @@ struct KeptPhoto {
   bool ending = false;  // the decision to destroy it is durable
 };
 
+// What a call hears that comes before the vault knows its photos: Unavailable.
+absl::Status StillReading();
+
 class PhotoVault {
  public:
   // Without a farm key no photo is taken, and none opened.

@@ -84,7 +84,8 @@ void PhotoWarden::LookAtJob(const std::string& job_id, const Photos& photos) {
   }
   // What fails stays, and is tried again at the next look.
   Destroy(begun, known, "").IgnoreError();
-  Destroy(late, known, known != nullptr ? "its time was up" : "no job used it within a day").IgnoreError();
+  Destroy(late, known, known != nullptr ? "its time was up" : "no job used it within a day")
+      .IgnoreError();
   if (known == nullptr || kept.empty()) return;
   if (known->ended_unix_ms() != 0) {
     const bool cancelled = known->state() == v1::JOB_STATE_CANCELLED;

@@ -69,7 +69,8 @@ TEST_F(ModelCacheTest, ADamagedModelIsSaidToBe) {
   std::string renamed = *bytes;
   renamed.replace(renamed.find("\"conv_in.bias\""), 14, "\"conv_xx.bias\"");
   ASSERT_TRUE(WriteFileAtomic(folder_ + "/short" + weights, renamed, IfPresent::kReplace).ok());
-  bytes->replace(bytes->size() - 2, 2, std::string("\x00\x7e", 2));  // the last number of an F16 tensor
+  bytes->replace(bytes->size() - 2, 2,
+                 std::string("\x00\x7e", 2));  // the last number of an F16 tensor
   ASSERT_TRUE(WriteFileAtomic(folder_ + "/nan" + weights, *bytes, IfPresent::kReplace).ok());
 
   const auto models = MakeEngineRenderers({folder_})->Models();
@@ -84,8 +85,9 @@ TEST_F(ModelCacheTest, ADamagedModelIsSaidToBe) {
   EXPECT_THAT(problems["nan"], HasSubstr("nan/unet: tensor \""));
   EXPECT_THAT(problems["nan"], HasSubstr("is NaN or infinite"));
   EXPECT_EQ(problems["short"],
-            folder_ + "/short/unet: the weights have no tensor \"conv_in.bias\", which config.json "
-                      "asks for");
+            folder_ +
+                "/short/unet: the weights have no tensor \"conv_in.bias\", which config.json "
+                "asks for");
 
   fs::remove(folder_ + "/diorama");
   EXPECT_EQ(MakeEngineRenderers({folder_})->Models().status().code(), absl::StatusCode::kNotFound);

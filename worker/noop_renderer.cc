@@ -17,7 +17,8 @@ class NoopRenderer : public VariantRenderer {
     std::string what = absl::StrCat(variant.prompt, "\n", variant.index, "\n", variant.seed);
     if (photo != nullptr) {
       const auto& rgb = photo->rgb;
-      absl::StrAppend(&what, "\n", Sha256Hex({reinterpret_cast<const char*>(rgb.data()), rgb.size()}));
+      absl::StrAppend(&what, "\n",
+                      Sha256Hex({reinterpret_cast<const char*>(rgb.data()), rgb.size()}));
     }
     const std::string hash = Sha256Hex(what);
     std::vector<uint8_t> pixel;

@@ -27,8 +27,8 @@ class GuardedFarmTest : public ::testing::Test {
   void SetUp() override {
     certificates_.Sign("server", "DNS:localhost,IP:127.0.0.1");
     certificates_.Sign("render-7", "DNS:render-7");
-    redis_ = std::make_unique<RedisServer>(
-        folder_, std::vector<std::string>{"--appendfsync", "always"});
+    redis_ =
+        std::make_unique<RedisServer>(folder_, std::vector<std::string>{"--appendfsync", "always"});
     StartScheduler();
     ASSERT_TRUE(WaitFor([&] { return !ReadFile(first_token_).value_or("").empty(); }, 20'000))
         << scheduler_->process().Output();
