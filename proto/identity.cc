@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "base/file.h"
 #include "proto/channel.h"
+#include "proto/tls_files.h"
 
 namespace tiltshift {
 namespace {
@@ -64,14 +65,8 @@ absl::StatusOr<Identity> Identity::Load(const IdentityOptions& options) {
     return absl::InvalidArgumentError(
         "--tls-cert without --tls-ca: whose certificate does the scheduler have?");
   }
-  grpc::SslCredentialsOptions tls;
   const std::string ca = options.tls_ca == "system" ? kSystemCas : options.tls_ca;
-  TS_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadFile(ca));
-  if (!options.tls_cert.empty()) {
-    TS_ASSIGN_OR_RETURN(tls.pem_cert_chain, ReadFile(options.tls_cert));
-    TS_ASSIGN_OR_RETURN(tls.pem_private_key, ReadFile(options.tls_key));
-  }
-  identity.tls_ = grpc::SslCredentials(tls);
+  TS_ASSIGN_OR_RETURN(identity.tls_, ClientTls({ca, options.tls_cert, options.tls_key}));
   return identity;
 }
 

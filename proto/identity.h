@@ -11,7 +11,7 @@
 
 namespace tiltshift {
 
-// As the command line says it.
+// As the command line says it. Certificates are read again when they change (proto/tls_files.h).
 struct IdentityOptions {
   // "none"; empty: TILTSHIFT_TOKEN, else the user's own (DefaultTokenFile), if there is one.
   std::string token_file;

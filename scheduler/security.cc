@@ -1,7 +1,7 @@
 #include "scheduler/security.h"
 
-#include "base/file.h"
 #include "proto/channel.h"
+#include "proto/tls_files.h"
 
 namespace tiltshift::scheduler {
 
@@ -46,17 +46,8 @@ absl::Status CheckListen(const std::string& listen, const std::string& metrics,
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(
     const SecurityOptions& options) {
   if (!options.has_tls()) return grpc::InsecureServerCredentials();
-  // Others than workers need not show a certificate; one that is shown must be valid.
-  grpc::SslServerCredentialsOptions tls(options.tls_client_ca.empty()
-                                            ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                                            : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
-  auto& pair = tls.pem_key_cert_pairs.emplace_back();
-  TS_ASSIGN_OR_RETURN(pair.cert_chain, ReadFile(options.tls_cert));
-  TS_ASSIGN_OR_RETURN(pair.private_key, ReadFile(options.tls_key));
-  if (!options.tls_client_ca.empty()) {
-    TS_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadFile(options.tls_client_ca));
-  }
-  return grpc::SslServerCredentials(tls);
+  // Others than workers need not show a certificate.
+  return ServerTls({options.tls_client_ca, options.tls_cert, options.tls_key});
 }
 
 }  // namespace tiltshift::scheduler

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "proto/identity.h"
+
 namespace tiltshift::tests {
 namespace {
 
@@ -218,6 +220,41 @@ TEST_F(GuardedFarm, WhatTheCommandRefuses) {
 }
 
 // I7: what a scheduler does not begin to serve.
+// A renewal as it is done: files replaced, nothing restarted, with an authority that the old
+// certificates mean nothing to.
+TEST_F(GuardedFarm, CertificatesAreReadAgainWhenTheyChange) {
+  const auto file = [&](const char* name) { return certificates_.File(name); };
+  const std::string token = folder_ + "/operate.token";
+  ASSERT_TRUE(WriteFileAtomic(token, operate_, IfPresent::kReplace, 0600).ok());
+  const auto identity =
+      Identity::Load({token, file("ca.crt"), file("render-7.crt"), file("render-7.key")});
+  ASSERT_TRUE(identity.ok()) << identity.status();
+  const auto lists = [&] {
+    grpc::ClientContext context;
+    Prepare(context, "");
+    identity->AddTo(context);
+    v1::ListWorkersResponse response;
+    return v1::Farm::NewStub(identity->Connect(address_))
+        ->ListWorkers(&context, v1::ListWorkersRequest(), &response)
+        .ok();
+  };
+  ASSERT_TRUE(lists());
+  std::filesystem::create_directories(folder_ + "/next");
+  Certificates next(folder_ + "/next", "ca");
+  next.Sign("server", "DNS:localhost,IP:127.0.0.1");
+  next.Sign("render-7", "DNS:render-7");
+  for (const char* name : {"server.key", "server.crt", "render-7.key", "render-7.crt", "ca.crt"})
+    std::filesystem::rename(next.File(name), file(name));
+  EXPECT_TRUE(WaitFor(
+      [&] {
+        return Connect("render-7")
+            ->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(1));
+      },
+      20'000))
+      << "the scheduler shows its new certificate, and asks for those of the new authority";
+  EXPECT_TRUE(WaitFor(lists, 20'000)) << "so does a client that was there before";
+}
+
 TEST(GuardedListening, BeyondThisMachineOnlyWithTokensAndTls) {
   const std::string folder = FreshFolder();
   Certificates certificates(folder, "ca");
