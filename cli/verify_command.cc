@@ -59,8 +59,8 @@ void PrintWords(const std::string& file, const Verdict& verdict) {
     line("signed by", absl::StrCat(verdict.signer, ", ", verdict.fingerprint.substr(0, 16)));
   if (verdict.finding != Finding::kSigned && verdict.finding != Finding::kUntrusted) return;
   if (!is_signed) std::printf("  what it says of itself, if that signer is to be believed:\n");
-  line("made by",
-       verdict.machine_made ? verdict.generator + ", a trained model" : verdict.generator);
+  line("made by", absl::StrCat(verdict.generator, verdict.machine_made ? ", a trained model" : "",
+                               verdict.from_photo ? ", from a photo" : ""));
   const Statement& says = verdict.statement;
   line("model", says.model);
   line("render class", says.render_class);
@@ -82,7 +82,8 @@ void PrintJson(const std::string& file, const Verdict& verdict) {
   add(line, "signer", verdict.signer);
   add(line, "fingerprint", verdict.fingerprint);
   if (!verdict.signer.empty()) {
-    nlohmann::json says = {{"machine_made", verdict.machine_made}};
+    nlohmann::json says = {{"machine_made", verdict.machine_made},
+                           {"from_photo", verdict.from_photo}};
     add(says, "generator", verdict.generator);
     add(says, "model", verdict.statement.model);
     add(says, "render_class", verdict.statement.render_class);

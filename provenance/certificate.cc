@@ -1,5 +1,7 @@
 #include "provenance/certificate.h"
 
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/objects.h>
 #include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
@@ -8,6 +10,7 @@
 #include <memory>
 
 #include "base/hash.h"
+#include "provenance/cose.h"
 #include "provenance/openssl.h"
 
 namespace tiltshift::provenance {
@@ -72,6 +75,21 @@ OwnedStack StackOf(const std::vector<std::string>& certificates) {
     if (OwnedX509 parsed = Parse(certificate))
       if (sk_X509_push(stack.get(), parsed.get()) > 0) parsed.release();
   return stack;
+}
+
+// COSE writes r and s one after the other, OpenSSL reads them in ASN.1. Empty: neither.
+std::string DerOfEcdsa(std::string_view signature) {
+  constexpr int kHalf = 32;
+  if (signature.size() != 2 * kHalf) return "";
+  const std::unique_ptr<ECDSA_SIG, Free<ECDSA_SIG_free>> parsed(ECDSA_SIG_new());
+  BIGNUM* r = BN_bin2bn(Bytes(signature), kHalf, nullptr);
+  BIGNUM* s = BN_bin2bn(Bytes(signature) + kHalf, kHalf, nullptr);
+  ECDSA_SIG_set0(parsed.get(), r, s);  // owns them now
+  unsigned char* der = nullptr;
+  const int size = i2d_ECDSA_SIG(parsed.get(), &der);
+  std::string bytes(reinterpret_cast<char*>(der), size > 0 ? static_cast<size_t>(size) : 0);
+  OPENSSL_free(der);
+  return bytes;
 }
 
 }  // namespace
@@ -152,20 +170,38 @@ absl::Status CheckTrust(const std::vector<std::string>& chain,
       X509_verify_cert_error_string(X509_STORE_CTX_get_error(context.get())));
 }
 
+int64_t AlgorithmOf(const std::string& certificate) {
+  const OwnedX509 parsed = Parse(certificate);
+  const EVP_PKEY* key = parsed == nullptr ? nullptr : X509_get0_pubkey(parsed.get());
+  ERR_clear_error();
+  if (key == nullptr) return 0;
+  if (EVP_PKEY_get_id(key) == EVP_PKEY_ED25519) return kEdDsa;
+  char curve[40] = "";
+  const bool is_p256 = EVP_PKEY_get_id(key) == EVP_PKEY_EC &&
+                       EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, curve,
+                                                      sizeof(curve), nullptr) == 1 &&
+                       OBJ_txt2nid(curve) == NID_X9_62_prime256v1;
+  return is_p256 ? kEs256 : 0;
+}
+
 absl::Status CheckSignature(const std::string& certificate, std::string_view message,
                             std::string_view signature) {
+  const int64_t algorithm = AlgorithmOf(certificate);
+  if (algorithm == 0)
+    return absl::UnimplementedError(
+        "its key is neither of Ed25519 nor of P-256, the kinds that can be checked here");
+  const absl::Status wrong = absl::DataLossError("the signature is not that of the claim");
+  const bool is_es256 = algorithm == kEs256;
+  const std::string der = is_es256 ? DerOfEcdsa(signature) : std::string(signature);
+  if (der.empty()) return wrong;
   const OwnedX509 parsed = Parse(certificate);
-  EVP_PKEY* key = parsed == nullptr ? nullptr : X509_get0_pubkey(parsed.get());
-  if (key == nullptr || EVP_PKEY_get_id(key) != EVP_PKEY_ED25519) {
-    ERR_clear_error();
-    return absl::UnimplementedError("its key is not of Ed25519, the kind that can be checked here");
-  }
   const OwnedDigest digest(EVP_MD_CTX_new());
-  const bool right = EVP_DigestVerifyInit(digest.get(), nullptr, nullptr, nullptr, key) == 1 &&
-                     EVP_DigestVerify(digest.get(), Bytes(signature), signature.size(),
-                                      Bytes(message), message.size()) == 1;
+  const bool right =
+      EVP_DigestVerifyInit(digest.get(), nullptr, is_es256 ? EVP_sha256() : nullptr, nullptr,
+                           X509_get0_pubkey(parsed.get())) == 1 &&
+      EVP_DigestVerify(digest.get(), Bytes(der), der.size(), Bytes(message), message.size()) == 1;
   ERR_clear_error();
-  return right ? absl::OkStatus() : absl::DataLossError("the signature is not that of the claim");
+  return right ? absl::OkStatus() : wrong;
 }
 
 }  // namespace tiltshift::provenance

@@ -2,6 +2,7 @@
 // are DER here.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,8 +31,12 @@ absl::Status CheckSigningProfile(const std::string& certificate);
 absl::Status CheckTrust(const std::vector<std::string>& chain,
                         const std::vector<std::string>& anchors);
 
-// OK where `signature` is the Ed25519 signature of `message` with the certificate's key. DataLoss:
-// it is not. Unimplemented: its key is of another kind.
+// The algorithm of COSE that the certificate's key signs with: kEdDsa (Ed25519), kEs256 (ECDSA over
+// P-256, with SHA-256), or 0 for any other.
+int64_t AlgorithmOf(const std::string& certificate);
+
+// OK where `signature`, in COSE's form, is that of `message` with the certificate's key. DataLoss:
+// it is not. Unimplemented: its key is of a kind that can't be checked.
 absl::Status CheckSignature(const std::string& certificate, std::string_view message,
                             std::string_view signature);
 

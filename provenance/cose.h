@@ -10,7 +10,8 @@
 
 namespace tiltshift::provenance {
 
-inline constexpr int64_t kEdDsa = -8;
+// Algorithms (RFC 9053): ours, and the one that most cameras and programs sign with.
+inline constexpr int64_t kEdDsa = -8, kEs256 = -7;
 
 struct CoseSign1 {
   std::string protected_header;  // encoded: what the signature is over, with the payload

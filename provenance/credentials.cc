@@ -36,9 +36,10 @@ struct Assertion {
   std::string label, box;
 };
 
-Assertion Actions() {
-  const Cbor created = Cbor::Map({Cbor::Text("action"), Cbor::Text("c2pa.created"),
-                                  Cbor::Text("digitalSourceType"), Cbor::Text(kMachineMade)});
+Assertion Actions(const Statement& statement) {
+  const Cbor created =
+      Cbor::Map({Cbor::Text("action"), Cbor::Text("c2pa.created"), Cbor::Text("digitalSourceType"),
+                 Cbor::Text(SourceTypeOf(statement))});
   const std::string label = "c2pa.actions.v2";
   const Cbor actions = Cbor::Map({Cbor::Text("actions"), Cbor::Array({created})});
   return {label, Superbox("cbor", label, Box("cbor", Encode(actions)))};
@@ -108,7 +109,7 @@ absl::StatusOr<std::string> WithCredentials(std::string_view png, const Statemen
                                  Superbox("c2cs", "c2pa.signature",
                                           Box("cbor", EncodeCose(header, signature)))));
   };
-  std::vector<Assertion> assertions = {Actions(), Metadata(statement), DataHash(hash, 0)};
+  std::vector<Assertion> assertions = {Actions(statement), Metadata(statement), DataHash(hash, 0)};
   const size_t size =
       store_of(assertions, claim_for(assertions), std::string(kSignatureBytes, '\0')).size();
   assertions.back() = DataHash(hash, size + kChunkAround);

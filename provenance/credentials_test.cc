@@ -79,6 +79,17 @@ TEST_F(CredentialsTest, WhatIsToldComesBack) {
   EXPECT_EQ(verdict.statement.author, "Ann O'Neil");
 }
 
+TEST_F(CredentialsTest, WhatWasMadeFromAPhotoSaysSo) {
+  EXPECT_FALSE(Look(signed_).from_photo);
+  statement_.from_photo = true;
+  const Verdict verdict = Look(*WithCredentials(plain_, statement_, *signer_));
+  EXPECT_EQ(verdict.finding, Finding::kSigned) << verdict.why;
+  EXPECT_TRUE(verdict.machine_made);
+  EXPECT_TRUE(verdict.from_photo);
+  EXPECT_TRUE(verdict.statement.from_photo);
+  EXPECT_THAT(XmpOf(statement_), HasSubstr("digitalsourcetype/compositeWithTrained"));
+}
+
 TEST_F(CredentialsTest, OnePixelOrOneByteOfXmpIsAChange) {
   const std::string repainted = ChangedPixel(signed_);
   ASSERT_NE(picture::DecodePng(repainted)->rgb, picture::DecodePng(signed_)->rgb);

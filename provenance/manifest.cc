@@ -104,10 +104,12 @@ absl::Status ReadActions(const ReadBox& store, Manifest& manifest) {
     if (!box.label.starts_with("c2pa.actions")) continue;
     const auto data = Decode(box.Only("cbor"));
     if (!data.ok()) return Bad("assertion.cbor.invalid", Message(data.status()));
-    for (const Cbor& action : data->ArrayAt("actions"))
-      if (action.TextAt("action") == "c2pa.created" &&
-          action.TextAt("digitalSourceType") == kMachineMade)
-        manifest.machine_made = true;
+    for (const Cbor& action : data->ArrayAt("actions")) {
+      if (action.TextAt("action") != "c2pa.created") continue;
+      const std::string source = action.TextAt("digitalSourceType");
+      manifest.from_photo = source == kMadeFromPhoto;
+      manifest.machine_made = manifest.from_photo || source == kMachineMade;
+    }
   }
   return absl::OkStatus();
 }

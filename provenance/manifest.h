@@ -26,6 +26,7 @@ struct Manifest {
   // What it says.
   std::string generator;
   bool machine_made = false;
+  bool from_photo = false;  // a photo was among what it was made of
   Statement statement;
 };
 

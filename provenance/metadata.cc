@@ -38,7 +38,7 @@ std::string MetadataOf(const Statement& statement) {
         {"xmpRights", "http://ns.adobe.com/xap/1.0/rights/"},
         {"tiltshift", kOurNamespace}}},
       {"xmp:CreatorTool", "Tiltshift"},
-      {"Iptc4xmpExt:DigitalSourceType", kMachineMade},
+      {"Iptc4xmpExt:DigitalSourceType", SourceTypeOf(statement)},
       {"Iptc4xmpExt:AISystemUsed", "Tiltshift, model " + statement.model},
       {"tiltshift:Model", statement.model},
   };
@@ -60,6 +60,7 @@ absl::StatusOr<Statement> StatementOf(std::string_view text) {
   const json metadata = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!metadata.is_object()) return absl::InvalidArgumentError("metadata that is no JSON object");
   return Statement{
+      .from_photo = TextAt(metadata, "Iptc4xmpExt:DigitalSourceType") == kMadeFromPhoto,
       .model = TextAt(metadata, "tiltshift:Model"),
       .render_class = TextAt(metadata, "Iptc4xmpExt:AISystemVersionUsed"),
       .job = TextAt(metadata, "tiltshift:Job"),

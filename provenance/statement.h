@@ -8,6 +8,7 @@
 namespace tiltshift::provenance {
 
 struct Statement {
+  bool from_photo = false;  // the model changed a person's, or began from it
   std::string model, render_class;
   std::string job;   // its name
   std::string seed;  // in decimal
@@ -16,9 +17,16 @@ struct Statement {
   std::string prompt, author;
 };
 
-// IPTC's word for a picture that a trained model made.
+// IPTC's words (NewsCodes, digital source type) for a picture that a trained model made of nothing
+// but words, and for one that it made of a photo: by editing, inpainting or from it as a beginning.
 inline constexpr char kMachineMade[] =
     "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
+inline constexpr char kMadeFromPhoto[] =
+    "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia";
+
+inline const char* SourceTypeOf(const Statement& statement) {
+  return statement.from_photo ? kMadeFromPhoto : kMachineMade;
+}
 
 inline constexpr char kOurNamespace[] = "urn:x-tiltshift:1.0/";
 

@@ -34,9 +34,13 @@ bool IsHashOf(const std::string& hash, std::string_view bytes) {
 Verdict CheckBindings(std::string_view png, const picture::PngChunk& chunk,
                       const Manifest& manifest) {
   const CoseSign1& cose = manifest.cose;
-  if (cose.algorithm != kEdDsa)
-    return Not(Finding::kUnreadable, "algorithm.unsupported",
-               "the claim's signature is not EdDSA, the kind that can be checked here");
+  if (cose.algorithm != kEdDsa && cose.algorithm != kEs256)
+    return Not(
+        Finding::kUnreadable, "algorithm.unsupported",
+        "the claim's signature is neither EdDSA nor ES256, the kinds that can be checked here");
+  if (const int64_t key = AlgorithmOf(cose.chain[0]); key != 0 && key != cose.algorithm)
+    return Not(Finding::kChanged, "claimSignature.mismatch",
+               "its credentials name another kind of signature than its signer's key makes");
   const absl::Status signature = CheckSignature(
       cose.chain[0], SignatureInput(cose.protected_header, manifest.claim), cose.signature);
   if (absl::IsUnimplemented(signature))
@@ -117,6 +121,7 @@ Verdict Verify(std::string_view png, const std::vector<std::string>& anchors) {
   verdict.fingerprint = FingerprintOf(manifest->cose.chain[0]);
   verdict.generator = manifest->generator;
   verdict.machine_made = manifest->machine_made;
+  verdict.from_photo = manifest->from_photo;
   verdict.statement = manifest->statement;
   return verdict;
 }

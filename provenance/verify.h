@@ -5,8 +5,8 @@
 // one manifest store, whole and with nothing beside it; the claim's signature; the certificate's
 // profile and who vouches for it; the hash of every assertion, and that none is undeclared; the
 // hash of everything in the file but the credentials. Not read: claims of version 1, credentials
-// that refer to other manifests (ingredients), signatures other than EdDSA's, other hashes than
-// SHA-256.
+// that refer to other manifests (ingredients), signatures other than EdDSA's and ES256's,
+// other hashes than SHA-256.
 #pragma once
 
 #include <string>
@@ -36,7 +36,8 @@ struct Verdict {
   // The rest is known for kSigned and kUntrusted, and vouched for by the signer.
   std::string signer, fingerprint;  // of its certificate
   std::string generator;
-  bool machine_made = false;
+  bool machine_made = false;  // by a trained model
+  bool from_photo = false;    // of a photo
   Statement statement;
 };
 

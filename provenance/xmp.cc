@@ -57,7 +57,7 @@ std::string XmpOf(const Statement& statement) {
       "    xmlns:tiltshift=\"";
   absl::StrAppend(
       &xmp, kOurNamespace, "\"", Attribute("xmp:CreatorTool", "Tiltshift"),
-      Attribute("Iptc4xmpExt:DigitalSourceType", kMachineMade),
+      Attribute("Iptc4xmpExt:DigitalSourceType", SourceTypeOf(statement)),
       Attribute("Iptc4xmpExt:AISystemUsed", absl::StrCat("Tiltshift, model ", statement.model)),
       Attribute("Iptc4xmpExt:AISystemVersionUsed", statement.render_class),
       Attribute("Iptc4xmpExt:AIPromptInformation", statement.prompt),

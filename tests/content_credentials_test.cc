@@ -181,17 +181,26 @@ TEST_F(ContentCredentials, AnotherReaderRefusesWhatWasChanged) {
 TEST_F(ContentCredentials, WhatAnotherWriterSignedIsRead) {
   if (const std::string why = WhyNoReader(); !why.empty()) GTEST_SKIP() << why;
   const provenance::TestCa ca = provenance::MakeTestCa();
-  const provenance::TestSigner signer = provenance::MakeTestSigner(ca, {});
   const std::string bare = Put("bare.png", *provenance::WithoutCredentials(good_));
   const std::string theirs = folder_ + "/theirs.png", trust = Put("ca.pem", ca.certificate);
-  const Ran signing =
-      Run({kPython, kScript, "sign", Put("chain.pem", signer.certificate + ca.certificate),
-           Put("key.pem", signer.key), bare, theirs});
-  ASSERT_EQ(signing.code, 0) << signing.errors;
-  const Ran ran = Verify({"--trust", trust, theirs});
-  EXPECT_EQ(ran.code, 0) << ran.output;
-  EXPECT_EQ(ran.lines()[0]["says"]["generator"], "another program");
-  EXPECT_EQ(ran.lines()[0]["says"]["machine_made"], true);
+  for (const auto& [algorithm, key] :
+       {std::pair{"ed25519", "ED25519"}, std::pair{"es256", "P-256"}}) {
+    SCOPED_TRACE(algorithm);
+    const provenance::TestSigner signer = provenance::MakeTestSigner(ca, {.key = key});
+    const Ran signing = Run({kPython, kScript, "sign", algorithm,
+                             Put("chain.pem", signer.certificate + ca.certificate),
+                             Put("key.pem", signer.key), bare, theirs});
+    ASSERT_EQ(signing.code, 0) << signing.errors;
+    const Ran ran = Verify({"--trust", trust, theirs});
+    EXPECT_EQ(ran.code, 0) << ran.output;
+    EXPECT_EQ(ran.lines()[0]["says"]["generator"], "another program");
+    EXPECT_EQ(ran.lines()[0]["says"]["machine_made"], true);
+    const std::string changed = ChangedChunk(*ReadFile(theirs), "caBX", [](std::string& data) {
+      data.replace(data.find("another program"), 7, "Another");
+    });
+    EXPECT_EQ(Verify({"--trust", trust, Put("changed.png", changed)}).lines()[0]["finding"],
+              "changed");
+  }
 }
 
 }  // namespace

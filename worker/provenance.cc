@@ -1,6 +1,7 @@
 #include "worker/provenance.h"
 
 #include "picture/png_chunk.h"
+#include "plan/photo_id.h"
 #include "provenance/credentials.h"
 #include "provenance/xmp.h"
 
@@ -12,6 +13,7 @@ provenance::Statement StatementOf(const v1::JobSpec& spec, const plan::Variant& 
   const v1::OutputSettings& output = spec.output();
   const auto author = variant.parameters.find("author");
   provenance::Statement statement;
+  statement.from_photo = !plan::PhotoOf(spec, variant.parameters).empty();
   statement.model = spec.model();
   statement.render_class = render_class;
   statement.job = spec.name();

@@ -67,6 +67,20 @@ TEST_F(ProvenanceTest, WhatTheSpecSaysIsSigned) {
   EXPECT_EQ(verdict.statement.render_class, "cpu");
 }
 
+// An entry without a photo, of a contest with photos, is made of words alone.
+TEST_F(ProvenanceTest, APictureMadeFromAPhotoSaysSo) {
+  const auto from_photo = [&] {
+    return provenance::Verify(Written(), *provenance::CertificatesOf(ca_.certificate)).from_photo;
+  };
+  spec_.mutable_contest()->add_columns()->set_name("photo");
+  variant_.parameters["photo"] = "p0123456789abcdef0123456789abcdef";
+  EXPECT_TRUE(from_photo());
+  EXPECT_THAT(Written(), HasSubstr("compositeWithTrainedAlgorithmicMedia"));
+  EXPECT_THAT(Written(), Not(HasSubstr("p0123456789")));
+  variant_.parameters["photo"] = "";
+  EXPECT_FALSE(from_photo());
+}
+
 TEST_F(ProvenanceTest, WithoutASignerThereIsXmpAlone) {
   const std::string written = *WithProvenance(png_, spec_, variant_, "cpu", nullptr);
   EXPECT_THAT(written, HasSubstr("trainedAlgorithmicMedia"));

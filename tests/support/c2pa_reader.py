@@ -1,7 +1,7 @@
 """The Content Authenticity Initiative's reader (c2pa-python), for tests.
 
 c2pa_reader.py read CA FILE...       a line of JSON each: its validation state, the codes of what failed, the manifest
-c2pa_reader.py sign CHAIN KEY IN OUT  a PNG with credentials of c2pa-python's making
+c2pa_reader.py sign ALGORITHM CHAIN KEY IN OUT  a PNG with credentials of c2pa-python's making
 """
 
 import json
@@ -27,7 +27,7 @@ def read(anchors: str, path: str) -> dict:
     }
 
 
-def sign(chain: bytes, key: bytes, source: str, target: str) -> None:
+def sign(algorithm: str, chain: bytes, key: bytes, source: str, target: str) -> None:
     created = {
         "action": "c2pa.created",
         "digitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
@@ -36,7 +36,7 @@ def sign(chain: bytes, key: bytes, source: str, target: str) -> None:
         "claim_generator_info": [{"name": "another program", "version": "1"}],
         "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [created]}}],
     }
-    signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(b"ed25519", chain, key, None))
+    signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(algorithm.encode(), chain, key, None))
     with open(source, "rb") as reading, open(target, "w+b") as writing:
         c2pa.Builder(manifest, c2pa.Context.from_dict({})).sign(signer, "image/png", reading, writing)
 
@@ -47,8 +47,8 @@ def main() -> None:
         for path in sys.argv[3:]:
             print(json.dumps(read(anchors, path)))
     else:
-        chain, key = (open(path, "rb").read() for path in sys.argv[2:4])
-        sign(chain, key, *sys.argv[4:6])
+        chain, key = (open(path, "rb").read() for path in sys.argv[3:5])
+        sign(sys.argv[2], chain, key, *sys.argv[5:7])
 
 
 main()
