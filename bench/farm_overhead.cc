@@ -41,7 +41,7 @@ double EngineAlone(const tiltshift::plan::Plan& plan, int slots, const std::stri
     threads.emplace_back([&] {
       for (uint64_t i; (i = next++) < plan.count();) {
         tiltshift::worker::Stops none;
-        if (!renderer->Render(plan, plan.At(i), nullptr, none).ok()) failed = true;
+        if (!renderer->Render(plan, plan.At(i), {}, none).ok()) failed = true;
       }
     });
   }

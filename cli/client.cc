@@ -135,8 +135,7 @@ absl::StatusOr<v1::SubmitResponse> FarmClient::Submit(const plan::SpecFile& file
   return AppendEntries(submitted.job_id(), std::span(file.batches).subspan(1));
 }
 
-absl::StatusOr<v1::UploadPhotoResponse> FarmClient::UploadPhoto(const std::string& tenant,
-                                                                const std::string& request_id,
+absl::StatusOr<v1::UploadPhotoResponse> FarmClient::UploadPhoto(const v1::PhotoStart& start,
                                                                 std::string_view bytes) {
   const auto busy_until = Clock::now() + kBusyPatience;
   for (Patience patience;;) {
@@ -148,8 +147,7 @@ absl::StatusOr<v1::UploadPhotoResponse> FarmClient::UploadPhoto(const std::strin
     v1::Farm::Stub stub(channel());
     const auto writer = stub.UploadPhoto(&context, &response);
     v1::UploadPhotoRequest request;
-    request.mutable_start()->set_tenant(tenant);
-    request.mutable_start()->set_request_id(request_id);
+    *request.mutable_start() = start;
     request.mutable_start()->set_bytes(bytes.size());
     bool open = writer->Write(request);
     for (size_t at = 0; open && at < bytes.size(); at += kUploadPiece) {

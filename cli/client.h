@@ -21,6 +21,7 @@
 
 namespace tiltshift::cli {
 
+// A copy shares the connection and is for another thread.
 class FarmClient {
  public:
   // Addresses with commas between them; none is contacted yet. What is wrong with `identity` every
@@ -35,9 +36,8 @@ class FarmClient {
   // try broke off.
   absl::StatusOr<v1::SubmitResponse> Submit(const plan::SpecFile& file,
                                             const std::string& request_id);
-  // Tried again while the farm is busy with other photos.
-  absl::StatusOr<v1::UploadPhotoResponse> UploadPhoto(const std::string& tenant,
-                                                      const std::string& request_id,
+  // Tried again while the farm is busy with other photos. `start` without its bytes.
+  absl::StatusOr<v1::UploadPhotoResponse> UploadPhoto(const v1::PhotoStart& start,
                                                       std::string_view bytes);
   absl::StatusOr<v1::ForgetResponse> Forget(const v1::ForgetRequest& request);
   // All of a job's; the last response, without the receipts, tells how many photos there are.

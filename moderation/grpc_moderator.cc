@@ -10,11 +10,10 @@ namespace {
 
 class GrpcModerator : public Moderator {
  public:
-  GrpcModerator(const std::string& address, int timeout_ms)
+  GrpcModerator(const std::string& address, std::shared_ptr<grpc::Channel> channel, int timeout_ms)
       : address_(address),
         timeout_ms_(timeout_ms),
-        stub_(v1::Moderation::NewStub(
-            grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))) {}
+        stub_(v1::Moderation::NewStub(std::move(channel))) {}
 
   absl::Status Review(const v1::ReviewRequest& request) override {
     grpc::ClientContext context;
@@ -36,8 +35,10 @@ class GrpcModerator : public Moderator {
 
 }  // namespace
 
-std::unique_ptr<Moderator> MakeGrpcModerator(const std::string& address, int timeout_ms) {
-  return std::make_unique<GrpcModerator>(address, timeout_ms);
+std::unique_ptr<Moderator> MakeGrpcModerator(const std::string& address,
+                                             std::shared_ptr<grpc::Channel> channel,
+                                             int timeout_ms) {
+  return std::make_unique<GrpcModerator>(address, std::move(channel), timeout_ms);
 }
 
 }  // namespace tiltshift::moderation

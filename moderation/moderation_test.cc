@@ -28,7 +28,8 @@ v1::ReviewRequest Prompt(const std::string& text) {
 
 absl::Status Ask(const std::string& who, const v1::ReviewRequest& request, int timeout_ms = kLongMs,
                  bool fail_open = false) {
-  return (*OpenModerator({who, timeout_ms, fail_open}))->Review(request);
+  return (*OpenModerator({.who = who, .timeout_ms = timeout_ms, .fail_open = fail_open}))
+      ->Review(request);
 }
 
 // Vetoes texts with "rude"; to "wait" it answers only when it ends.
@@ -68,7 +69,7 @@ class Service : public v1::Moderation::Service {
 
 TEST(Moderator, NobodyAndNonsense) {
   EXPECT_EQ(*OpenModerator({}), nullptr);
-  for (const char* who : {"grpc:", "command:", "sometimes", "http://x"})
+  for (const char* who : {"grpc:", "command:", "sometimes", "http://x", "grpc:10.0.0.7:7090"})
     EXPECT_THAT(Message(OpenModerator({who}).status()), HasSubstr("--moderate"));
 }
 
@@ -78,21 +79,44 @@ TEST(Moderator, ACommandAllowsOrVetoesWithAReason) {
   EXPECT_TRUE(Ask(who, Prompt("a kind robot")).ok()) << Ask(who, Prompt("a kind robot"));
   const absl::Status vetoed = Ask(who, Prompt("a rude robot"));
   EXPECT_EQ(vetoed.code(), absl::StatusCode::kPermissionDenied);
-  EXPECT_EQ(Message(vetoed), "vetoed: mind your words");
-  EXPECT_EQ(Message(Ask("command:exit 1", Prompt("x"))), "vetoed: no reason given");
+  EXPECT_EQ(Message(vetoed), "refused by moderation: mind your words");
+  EXPECT_EQ(Message(Ask("command:exit 1", Prompt("x"))), "refused by moderation: no reason given");
 }
 
 TEST(Moderator, ACommandKnowsWhatItReviews) {
   EXPECT_EQ(Message(Ask("command:echo $TILTSHIFT_REVIEW $TILTSHIFT_JOB $TILTSHIFT_TENANT "
                         "$TILTSHIFT_ENTRY; exit 1",
                         Prompt("x"))),
-            "vetoed: prompt summer brand e-17");
+            "refused by moderation: prompt summer brand e-17");
   v1::ReviewRequest output;
   output.set_kind(v1::REVIEW_KIND_OUTPUT);
   output.set_picture(std::string(1'000'000, '\0'));  // far more than a pipe holds
   EXPECT_EQ(Message(Ask("command:echo $TILTSHIFT_REVIEW $(wc -c); exit 1", output)),
-            "vetoed: output 1000000");
+            "refused by moderation: output 1000000");
   EXPECT_TRUE(Ask("command:exit 0", output).ok());  // one that does not read
+}
+
+TEST(Moderator, RemembersWhatItAllowedAndNothingElse) {
+  const auto moderator = *OpenModerator({"command:cat >/dev/null; exit 0"});
+  v1::ReviewRequest photo;
+  photo.set_kind(v1::REVIEW_KIND_PHOTO);
+  photo.set_text("p1");
+  photo.set_picture("png");
+  EXPECT_FALSE(moderator->HasAllowed(photo));
+  EXPECT_TRUE(moderator->Review(photo).ok());
+  EXPECT_TRUE(moderator->HasAllowed(photo));
+  photo.set_job("another");
+  EXPECT_FALSE(moderator->HasAllowed(photo));
+  v1::ReviewRequest output;
+  output.set_kind(v1::REVIEW_KIND_OUTPUT);
+  EXPECT_TRUE(moderator->Review(output).ok());
+  EXPECT_FALSE(moderator->HasAllowed(output));
+  const auto strict = *OpenModerator({"command:exit 1"});
+  const auto silent = *OpenModerator({.who = "command:exit 3", .fail_open = true});
+  for (const auto* who : {&strict, &silent}) {
+    (*who)->Review(Prompt("x")).IgnoreError();
+    EXPECT_FALSE((*who)->HasAllowed(Prompt("x")));
+  }
 }
 
 TEST(Moderator, WithoutAnAnswerItFailsClosedOrOpen) {
@@ -110,7 +134,8 @@ TEST(Moderator, WithoutAnAnswerItFailsClosedOrOpen) {
 TEST(Moderator, AServiceAllowsOrVetoesWithAReason) {
   Service service;
   EXPECT_TRUE(Ask(service.who(), Prompt("a kind robot")).ok());
-  EXPECT_EQ(Message(Ask(service.who(), Prompt("a rude robot"))), "vetoed: mind your words");
+  EXPECT_EQ(Message(Ask(service.who(), Prompt("a rude robot"))),
+            "refused by moderation: mind your words");
   // A veto is one, also where silence allows.
   EXPECT_FALSE(Ask(service.who(), Prompt("a rude robot"), kLongMs, true).ok());
 }

@@ -7,6 +7,8 @@
 #include <string_view>
 
 #include "base/hash.h"
+#include "proto/channel.h"
+#include "proto/tls_files.h"
 
 namespace tiltshift::moderation {
 namespace {
@@ -14,25 +16,34 @@ namespace {
 constexpr std::string_view kCommand = "command:", kGrpc = "grpc:";
 constexpr size_t kMostRemembered = 10'000;
 
-// Decides where `asked` has no answer, and remembers which prompts it allowed: a campaign's
-// variants differ in their seeds more often than in their words.
+// What an answer is remembered by; empty: it is not. A campaign's variants differ in their seeds
+// more often than in their words, and several may be made from one photo.
+std::string Remembered(const v1::ReviewRequest& request) {
+  if (request.kind() == v1::REVIEW_KIND_OUTPUT || request.text().empty()) return "";
+  return Sha256Hex(absl::StrCat(request.kind(), "\n", request.tenant(), "\n", request.job(), "\n",
+                                request.text()));
+}
+
+// Decides where `asked` has no answer, and remembers what it allowed.
 class Deciding : public Moderator {
  public:
   Deciding(std::unique_ptr<Moderator> asked, bool fail_open)
       : asked_(std::move(asked)), fail_open_(fail_open) {}
 
+  bool HasAllowed(const v1::ReviewRequest& request) const override {
+    std::lock_guard lock(mutex_);
+    return allowed_.contains(Remembered(request));
+  }
+
   absl::Status Review(const v1::ReviewRequest& request) override {
-    const bool is_prompt = request.kind() == v1::REVIEW_KIND_PROMPT;
-    const std::string words =
-        is_prompt
-            ? Sha256Hex(absl::StrCat(request.tenant(), "\n", request.job(), "\n", request.text()))
-            : "";
-    if (is_prompt && Remembers(words)) return absl::OkStatus();
+    if (HasAllowed(request)) return absl::OkStatus();
     const absl::Status answer = asked_->Review(request);
-    if (answer.ok() && is_prompt) Remember(words);
-    if (answer.ok()) return answer;
+    if (answer.ok()) {
+      Remember(Remembered(request));
+      return answer;
+    }
     if (absl::IsPermissionDenied(answer))
-      return absl::PermissionDeniedError(absl::StrCat("vetoed: ", Message(answer)));
+      return absl::PermissionDeniedError(absl::StrCat("refused by moderation: ", Message(answer)));
     if (fail_open_) {
       spdlog::warn("moderation: {}; allowed, as --moderate-failure open says", Message(answer));
       return absl::OkStatus();
@@ -42,21 +53,32 @@ class Deciding : public Moderator {
   }
 
  private:
-  bool Remembers(const std::string& words) {
-    std::lock_guard lock(mutex_);
-    return allowed_.contains(words);
-  }
-  void Remember(const std::string& words) {
+  void Remember(const std::string& allowed) {
+    if (allowed.empty()) return;
     std::lock_guard lock(mutex_);
     if (allowed_.size() == kMostRemembered) allowed_.clear();
-    allowed_.insert(words);
+    allowed_.insert(allowed);
   }
 
   const std::unique_ptr<Moderator> asked_;
   const bool fail_open_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::set<std::string> allowed_;
 };
+
+absl::StatusOr<std::unique_ptr<Moderator>> AskService(const ModeratorOptions& options) {
+  const std::string address = options.who.substr(kGrpc.size());
+  auto credentials = grpc::InsecureChannelCredentials();
+  if (!options.ca.empty()) {
+    TS_ASSIGN_OR_RETURN(credentials, ClientTls({options.ca, options.cert, options.key}));
+  } else if (!IsLoopback(address)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--moderate ", options.who,
+        ": prompts and photos are not sent to another machine in the clear: give --moderate-ca, "
+        "the CA of its certificate"));
+  }
+  return MakeGrpcModerator(address, ConnectTo(address, credentials), options.timeout_ms);
+}
 
 }  // namespace
 
@@ -65,8 +87,9 @@ absl::StatusOr<std::unique_ptr<Moderator>> OpenModerator(const ModeratorOptions&
   std::unique_ptr<Moderator> asked;
   if (options.who.starts_with(kCommand) && options.who.size() > kCommand.size())
     asked = MakeCommandModerator(options.who.substr(kCommand.size()), options.timeout_ms);
-  if (options.who.starts_with(kGrpc) && options.who.size() > kGrpc.size())
-    asked = MakeGrpcModerator(options.who.substr(kGrpc.size()), options.timeout_ms);
+  if (options.who.starts_with(kGrpc) && options.who.size() > kGrpc.size()) {
+    TS_ASSIGN_OR_RETURN(asked, AskService(options));
+  }
   if (asked == nullptr)
     return absl::InvalidArgumentError(
         absl::StrCat("--moderate ", options.who, ": it must be command:CMD or grpc:HOST:PORT"));

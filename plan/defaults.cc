@@ -147,11 +147,15 @@ absl::Status FillPhoto(v1::JobSpec& spec) {
     const std::string none = "there is no photo; name one: photo: me.jpg, or a column photo";
     if (render.strength() != 0) return Bad("render.strength", none);
     if (render.image_guidance_scale() != 0) return Bad("render.image_guidance_scale", none);
+    if (HasMasks(spec)) return Bad("mask", none);
     return spec.photo_ttl_seconds() == 0 ? absl::OkStatus() : Bad("photo_ttl", none);
   }
   if (spec.has_contest() && !spec.photo().empty())
     return Bad("photo", "a contest's photos are in its entries, in the column photo");
+  if (spec.has_contest() && !spec.mask().empty())
+    return Bad("mask", "a contest's masks are in its entries, in the column mask");
   TS_RETURN_IF_ERROR(CheckText("photo", spec.photo(), kLongestValue));
+  TS_RETURN_IF_ERROR(CheckText("mask", spec.mask(), kLongestValue));
   if (render.strength() == 0) render.set_strength(kUsualStrength);
   if (!(render.strength() > 0 && render.strength() <= 1)) {
     return Bad("render.strength",

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "plan/axis.h"
 #include "plan/limits.h"
+#include "plan/photo_id.h"
 #include "plan/text.h"
 
 namespace tiltshift::plan {
@@ -97,6 +98,7 @@ std::vector<EntryProblem> CheckEntries(const v1::JobSpec& spec, const v1::Entrie
                                        EntryLedger& ledger) {
   std::vector<EntryProblem> problems;
   const int id = PlaceOf(batch, "id"), author = PlaceOf(batch, "author");
+  const int photo = PlaceOf(batch, kPhotoColumn), mask = PlaceOf(batch, kMaskColumn);
   const auto why_not = [&](const v1::Entry& entry) -> std::string {
     if (entry.values_size() != batch.columns_size())
       return absl::StrCat("has ", entry.values_size(), " values; there are ", batch.columns_size(),
@@ -105,6 +107,8 @@ std::vector<EntryProblem> CheckEntries(const v1::JobSpec& spec, const v1::Entrie
       std::string why = WhyNoValue(batch.columns(i), entry.values(i));
       if (!why.empty()) return why;
     }
+    if (mask >= 0 && !entry.values(mask).empty() && (photo < 0 || entry.values(photo).empty()))
+      return "column mask: there is no photo that it is a mask of";
     return ledger.Add(entry.values(id), author < 0 ? std::string() : entry.values(author));
   };
   for (int i = 0; i < batch.entries_size(); ++i) {

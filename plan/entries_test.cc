@@ -44,6 +44,53 @@ std::vector<std::string> Problems(const v1::JobSpec& spec, const std::string& ta
   return problems;
 }
 
+TEST(EntriesTest, AMaskNeedsAPhoto) {
+  EXPECT_THAT(Problems({}, "id,photo,mask\na,a.png,m.png\nb,b.png,\nc,,m.png\n"),
+              ElementsAre("4: column mask: there is no photo that it is a mask of"));
+  EXPECT_THAT(Problems({}, "id,mask\na,\nb,m.png\n"), SizeIs(1));
+  v1::JobSpec spec;
+  spec.set_name("n");
+  spec.set_model("m");
+  spec.set_prompt("x");
+  spec.set_mask("m.png");
+  EXPECT_THAT(std::string(Plan::Create(spec).status().message()),
+              HasSubstr("mask: there is no photo"));
+  spec.set_photo("p.png");
+  EXPECT_TRUE(Plan::Create(spec).ok());
+  v1::JobSpec contest = ContestOf("id,prompt,photo,mask\na,x,p.png,m.png\n");
+  EXPECT_TRUE(Plan::Create(contest).ok());
+  contest.set_mask("m.png");
+  EXPECT_THAT(std::string(Plan::Create(contest).status().message()),
+              HasSubstr("mask: a contest's masks are in its entries"));
+}
+
+// What looks at files is asked about all rows at once, and which of them can't be taken.
+TEST(EntriesTest, PhotosAreLookedAtTogether) {
+  const std::string folder = ::testing::TempDir();
+  ASSERT_TRUE(WriteFileAtomic(folder + "/with-photos.csv",
+                              "id,mask,photo\na,m.png,a.png\nb,,b.png\nc,,\n", IfPresent::kReplace)
+                  .ok());
+  int asked = 0;
+  const auto table = ReadEntryTable(
+      {},
+      {.file = "with-photos.csv",
+       .skip_bad = true,
+       .check_photo =
+           [&](const std::string&, const std::vector<PhotoNames>& names) {
+             ++asked;
+             std::vector<std::string> why;
+             for (const PhotoNames& its : names)
+               why.push_back(its.mask == "m.png" && its.photo == "a.png" ? "mask: m.png: no" : "");
+             return why;
+           }},
+      folder);
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ(asked, 1);
+  EXPECT_THAT(table->skipped, ElementsAre("with-photos.csv:2: column mask: m.png: no"));
+  ASSERT_THAT(table->batches, SizeIs(1));
+  EXPECT_THAT(table->batches[0].entries(), SizeIs(2));
+}
+
 TEST(EntryFileTest, CsvKnowsQuotesAndWhereItsRowsBegin) {
   const EntryFile file =
       Read("\xef\xbb\xbfid,prompt\r\na,\"a \"\"big\"\" cat,\nand a dog\"\r\n\r\nb, plain \r\n");

@@ -27,16 +27,29 @@ absl::Status AllOf(const std::vector<std::string>& bad) {
 
 std::vector<EntryProblem> BadPhotos(const v1::Entries& table, const std::set<size_t>& bad,
                                     const std::string& folder, const PhotoCheck& check) {
-  std::vector<EntryProblem> problems;
   const auto& columns = table.columns();
-  const auto column = std::find(columns.begin(), columns.end(), kPhotoColumn) - columns.begin();
-  if (column == columns.size()) return problems;
+  const auto place = [&](const char* column) {
+    return static_cast<int>(std::find(columns.begin(), columns.end(), column) - columns.begin());
+  };
+  const int photo = place(kPhotoColumn), mask = place(kMaskColumn);
+  const auto value = [&](const v1::Entry& entry, int column) {
+    return column < columns.size() ? entry.values(column) : std::string();
+  };
+  std::vector<size_t> entries;
+  std::vector<PhotoNames> names;
   for (size_t i = 0; i < static_cast<size_t>(table.entries_size()); ++i) {
-    const std::string& photo = table.entries(static_cast<int>(i)).values(static_cast<int>(column));
-    if (photo.empty() || bad.contains(i)) continue;
-    const std::string why = check(folder, photo);
-    if (!why.empty()) problems.push_back({i, absl::StrCat("column photo: ", photo, ": ", why)});
+    if (bad.contains(i)) continue;
+    const v1::Entry& entry = table.entries(static_cast<int>(i));
+    const PhotoNames its{value(entry, photo), value(entry, mask)};
+    if (its.photo.empty() && its.mask.empty()) continue;
+    entries.push_back(i);
+    names.push_back(its);
   }
+  std::vector<EntryProblem> problems;
+  if (names.empty()) return problems;
+  const std::vector<std::string> why = check(folder, names);
+  for (size_t i = 0; i < entries.size(); ++i)
+    if (!why[i].empty()) problems.push_back({entries[i], "column " + why[i]});
   return problems;
 }
 

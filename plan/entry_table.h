@@ -10,10 +10,13 @@
 
 namespace tiltshift::plan {
 
-// Why the photo `file` of `folder` can't be taken; empty: it can. `file` is as it was written, maybe
-// an id.
-using PhotoCheck =
-    std::function<std::string(const std::string& folder, const std::string& file)>;
+// What an entry, or a campaign, is made from: files as they were written, maybe ids; empty: none.
+struct PhotoNames {
+  std::string photo, mask;
+};
+// Why each can't be taken, "photo: cat.jpg: cannot open"; empty: it can. Files lie below `folder`.
+using PhotoCheck = std::function<std::vector<std::string>(const std::string& folder,
+                                                          const std::vector<PhotoNames>& names)>;
 
 struct EntryTableOptions {
   std::string file;       // CSV or JSONL

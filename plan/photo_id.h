@@ -9,8 +9,11 @@
 
 namespace tiltshift::plan {
 
-// The column of a contest's entries that names each one's photo.
-inline constexpr char kPhotoColumn[] = "photo";
+// The columns of a contest's entries that name each one's photo, and the mask of it.
+inline constexpr char kPhotoColumn[] = "photo", kMaskColumn[] = "mask";
+
+// Whether a column's values are uploaded: photos, or masks, which are kept as photos are.
+bool IsPhotoColumn(std::string_view column);
 
 // "p" and 32 hex digits.
 bool IsPhotoId(std::string_view text);
@@ -18,7 +21,11 @@ bool IsPhotoId(std::string_view text);
 // Whether some of the job is made from photos.
 bool HasPhotos(const v1::JobSpec& spec);
 
-// The photo that one variant is made from; empty: none.
+// Whether some of its photos have masks.
+bool HasMasks(const v1::JobSpec& spec);
+
+// The photo that one variant is made from, and its mask; empty: none.
 std::string PhotoOf(const v1::JobSpec& spec, const std::map<std::string, std::string>& parameters);
+std::string MaskOf(const v1::JobSpec& spec, const std::map<std::string, std::string>& parameters);
 
 }  // namespace tiltshift::plan

@@ -110,6 +110,7 @@ class SpecReader {
         {"controls", [&](const YamlNode& node,
                          const std::string& path) { return ReadControls(node, path, spec); }},
         {"photo", Text([&](const std::string& v) { spec.set_photo(v); })},
+        {"mask", Text([&](const std::string& v) { spec.set_mask(v); })},
         {"photo_ttl", Duration([&](int64_t v) { spec.set_photo_ttl_seconds(v); })},
         {"prompt", Text([&](const std::string& v) { spec.set_prompt(v); })},
         {"negative_prompt", Text([&](const std::string& v) { spec.set_negative_prompt(v); })},
@@ -136,11 +137,7 @@ class SpecReader {
                        const std::string& path) { return ReadMap(node, path, output_fields); }},
     };
     TS_RETURN_IF_ERROR(ReadMap(root, "", fields));
-    if (!spec.photo().empty() && check_photo_ != nullptr) {
-      const std::string why = check_photo_(folder_, spec.photo());
-      if (!why.empty())
-        return absl::InvalidArgumentError(absl::StrCat(name_, ": photo: ", spec.photo(), ": ", why));
-    }
+    TS_RETURN_IF_ERROR(CheckPhotos({spec.photo(), spec.mask()}));
     if (entries_line == 0) return file;
     entries.check_photo = check_photo_;
     if (entries.file.empty())
@@ -155,6 +152,14 @@ class SpecReader {
  private:
   absl::Status Error(const YamlNode& node, const std::string& path, const std::string& what) const {
     return YamlError(name_, node.line, path.empty() ? what : absl::StrCat(path, ": ", what));
+  }
+
+  absl::Status CheckPhotos(const PhotoNames& names) const {
+    if ((names.photo.empty() && names.mask.empty()) || check_photo_ == nullptr)
+      return absl::OkStatus();
+    const std::string why = check_photo_(folder_, {names})[0];
+    return why.empty() ? absl::OkStatus()
+                       : absl::InvalidArgumentError(absl::StrCat(name_, ": ", why));
   }
 
   absl::Status ReadMap(const YamlNode& node, const std::string& path, const Fields& fields) const {

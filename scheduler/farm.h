@@ -32,6 +32,7 @@ struct TenantRule {
   uint64_t jobs = 0;    // that have not ended
   uint64_t leased = 0;  // variants with workers at once
   uint64_t stored = 0;  // bytes of outputs
+  uint64_t photos = 0;  // bytes of photos that are not destroyed yet
   access::RateRule rates;
 };
 
@@ -93,7 +94,9 @@ class Farm {
   // Takes up a job as it is stored once its failures are forgotten: all of them wait again.
   void Retry(const store::StoredJob& stored, int64_t now_ms);
   // InvalidArgument, with the field's path, for what no connected worker with the job's model can
-  // do with it; ResourceExhausted where the tenant has as many jobs as it may.
+  // do with it.
+  absl::Status CheckDemandsOf(const v1::JobSpec& spec) const;
+  // Likewise; ResourceExhausted where the tenant has as many jobs as it may.
   absl::Status MayAdd(const v1::JobSpec& spec) const;
 
   // Why it is where it is, in a few sentences. NotFound where there is no such thing.
@@ -141,8 +144,6 @@ class Farm {
   uint64_t stored_bytes(const std::string& job_id) const { return jobs_.at(job_id).stored_bytes; }
 
  private:
-  absl::Status CheckDemandsOf(const v1::JobSpec& spec) const;
-
   struct JobState {
     v1::JobSpec spec;
     std::string renders_with;  // the model and the set of LoRAs, as workers call what they loaded

@@ -78,6 +78,7 @@ bool Farm::TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id,
     if (Subtract(lease.remaining, {failed.index(), 1}).empty()) continue;
     AddLeased(job, -1);
     TakeFailure(job, lease.job_id, failed, now_ms, stored);
+    if (failed.vetoed()) continue;  // no worker could do better
     gives_back = NoteFailure(worker_id, worker, job, lease.job_id, failed.index(), failed.reason(),
                              now_ms) ||
                  gives_back;
@@ -105,7 +106,7 @@ bool Farm::TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id,
 void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed,
                        int64_t now_ms, store::StoredOutcome& stored) {
   const uint32_t attempts = ++job.attempts[failed.index()];
-  const bool is_final = attempts >= options_.failed_attempts;
+  const bool is_final = failed.vetoed() || attempts >= options_.failed_attempts;
   const std::string reason = Shortened(failed.reason(), kLongestReason);
   stored.failed.push_back({failed.index(), is_final, attempts, reason});
   if (is_final) job.failed_by.erase(failed.index());
@@ -122,6 +123,7 @@ void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::Faile
     shown.set_index(failed.index());
     shown.set_reason(reason);
     shown.set_attempts(attempts);
+    shown.set_vetoed(failed.vetoed());
   }
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "scheduler/farm.h"
+#include "scheduler/tenants.h"
 
 namespace tiltshift::scheduler {
 namespace {
@@ -17,10 +18,7 @@ constexpr double kLeastStolenSeconds = 0.05;  // below this the message costs mo
 }  // namespace
 
 const TenantRule& Farm::RuleOf(const std::string& tenant) const {
-  static const TenantRule kNone;
-  auto rule = options_.tenants.find(tenant);
-  if (rule == options_.tenants.end()) rule = options_.tenants.find("*");
-  return rule == options_.tenants.end() ? kNone : rule->second;
+  return scheduler::RuleOf(options_.tenants, tenant);
 }
 
 void Farm::AddLeased(JobState& job, int64_t variants) {

@@ -133,6 +133,32 @@ TEST(Farm, AFailedVariantIsTriedAgainThenFailsWithItsReason) {
   EXPECT_EQ(job.failures(0).attempts(), 3u);
 }
 
+TEST(Farm, AVetoIsFinalAndNoFaultOfTheWorkers) {
+  Wheel wheel;
+  constexpr uint64_t kVariants = 6;  // more than make a worker give its lease back
+  wheel.farm_.AddJob("j", {}, kVariants, wheel.now_ms);
+  wheel.Connect("w");
+  wheel.Connect("stands by");
+  std::vector<v1::Outcome> vetoed;
+  for (const v1::Lease& lease : wheel.Turn("w", kVariants)) {
+    const v1::VariantRange& range = lease.range();
+    for (uint64_t i = range.first(); i < range.first() + range.count(); ++i) {
+      vetoed.push_back(Failed(lease, i));
+      vetoed.back().mutable_failed(0)->set_vetoed(true);
+    }
+  }
+  ASSERT_FALSE(vetoed.empty());
+  wheel.Turn("w", 1, vetoed);
+  EXPECT_THAT(wheel.stale, IsEmpty());
+  EXPECT_EQ(wheel.failed["j"].size(), vetoed.size());
+  const v1::Job job = wheel.View("j");
+  EXPECT_EQ(job.failed(), vetoed.size());
+  ASSERT_GT(job.failures_size(), 0);
+  EXPECT_TRUE(job.failures(0).vetoed());
+  EXPECT_EQ(job.failures(0).attempts(), 1u);
+  EXPECT_EQ(wheel.farm_.counts().retried, 0u);
+}
+
 TEST(Farm, TheVariantThatKillsWorkersIsFoundAndTheRestRendered) {
   Wheel wheel;
   constexpr uint64_t kVariants = 64, kKiller = 37;

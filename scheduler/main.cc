@@ -210,7 +210,8 @@ absl::Status Serve(const Options& options) {
   const bool asks = options.security.asks_callers();
   if (asks) loop_options.tokens = &tokens;
   FarmLoop loop(loop_options, std::make_unique<store::FarmStore>(redis), RealClock(), metrics);
-  PhotoVault vault(*blobs, std::move(farm_key), RealClock(), metrics);
+  PhotoVault vault(*blobs, std::move(farm_key), RealClock(), metrics,
+                   [&](const std::string& tenant) { return RuleOf(tenants, tenant).photos; });
   PhotoRows photo_rows(*blobs);
   PhotoWarden warden(loop, vault, photo_rows, RealClock());
   PhotoService photo_service(loop, vault, photo_rows, *blobs, metrics);

@@ -11,22 +11,33 @@ constexpr size_t kMostKept = 1'000;  // jobs
 }  // namespace
 
 std::vector<PhotoRow> RowsWithPhotos(const v1::Entries& batch) {
-  int photo = -1, id = -1, author = -1;
+  std::vector<int> photos;
+  int id = -1, author = -1;
   for (int i = 0; i < batch.columns_size(); ++i) {
-    if (batch.columns(i) == plan::kPhotoColumn) photo = i;
+    if (plan::IsPhotoColumn(batch.columns(i))) photos.push_back(i);
     if (batch.columns(i) == "id") id = i;
     if (batch.columns(i) == "author") author = i;
   }
   std::vector<PhotoRow> rows;
-  if (photo < 0) return rows;
-  for (int i = 0; i < batch.entries_size(); ++i) {
+  for (int i = 0; i < batch.entries_size() && !photos.empty(); ++i) {
     const v1::Entry& entry = batch.entries(i);
     const auto value = [&](int column) {
       return column < 0 || column >= entry.values_size() ? std::string() : entry.values(column);
     };
-    if (!value(photo).empty())
-      rows.push_back({value(photo), static_cast<uint64_t>(i), value(id), value(author)});
+    for (const int photo : photos) {
+      if (!value(photo).empty())
+        rows.push_back({value(photo), static_cast<uint64_t>(i), value(id), value(author),
+                        batch.columns(photo)});
+    }
   }
+  return rows;
+}
+
+std::vector<PhotoRow> RowsOf(const v1::JobSpec& spec) {
+  std::vector<PhotoRow> rows;
+  if (!spec.photo().empty())
+    rows.push_back({.photo_id = spec.photo(), .field = plan::kPhotoColumn});
+  if (!spec.mask().empty()) rows.push_back({.photo_id = spec.mask(), .field = plan::kMaskColumn});
   return rows;
 }
 
@@ -39,9 +50,7 @@ absl::StatusOr<PhotoRows::Rows> PhotoRows::Of(const v1::Job& job) {
     if (found != jobs_.end()) known = found->second;
   }
   if (known.rows != nullptr && known.batches == batches) return known.rows;
-  std::vector<PhotoRow> rows;
-  if (known.rows != nullptr) rows = *known.rows;
-  if (!job.spec().photo().empty() && rows.empty()) rows.push_back({job.spec().photo()});
+  std::vector<PhotoRow> rows = known.rows != nullptr ? *known.rows : RowsOf(job.spec());
   uint64_t before = 0;
   for (int i = 0; i < batches && plan::HasPhotos(job.spec()); ++i) {
     if (i >= known.batches) {

@@ -1,5 +1,5 @@
-// Which entries of a job are made from which photos: read from its batches of entries, and kept.
-// Waits for the blob store; any thread.
+// Which entries of a job are made from which photos, masks among them: read from its batches of
+// entries, and kept. Waits for the blob store; any thread.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,14 @@ struct PhotoRow {
   std::string photo_id;
   uint64_t entry = 0;            // its number; of a campaign 0: all of it
   std::string entry_id, author;  // of a contest
+  std::string field;             // its column, or the spec's field: "photo" or "mask"
 };
 
-// The photos that a batch names, with the entries counted from 0 in it; none where it has no such
-// column.
+// The photos and masks that a batch names, with the entries counted from 0 in it; none where it has
+// no such column.
 std::vector<PhotoRow> RowsWithPhotos(const v1::Entries& batch);
+// Those that a campaign's spec names.
+std::vector<PhotoRow> RowsOf(const v1::JobSpec& spec);
 
 class PhotoRows {
  public:

@@ -1,6 +1,7 @@
 #include "scheduler/photo_service.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -50,28 +51,32 @@ void PhotoService::AddTo(CallServer& server) {
 
 absl::Status PhotoService::TakePhotos(const std::string& job_id, const v1::JobSpec& spec,
                                       const v1::Entries& batch) {
-  const auto take = [&](const std::string& id) -> absl::Status {
-    if (!plan::IsPhotoId(id)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("\"", id.substr(0, 40),
+  std::vector<PhotoRow> rows = RowsWithPhotos(batch);
+  for (PhotoRow& row : RowsOf(spec)) rows.push_back(std::move(row));
+  if (rows.empty()) return absl::OkStatus();
+  TS_RETURN_IF_ERROR(vault_.TakesPhotos());
+  std::set<std::string> ids;
+  std::map<std::string, absl::Status> refused;
+  for (const PhotoRow& row : rows) {
+    if (plan::IsPhotoId(row.photo_id)) {
+      ids.insert(row.photo_id);
+    } else {
+      refused[row.photo_id] = absl::InvalidArgumentError(
+          absl::StrCat("\"", row.photo_id.substr(0, 40),
                        "\" is no uploaded photo's id; `tiltshift submit` uploads files"));
     }
-    return vault_.Bind(id, TenantOf(spec.tenant()), job_id,
-                       [this](const std::string& other) { return loop_.FindJob(other).ok(); });
-  };
-  const auto rows = RowsWithPhotos(batch);
-  if (!spec.photo().empty() || !rows.empty()) TS_RETURN_IF_ERROR(vault_.TakesPhotos());
-  if (!spec.photo().empty()) {
-    if (const absl::Status taken = take(spec.photo()); !taken.ok())
-      return absl::InvalidArgumentError("photo: " + Message(taken));
+  }
+  if (refused.empty()) {
+    const auto is_job = [this](const std::string& other) { return loop_.FindJob(other).ok(); };
+    TS_ASSIGN_OR_RETURN(refused, vault_.Bind(ids, {TenantOf(spec.tenant()), job_id, is_job}));
   }
   std::vector<std::string> bad;
   for (const PhotoRow& row : rows) {
-    const absl::Status taken = take(row.photo_id);
-    if (absl::IsUnavailable(taken) || absl::IsResourceExhausted(taken)) return taken;
-    if (taken.ok()) continue;
-    bad.push_back(absl::StrCat("entries[", row.entry, "]: column photo: ", Message(taken)));
-    if (bad.size() == kMostNamed) break;
+    const auto why = refused.find(row.photo_id);
+    if (why == refused.end() || bad.size() == kMostNamed) continue;
+    const std::string entry =
+        spec.has_contest() ? absl::StrCat("entries[", row.entry, "]: column ") : "";
+    bad.push_back(absl::StrCat(entry, row.field, ": ", Message(why->second)));
   }
   if (bad.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrJoin(bad, "\n"));

@@ -1,14 +1,33 @@
 #include "scheduler/photo_upload.h"
 
 #include <cstring>
+#include <vector>
 
 #include "picture/photo.h"
 #include "scheduler/call_server.h"
 #include "scheduler/message_checks.h"
 
 namespace tiltshift::scheduler {
+namespace {
+
+// Overwrites what gRPC handed over, once it is parsed: its slices may share memory, not ranges of
+// it, so these bytes are nobody else's.
+class Wiped {
+ public:
+  explicit Wiped(const grpc::ByteBuffer& message) { message.Dump(&slices_).ok(); }
+  ~Wiped() {
+    for (const grpc::Slice& slice : slices_)
+      seal::Wipe(std::span(const_cast<uint8_t*>(slice.begin()), slice.size()));
+  }
+
+ private:
+  std::vector<grpc::Slice> slices_;
+};
+
+}  // namespace
 
 absl::Status PhotoUpload::OnMessage(grpc::ByteBuffer& message) {
+  const Wiped wiped(message);
   TS_ASSIGN_OR_RETURN(auto request, Parse<v1::UploadPhotoRequest>(message));
   if (request.has_start()) return Start(request.start());
   const absl::Status added = Add(request.data());
@@ -54,8 +73,7 @@ void PhotoUpload::OnLastMessage() {
         absl::StrCat("data: the photo breaks off after ", there_, " of ", reserved_, " bytes")));
   }
   threads_.Run([self = shared_from_this()] {
-    const auto stored =
-        self->vault_.Store(self->start_.tenant(), self->start_.request_id(), self->photo_);
+    const auto stored = self->vault_.Store(self->start_, self->photo_);
     self->photo_ = {};
     if (!stored.ok()) return self->call_->Finish(stored.status());
     self->call_->FinishWith(*stored);

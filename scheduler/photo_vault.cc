@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +10,7 @@
 #include "base/hash.h"
 #include "picture/photo_check.h"
 #include "plan/photo_id.h"
+#include "scheduler/blob_threads.h"
 #include "seal/sealed_photo.h"
 #include "store/photo_blobs.h"
 
@@ -16,6 +18,7 @@ namespace tiltshift::scheduler {
 namespace {
 
 constexpr auto kLoadPatience = std::chrono::seconds(5);
+constexpr int kLoaders = 16;  // they wait for the blob store more than they do
 
 // The same for the same request; else one that nobody can guess.
 std::string NewPhotoId(const std::string& tenant, const std::string& request_id) {
@@ -49,22 +52,39 @@ bool PhotoVault::loaded() const {
 void PhotoVault::Unload() {
   std::lock_guard lock(mutex_);
   loaded_ = false;
-  std::erase_if(photos_, [](const auto& photo) { return !photo.second.busy; });
+  std::vector<std::string> idle;
+  for (const auto& [id, photo] : photos_)
+    if (!photo.busy) idle.push_back(id);
+  for (const std::string& id : idle) Remove(id);
 }
 
 absl::Status PhotoVault::Load() {
+  // In this order: a photo that is there has been there before what binds it.
   TS_ASSIGN_OR_RETURN(const auto there, store::ListPhotos(blobs_));
-  for (const auto& [id, parts] : there) {
-    {
-      std::lock_guard lock(mutex_);
-      if (photos_.contains(id)) continue;
+  TS_ASSIGN_OR_RETURN(const auto bindings, store::ListBindings(blobs_));
+  std::map<std::string, std::string> jobs;
+  for (const v1::PhotoBinding& binding : bindings)
+    for (const std::string& id : binding.photo_ids()) jobs[id] = binding.job_id();
+  std::mutex mutex;
+  absl::Status first;
+  {
+    BlobThreads threads(kLoaders);
+    for (const auto& photo : there) {
+      {
+        std::lock_guard lock(mutex_);
+        if (photos_.contains(photo.first)) continue;
+      }
+      threads.Run([&, &id = photo.first, &parts = photo.second] {
+        const absl::Status loaded = Annotate(LoadOne(id, parts, jobs[id]), "photo " + id);
+        std::lock_guard lock(mutex);
+        if (first.ok()) first = loaded;
+      });
     }
-    const bool ending = parts.contains("ending");
-    const bool complete = parts.contains("key") && parts.contains("sealed");
-    TS_RETURN_IF_ERROR(
-        Annotate(LoadOne(id, complete && parts.contains("about"), ending), "photo " + id));
-  }
+  }  // waits
+  TS_RETURN_IF_ERROR(first);
+  TS_RETURN_IF_ERROR(DropBindings(bindings));
   std::lock_guard lock(mutex_);
+  if (!bindings.empty()) last_binding_ = std::max(last_binding_, bindings.back().number());
   loaded_ = true;
   released_.notify_all();
   metrics_.photos_kept.Set(static_cast<double>(photos_.size()));
@@ -72,7 +92,11 @@ absl::Status PhotoVault::Load() {
 }
 
 // One that was never whole was never acknowledged, so nobody misses it.
-absl::Status PhotoVault::LoadOne(const std::string& id, bool complete, bool ending) {
+absl::Status PhotoVault::LoadOne(const std::string& id, const std::set<std::string>& parts,
+                                 const std::string& job_id) {
+  const bool ending = parts.contains("ending");
+  const bool complete =
+      parts.contains("key") && parts.contains("sealed") && parts.contains("about");
   if (!complete && !ending) {
     TS_RETURN_IF_ERROR(store::DestroyPhoto(blobs_, id));
     return store::DeletePhotoTraces(blobs_, id);
@@ -80,10 +104,42 @@ absl::Status PhotoVault::LoadOne(const std::string& id, bool complete, bool endi
   const auto about = store::GetPhotoAbout(blobs_, id);
   if (absl::IsNotFound(about.status())) return store::DeletePhotoTraces(blobs_, id);
   if (!about.ok()) return about.status();
-  TS_ASSIGN_OR_RETURN(const std::string job_id, store::GetPhotoJob(blobs_, id));
   std::lock_guard lock(mutex_);
-  photos_.emplace(id, Photo{{id, about->tenant(), job_id, about->uploaded_unix_ms(), ending}});
+  Add({{.id = id,
+        .tenant = about->tenant(),
+        .job_id = job_id,
+        .uploaded_ms = about->uploaded_unix_ms(),
+        .bytes = about->sealed_bytes(),
+        .ending = ending}});
   return absl::OkStatus();
+}
+
+// Those of whose photos none is left.
+absl::Status PhotoVault::DropBindings(const std::vector<v1::PhotoBinding>& bindings) {
+  for (const v1::PhotoBinding& binding : bindings) {
+    {
+      std::lock_guard lock(mutex_);
+      const auto& ids = binding.photo_ids();
+      if (std::any_of(ids.begin(), ids.end(),
+                      [this](const std::string& id) { return photos_.contains(id); }))
+        continue;
+    }
+    TS_RETURN_IF_ERROR(store::DeleteBinding(blobs_, binding));
+  }
+  return absl::OkStatus();
+}
+
+void PhotoVault::Add(Photo photo) {
+  const auto [there, is_new] = photos_.try_emplace(photo.kept.id, photo);
+  if (is_new) bytes_[photo.kept.tenant] += photo.kept.bytes;
+}
+
+void PhotoVault::Remove(const std::string& id) {
+  const auto photo = photos_.find(id);
+  const auto bytes = bytes_.find(photo->second.kept.tenant);
+  bytes->second -= photo->second.kept.bytes;
+  if (bytes->second == 0) bytes_.erase(bytes);
+  photos_.erase(photo);
 }
 
 bool PhotoVault::Claim(const std::string& id) {
@@ -97,13 +153,12 @@ bool PhotoVault::Claim(const std::string& id) {
 void PhotoVault::Release(const std::string& id, bool gone) {
   std::lock_guard lock(mutex_);
   photos_.at(id).busy = false;
-  if (gone) photos_.erase(id);
+  if (gone) Remove(id);
   released_.notify_all();
   metrics_.photos_kept.Set(static_cast<double>(photos_.size()));
 }
 
-absl::StatusOr<v1::UploadPhotoResponse> PhotoVault::Store(const std::string& tenant,
-                                                          const std::string& request_id,
+absl::StatusOr<v1::UploadPhotoResponse> PhotoVault::Store(const v1::PhotoStart& start,
                                                           const seal::Secret& photo) {
   TS_RETURN_IF_ERROR(TakesPhotos());
   v1::UploadPhotoResponse response;
@@ -111,18 +166,15 @@ absl::StatusOr<v1::UploadPhotoResponse> PhotoVault::Store(const std::string& ten
     TS_ASSIGN_OR_RETURN(picture::Image image, process_.Decode(photo.view()));
     response.set_width(static_cast<uint32_t>(image.width));
     response.set_height(static_cast<uint32_t>(image.height));
-    for (const auto& warning : picture::CheckPhoto(picture::Measure(image)))
-      response.add_warnings(warning.words);
+    if (!start.is_mask()) {
+      for (const auto& warning : picture::CheckPhoto(picture::Measure(image)))
+        response.add_warnings(warning.words);
+    }
     seal::Wipe(std::span(image.rgb));
   }
-  const std::string id = NewPhotoId(tenant, request_id);
+  const std::string id = NewPhotoId(start.tenant(), start.request_id());
   response.set_photo_id(id);
-  bool is_new = false;
-  {
-    std::unique_lock lock(mutex_);
-    if (!released_.wait_for(lock, kLoadPatience, [&] { return loaded_; })) return StillReading();
-    is_new = photos_.emplace(id, Photo{{id, tenant, "", clock_.UnixMs()}, /*busy=*/true}).second;
-  }
+  TS_ASSIGN_OR_RETURN(const bool is_new, Reserve(id, start));
   if (!is_new && !Claim(id)) return response;  // destroyed while this call waited
   if (is_new && store::GetReceipt(blobs_, id).ok()) {
     Release(id, /*gone=*/true);
@@ -131,10 +183,27 @@ absl::StatusOr<v1::UploadPhotoResponse> PhotoVault::Store(const std::string& ten
   absl::StatusOr<bool> same = false;
   if (!is_new) same = IsSame(id, photo);
   const bool put = same.ok() && !*same;
-  const absl::Status stored = put ? PutSealed(id, tenant, photo) : same.status();
+  const absl::Status stored = put ? PutSealed(id, start.tenant(), photo) : same.status();
   Release(id, /*gone=*/put && !stored.ok());
   if (!stored.ok()) return stored;
   return response;
+}
+
+// True: there was none of this id, and this call is busy with it.
+absl::StatusOr<bool> PhotoVault::Reserve(const std::string& id, const v1::PhotoStart& start) {
+  const std::string& tenant = start.tenant();
+  const uint64_t most = bound_ == nullptr ? 0 : bound_(tenant);
+  std::unique_lock lock(mutex_);
+  if (!released_.wait_for(lock, kLoadPatience, [&] { return loaded_; })) return StillReading();
+  if (photos_.contains(id)) return false;
+  if (most != 0 && bytes_[tenant] + start.bytes() > most) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "tenant ", tenant, " has photos of ", bytes_[tenant] / 1'000'000, " MB, and may have ",
+        most / 1'000'000, " MB: they go when their entries have ended, or by `tiltshift forget`"));
+  }
+  Add({{.id = id, .tenant = tenant, .uploaded_ms = clock_.UnixMs(), .bytes = start.bytes()},
+       /*busy=*/true});
+  return true;
 }
 
 // False: it can't be opened any more, because its farm key is gone (`tiltshift render` has a new
@@ -174,32 +243,53 @@ absl::Status PhotoVault::PutSealed(const std::string& id, const std::string& ten
   return stored;
 }
 
-absl::Status PhotoVault::Bind(const std::string& id, const std::string& tenant,
-                              const std::string& job_id,
-                              const std::function<bool(const std::string&)>& is_job) {
-  if (!Claim(id)) return NoSuchPhoto(id);
-  const absl::Status bound = BindClaimed(id, tenant, job_id, is_job);
-  Release(id, /*gone=*/false);
-  return bound;
+absl::StatusOr<std::map<std::string, absl::Status>> PhotoVault::Bind(
+    const std::set<std::string>& ids, const Owner& owner) {
+  // Two calls claim in the same order, so neither waits for the other for ever.
+  std::map<std::string, absl::Status> refused;
+  std::vector<std::string> claimed, unbound;
+  for (const std::string& id : ids) {
+    if (!Claim(id)) {
+      refused[id] = NoSuchPhoto(id);
+      continue;
+    }
+    claimed.push_back(id);
+    std::lock_guard lock(mutex_);
+    const absl::Status may = MayBind(id, owner);
+    if (!may.ok()) refused[id] = may;
+    if (may.ok() && photos_.at(id).kept.job_id != owner.job_id) unbound.push_back(id);
+  }
+  const absl::Status bound = refused.empty() && !unbound.empty()
+                                 ? PutBindingOf(std::move(unbound), owner.job_id)
+                                 : absl::OkStatus();
+  for (const std::string& id : claimed) Release(id, /*gone=*/false);
+  if (!bound.ok()) return bound;
+  return refused;
 }
 
-absl::Status PhotoVault::BindClaimed(const std::string& id, const std::string& tenant,
-                                     const std::string& job_id,
-                                     const std::function<bool(const std::string&)>& is_job) {
-  KeptPhoto photo;
-  {
-    std::lock_guard lock(mutex_);
-    photo = photos_.at(id).kept;
+absl::Status PhotoVault::MayBind(const std::string& id, const Owner& owner) const {
+  const KeptPhoto& photo = photos_.at(id).kept;
+  if (photo.tenant != owner.tenant || photo.ending) return NoSuchPhoto(id);
+  if (photo.job_id.empty() || photo.job_id == owner.job_id || !owner.is_job(photo.job_id))
+    return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("photo ", id, " is job ", photo.job_id, "'s, and dies with it: upload it anew"));
+}
+
+absl::Status PhotoVault::PutBindingOf(std::vector<std::string> ids, const std::string& job_id) {
+  v1::PhotoBinding binding;
+  binding.set_job_id(job_id);
+  binding.mutable_photo_ids()->Add(ids.begin(), ids.end());
+  for (bool created = false; !created;) {
+    {
+      std::lock_guard lock(mutex_);
+      last_binding_ = std::max(last_binding_ + 1, clock_.UnixMs());
+      binding.set_number(last_binding_);
+    }
+    TS_ASSIGN_OR_RETURN(created, store::PutBinding(blobs_, binding));
   }
-  if (photo.tenant != tenant || photo.ending) return NoSuchPhoto(id);
-  if (photo.job_id == job_id) return absl::OkStatus();
-  if (!photo.job_id.empty() && is_job(photo.job_id)) {
-    return absl::FailedPreconditionError(absl::StrCat("photo ", id, " is job ", photo.job_id,
-                                                      "'s, and dies with it: upload it anew"));
-  }
-  TS_RETURN_IF_ERROR(store::PutPhotoJob(blobs_, id, job_id));
   std::lock_guard lock(mutex_);
-  photos_.at(id).kept.job_id = job_id;
+  for (const std::string& id : ids) photos_.at(id).kept.job_id = job_id;
   return absl::OkStatus();
 }
 

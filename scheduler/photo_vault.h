@@ -12,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ namespace tiltshift::scheduler {
 struct KeptPhoto {
   std::string id, tenant, job_id;  // job_id: empty, it is for none yet
   int64_t uploaded_ms = 0;
+  uint64_t bytes = 0;
   bool ending = false;  // the decision to destroy it is durable
 };
 
@@ -36,10 +38,17 @@ absl::Status StillReading();
 
 class PhotoVault {
  public:
+  // Bytes of photos that a tenant may have at once; 0: any number.
+  using Bound = std::function<uint64_t(const std::string& tenant)>;
+
   // Without a farm key no photo is taken, and none opened.
   PhotoVault(store::BlobStore& blobs, std::optional<seal::FarmKey> farm_key, const Clock& clock,
-             monitoring::SchedulerMetrics& metrics)
-      : blobs_(blobs), farm_key_(std::move(farm_key)), clock_(clock), metrics_(metrics) {}
+             monitoring::SchedulerMetrics& metrics, Bound bound = nullptr)
+      : blobs_(blobs),
+        farm_key_(std::move(farm_key)),
+        clock_(clock),
+        metrics_(metrics),
+        bound_(std::move(bound)) {}
 
   // FailedPrecondition: there is no farm key.
   absl::Status TakesPhotos() const;
@@ -51,16 +60,21 @@ class PhotoVault {
   bool loaded() const;
 
   // Looks at the photo in a process of its own, seals it and stores it. InvalidArgument: it can't
-  // be taken. A photo of the same tenant and request id that was destroyed meanwhile stays so; its
-  // id is answered.
-  absl::StatusOr<v1::UploadPhotoResponse> Store(const std::string& tenant,
-                                                const std::string& request_id,
+  // be taken; FailedPrecondition: the tenant has as many as it may. A photo of the same tenant and
+  // request id that was destroyed meanwhile stays so; its id is answered.
+  absl::StatusOr<v1::UploadPhotoResponse> Store(const v1::PhotoStart& start,
                                                 const seal::Secret& photo);
 
-  // The photo is for this job from now on. NotFound: there is none that the tenant may use, or it
-  // was destroyed; FailedPrecondition: it is another job's, unless `is_job` does not know that one.
-  absl::Status Bind(const std::string& id, const std::string& tenant, const std::string& job_id,
-                    const std::function<bool(const std::string&)>& is_job);
+  // All of them are for this job from now on, by one durable write however many they are; or, where
+  // some can't be, none. Returns those, by id. NotFound: there is none that the tenant may use, or
+  // it was destroyed; FailedPrecondition: it is another job's, unless `is_job` does not know that
+  // one.
+  struct Owner {
+    std::string tenant, job_id;
+    std::function<bool(const std::string& job_id)> is_job;
+  };
+  absl::StatusOr<std::map<std::string, absl::Status>> Bind(const std::set<std::string>& ids,
+                                                           const Owner& owner);
 
   // Its key; NotFound where it is not the job's.
   absl::StatusOr<seal::Secret> Open(const std::string& id, const std::string& job_id);
@@ -80,10 +94,14 @@ class PhotoVault {
   // Waits until nobody else is busy with it. False: there is no such photo.
   bool Claim(const std::string& id);
   void Release(const std::string& id, bool gone);
-  absl::Status LoadOne(const std::string& id, bool complete, bool ending);
-  absl::Status BindClaimed(const std::string& id, const std::string& tenant,
-                           const std::string& job_id,
-                           const std::function<bool(const std::string&)>& is_job);
+  void Add(Photo photo);  // with mutex_ held
+  void Remove(const std::string& id);
+  absl::Status LoadOne(const std::string& id, const std::set<std::string>& parts,
+                       const std::string& job_id);
+  absl::Status DropBindings(const std::vector<v1::PhotoBinding>& bindings);
+  absl::StatusOr<bool> Reserve(const std::string& id, const v1::PhotoStart& start);
+  absl::Status MayBind(const std::string& id, const Owner& owner) const;
+  absl::Status PutBindingOf(std::vector<std::string> ids, const std::string& job_id);
   absl::StatusOr<bool> IsSame(const std::string& id, const seal::Secret& photo);
   absl::Status PutSealed(const std::string& id, const std::string& tenant,
                          const seal::Secret& photo);
@@ -95,10 +113,13 @@ class PhotoVault {
   const std::optional<seal::FarmKey> farm_key_;
   const Clock& clock_;
   monitoring::SchedulerMetrics& metrics_;
+  const Bound bound_;
   const picture::PhotoProcess process_;
   mutable std::mutex mutex_;
   std::condition_variable released_;
   std::map<std::string, Photo> photos_;
+  std::map<std::string, uint64_t> bytes_;  // by tenant
+  int64_t last_binding_ = 0;
   bool loaded_ = false;
 };
 

@@ -58,16 +58,33 @@ class PhotoVaultTest : public ::testing::Test {
     disk_ = *store::OpenFileBlobStore(folder_);
   }
   // A new leader's.
-  std::unique_ptr<PhotoVault> Vault(store::BlobStore& blobs, char farm_key = '7') {
+  std::unique_ptr<PhotoVault> Vault(store::BlobStore& blobs, char farm_key = '7',
+                                    uint64_t most_bytes = 0) {
     auto vault = std::make_unique<PhotoVault>(
-        blobs, *seal::FarmKey::OfHex(std::string(64, farm_key), "test"), clock_, metrics_);
+        blobs, *seal::FarmKey::OfHex(std::string(64, farm_key), "test"), clock_, metrics_,
+        [=](const std::string&) { return most_bytes; });
     EXPECT_TRUE(vault->Load().ok());
     return vault;
   }
   absl::StatusOr<std::string> Store(PhotoVault& vault, const std::string& request = "r") {
-    auto stored = vault.Store("default", request, seal::Secret::Of(photo_));
+    v1::PhotoStart start;
+    start.set_tenant("default");
+    start.set_request_id(request);
+    start.set_bytes(photo_.size());
+    auto stored = vault.Store(start, seal::Secret::Of(photo_));
     if (!stored.ok()) return stored.status();
     return stored->photo_id();
+  }
+  struct Job {
+    std::string id, tenant = "default";
+    bool others_are_jobs = false;
+  };
+  // Of the first that can't be bound.
+  static absl::Status Bind(PhotoVault& vault, const std::set<std::string>& ids, const Job& job) {
+    const auto refused = vault.Bind(
+        ids, {job.tenant, job.id, [&](const std::string&) { return job.others_are_jobs; }});
+    if (!refused.ok()) return refused.status();
+    return refused->empty() ? absl::OkStatus() : refused->begin()->second;
   }
   static v1::PhotoEnding Ending(const std::string& why) {
     v1::PhotoEnding ending;
@@ -85,9 +102,6 @@ class PhotoVaultTest : public ::testing::Test {
   monitoring::SchedulerMetrics metrics_{registry_};
 };
 
-const auto kNoJobs = [](const std::string&) { return false; };
-const auto kAllJobs = [](const std::string&) { return true; };
-
 TEST_F(PhotoVaultTest, OpensForItsJobAloneAndDiesOnce) {
   auto vault = Vault(*disk_);
   const std::string id = *Store(*vault);
@@ -97,10 +111,10 @@ TEST_F(PhotoVaultTest, OpensForItsJobAloneAndDiesOnce) {
   EXPECT_FALSE(Store(*vault).ok());
   photo_[photo_.size() - 1] ^= 1;
 
-  EXPECT_TRUE(absl::IsNotFound(vault->Bind(id, "other", "j1", kNoJobs)));
+  EXPECT_TRUE(absl::IsNotFound(Bind(*vault, {id}, {"j1", "other"})));
   EXPECT_TRUE(absl::IsNotFound(vault->Open(id, "j1").status()));
-  ASSERT_TRUE(vault->Bind(id, "default", "j1", kNoJobs).ok());
-  EXPECT_TRUE(absl::IsFailedPrecondition(vault->Bind(id, "default", "j2", kAllJobs)));
+  ASSERT_TRUE(Bind(*vault, {id}, {"j1"}).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(Bind(*vault, {id}, {"j2", "default", true})));
   EXPECT_TRUE(absl::IsNotFound(vault->Open(id, "j2").status()));
   const auto key = Vault(*disk_)->Open(id, "j1");  // after a change of leader too
   ASSERT_TRUE(key.ok()) << key.status();
@@ -112,7 +126,7 @@ TEST_F(PhotoVaultTest, OpensForItsJobAloneAndDiesOnce) {
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/photos/" + id));
   EXPECT_EQ(*Store(*vault), id);  // a late repeat does not bring it back
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/photos/" + id));
-  EXPECT_TRUE(absl::IsNotFound(vault->Bind(id, "default", "j1", kNoJobs)));
+  EXPECT_TRUE(absl::IsNotFound(Bind(*vault, {id}, {"j1"})));
 
   const v1::Receipt receipt = *store::GetReceipt(*disk_, id);
   EXPECT_EQ(receipt.public_key(), vault->public_key());
@@ -134,7 +148,7 @@ TEST_F(PhotoVaultTest, WhatAKilledLeaderLeftIsFinished) {
     mortal.left = writes;
     const auto id = Store(*first);
     bool bound = false, destroyed = false;
-    if (id.ok()) bound = first->Bind(*id, "default", "j1", kNoJobs).ok();
+    if (id.ok()) bound = Bind(*first, {*id}, {"j1"}).ok();
     if (bound) destroyed = first->Destroy(*id, Ending("first")).ok();
 
     auto second = Vault(*disk_);
@@ -155,11 +169,57 @@ TEST_F(PhotoVaultTest, WhatAKilledLeaderLeftIsFinished) {
   }
 }
 
+// However many a batch of entries names.
+TEST_F(PhotoVaultTest, PhotosBecomeAJobsInOneWriteOrNotAtAll) {
+  MortalBlobs mortal(*disk_);
+  auto vault = Vault(mortal);
+  std::set<std::string> ids;
+  for (int i = 0; i < 5; ++i) ids.insert(*Store(*vault, absl::StrCat("r", i)));
+  mortal.left = 0;
+  EXPECT_TRUE(absl::IsUnavailable(Bind(*vault, ids, {"j1"})));
+  mortal.left = 1;
+  ASSERT_TRUE(Bind(*vault, ids, {"j1"}).ok());
+  EXPECT_TRUE(Bind(*vault, ids, {"j1"}).ok()) << "again is nothing to write";
+  auto next = Vault(*disk_);
+  for (const KeptPhoto& photo : next->Kept()) EXPECT_EQ(photo.job_id, "j1");
+  // A job that was never accepted keeps nothing; the later binding counts.
+  ASSERT_TRUE(Bind(*next, {*ids.begin()}, {"j2"}).ok());
+  EXPECT_TRUE(Vault(*disk_)->Open(*ids.begin(), "j2").ok());
+
+  const std::string free = *Store(*next, "free");
+  const auto refused =
+      next->Bind({free, "p0", *ids.rbegin()},
+                 {"default", "j3", [](const std::string& job) { return job == "j1"; }});
+  ASSERT_TRUE(refused.ok()) << refused.status();
+  EXPECT_EQ(refused->size(), 2u);
+  EXPECT_TRUE(absl::IsNotFound(refused->at("p0")));
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused->at(*ids.rbegin())));
+  EXPECT_TRUE(absl::IsNotFound(next->Open(free, "j3").status()));
+
+  EXPECT_EQ(disk_->List("bindings/")->size(), 2u);
+  ids.insert(free);
+  for (const std::string& id : ids) EXPECT_TRUE(*next->Destroy(id, Ending("over")));
+  ASSERT_TRUE(next->Load().ok());
+  EXPECT_TRUE(disk_->List("bindings/")->empty());
+}
+
+TEST_F(PhotoVaultTest, ATenantHasSoManyBytesOfPhotos) {
+  auto vault = Vault(*disk_, '7', 2 * photo_.size() + 100);
+  const std::string first = *Store(*vault, "1");
+  ASSERT_TRUE(Store(*vault, "2").ok());
+  EXPECT_TRUE(Store(*vault, "2").ok()) << "it is there already";
+  EXPECT_THAT(Message(Store(*vault, "3").status()), HasSubstr("tenant default has photos of"));
+  EXPECT_FALSE(Store(*Vault(*disk_, '7', 2 * photo_.size()), "3").ok())
+      << "for the next leader too";
+  EXPECT_TRUE(*vault->Destroy(first, Ending("over")));
+  EXPECT_TRUE(Store(*vault, "3").ok());
+}
+
 // `tiltshift render` has another farm key each time: what it left is sealed anew when it is sent
 // again.
 TEST_F(PhotoVaultTest, APhotoOfALostFarmKeyIsTakenAnew) {
   const std::string id = *Store(*Vault(*disk_));
-  ASSERT_TRUE(Vault(*disk_)->Bind(id, "default", "j1", kNoJobs).ok());
+  ASSERT_TRUE(Bind(*Vault(*disk_), {id}, {"j1"}).ok());
   auto vault = Vault(*disk_, '8');
   const absl::Status lost = vault->Open(id, "j1").status();
   EXPECT_TRUE(absl::IsUnavailable(lost)) << lost;

@@ -9,7 +9,8 @@ namespace tiltshift::scheduler {
 namespace {
 
 constexpr size_t kHashShown = 12;
-constexpr char kAPhoto[] = "a photo";  // ModelInfo.needs of a model that edits photos
+// ModelInfo.needs of a model that edits photos, and of one that fills in masks.
+constexpr char kAPhoto[] = "a photo", kAPhotoAndAMask[] = "a photo and a mask";
 
 using Infos = google::protobuf::RepeatedPtrField<v1::BesideInfo>;
 
@@ -72,30 +73,46 @@ std::string RenderClassOn(const v1::JobSpec& spec, const v1::Hello& worker) {
 
 namespace {
 
-// That the model is given the photos it needs, and can make something of those it is given.
-absl::Status CheckPhotos(const v1::JobSpec& spec, const v1::ModelInfo& model) {
-  const bool has_photos = plan::HasPhotos(spec);
-  if (model.needs().empty()) {
-    const uint32_t steps = spec.render().steps();
-    if (!has_photos || static_cast<int>(steps * spec.render().strength()) >= 1)
-      return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("render.strength: ", spec.render().strength(),
-                                                   " leaves none of ", steps,
-                                                   " steps; more strength, or more steps"));
-  }
-  const std::string what = absl::StrCat(spec.model(), " makes pictures of ", model.needs());
-  if (!has_photos || model.needs() != kAPhoto) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "model: ", what, " and a prompt; ",
-        !has_photos ? "this job has the prompt alone, so name another model, or a photo"
-                    : "this version gives it no mask, so name another model"));
-  }
+// The model needs the column, and some entry has nothing in it.
+absl::Status CheckColumn(const v1::JobSpec& spec, const char* name, const std::string& what) {
   for (const v1::EntryColumn& column : spec.contest().columns()) {
-    if (column.name() != plan::kPhotoColumn || column.first_empty() == 0) continue;
-    return absl::InvalidArgumentError(absl::StrCat("entries[", column.first_empty() - 1,
-                                                   "]: column photo: is empty, and model ", what));
+    if (column.name() != name || column.first_empty() == 0) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "entries[", column.first_empty() - 1, "]: column ", name, ": is empty, and model ", what));
   }
   return absl::OkStatus();
+}
+
+// That the model is given the photos and masks it needs.
+absl::Status CheckNeeds(const v1::JobSpec& spec, const v1::ModelInfo& model) {
+  const bool has_photos = plan::HasPhotos(spec), has_masks = plan::HasMasks(spec);
+  const std::string what = absl::StrCat(spec.model(), " makes pictures of ", model.needs());
+  const bool needs_mask = model.needs() == kAPhotoAndAMask;
+  const auto refused = [&](const char* why) {
+    return absl::InvalidArgumentError(absl::StrCat("model: ", what, " and a prompt; ", why));
+  };
+  if (!has_photos)
+    return refused("this job has the prompt alone, so name another model, or a photo");
+  if (needs_mask && !has_masks)
+    return refused("this job has no mask, so name another model, or a mask");
+  if (!needs_mask && model.needs() != kAPhoto)
+    return refused("this version can't give it that, so name another model");
+  if (!needs_mask && has_masks)
+    return refused("it takes no mask, so name another model, or leave the mask out");
+  TS_RETURN_IF_ERROR(CheckColumn(spec, plan::kPhotoColumn, what));
+  return needs_mask ? CheckColumn(spec, plan::kMaskColumn, what) : absl::OkStatus();
+}
+
+// Likewise, and that something is left to make of a photo.
+absl::Status CheckPhotos(const v1::JobSpec& spec, const v1::ModelInfo& model) {
+  if (!model.needs().empty()) TS_RETURN_IF_ERROR(CheckNeeds(spec, model));
+  const uint32_t steps = spec.render().steps();
+  const double strength = spec.render().strength();
+  const bool edits = model.needs() == kAPhoto;
+  if (!plan::HasPhotos(spec) || edits || static_cast<int>(steps * strength) >= 1)
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("render.strength: ", strength, " leaves none of ",
+                                                 steps, " steps; more strength, or more steps"));
 }
 
 absl::Status CheckDemands(const v1::JobSpec& spec, const v1::Hello& worker,

@@ -139,7 +139,8 @@ TEST_F(PlacementTest, AWorkerGetsOnlyWhatItCanRender) {
 }
 
 TEST_F(PlacementTest, WhatNoWorkersModelCanDoIsRefusedAtOnce) {
-  v1::Hello worker = Worker("w", {"sd", "edits", "damaged"});
+  v1::Hello worker = Worker("w", {"sd", "edits", "damaged", "fills"});
+  worker.mutable_models(3)->set_needs("a photo and a mask");
   worker.mutable_models(2)->set_problem("no tensor");
   worker.mutable_models(0)->set_size_multiple(16);
   worker.mutable_models(0)->set_names_no_sampler(true);
@@ -170,6 +171,19 @@ TEST_F(PlacementTest, WhatNoWorkersModelCanDoIsRefusedAtOnce) {
   EXPECT_EQ(refusal(contest), "");
   column.set_first_empty(5);
   EXPECT_THAT(refusal(contest), HasSubstr("entries[4]: column photo: is empty"));
+  v1::JobSpec inpainting = Spec("fills");
+  EXPECT_THAT(refusal(inpainting), HasSubstr("makes pictures of a photo and a mask and a prompt"));
+  inpainting.set_photo("p1");
+  EXPECT_THAT(refusal(inpainting), HasSubstr("this job has no mask"));
+  inpainting.set_mask("p2");
+  inpainting.mutable_render()->set_steps(10);
+  inpainting.mutable_render()->set_strength(1);
+  EXPECT_EQ(refusal(inpainting), "");
+  inpainting.set_model("edits");
+  EXPECT_THAT(refusal(inpainting), HasSubstr("it takes no mask"));
+  inpainting.set_model("sd");
+  inpainting.mutable_render()->set_sampler(v1::SAMPLER_DDIM);
+  EXPECT_EQ(refusal(inpainting), "");
   v1::JobSpec spec = Spec("sd");
   spec.mutable_render()->set_width(72);
   spec.mutable_render()->set_height(64);

@@ -10,7 +10,7 @@ namespace {
 using plan::YamlNode;
 
 constexpr char kFields[] =
-    "weight, jobs, leased, stored_mb, calls_per_s, submissions_per_s, upload_mb_per_s";
+    "weight, jobs, leased, stored_mb, photos_mb, calls_per_s, submissions_per_s, upload_mb_per_s";
 constexpr uint64_t kMostStoredMb = 1'000'000'000'000;
 
 // Where the field of that name belongs; null: it is no rate.
@@ -38,10 +38,11 @@ absl::Status ReadRule(const std::string& path, const std::string& tenant, const 
       uint64_t& bound = name == "jobs" ? rule->jobs : rule->leased;
       if (!scalar || !absl::SimpleAtoi(value.scalar, &bound))
         return error(value, name + ": expected a whole number; 0 is no bound");
-    } else if (name == "stored_mb") {
-      if (!scalar || !absl::SimpleAtoi(value.scalar, &rule->stored) || rule->stored > kMostStoredMb)
-        return error(value, "stored_mb: expected a whole number of megabytes; 0 is no bound");
-      rule->stored *= 1'000'000;
+    } else if (name == "stored_mb" || name == "photos_mb") {
+      uint64_t& bound = name == "stored_mb" ? rule->stored : rule->photos;
+      if (!scalar || !absl::SimpleAtoi(value.scalar, &bound) || bound > kMostStoredMb)
+        return error(value, name + ": expected a whole number of megabytes; 0 is no bound");
+      bound *= 1'000'000;
     } else if (double* rate = RateOf(name, rule->rates); rate != nullptr) {
       if (!scalar || !absl::SimpleAtod(value.scalar, rate) || !(*rate >= 0 && *rate <= 1e9))
         return error(value, name + ": expected a number, so many a second; 0 is no bound");
@@ -65,6 +66,14 @@ absl::StatusOr<std::map<std::string, TenantRule>> ReadTenants(const std::string&
     rules[tenant].rates.uploaded_bytes *= 1e6;
   }
   return rules;
+}
+
+const TenantRule& RuleOf(const std::map<std::string, TenantRule>& rules,
+                         const std::string& tenant) {
+  static const TenantRule kNone;
+  auto rule = rules.find(tenant);
+  if (rule == rules.end()) rule = rules.find("*");
+  return rule == rules.end() ? kNone : rule->second;
 }
 
 }  // namespace tiltshift::scheduler

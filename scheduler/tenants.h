@@ -16,4 +16,7 @@ namespace tiltshift::scheduler {
 // InvalidArgument names the file, the tenant and the field.
 absl::StatusOr<std::map<std::string, TenantRule>> ReadTenants(const std::string& path);
 
+// The tenant's, or that of "*", or none.
+const TenantRule& RuleOf(const std::map<std::string, TenantRule>& rules, const std::string& tenant);
+
 }  // namespace tiltshift::scheduler

@@ -11,7 +11,7 @@
 //          jobs/<job id>/outputs/<output name>                         a picture
 //          jobs/<job id>/manifest/<first>-<last>-<token>.jsonl         manifest lines of one commit
 //          jobs/<job id>/stopped/<variant>-<step>-<token>.binpb        a render to go on with
-//          photos/<photo id>/..., receipts/<photo id>.json             store/photo_blobs.h
+//          photos/<photo id>/..., receipts/<photo id>.json, bindings/  store/photo_blobs.h
 #pragma once
 
 #include <cstdint>

@@ -2,8 +2,7 @@
 
 #include <google/protobuf/util/json_util.h>
 
-#include <vector>
-
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 
 namespace tiltshift::store {
@@ -11,6 +10,13 @@ namespace {
 
 std::string Key(const std::string& id, const char* part) {
   return absl::StrCat("photos/", id, "/", part);
+}
+
+constexpr char kBindings[] = "bindings/";
+
+// Sorts as the numbers do.
+std::string KeyOf(const v1::PhotoBinding& binding) {
+  return absl::StrFormat("%s%016d-%s", kBindings, binding.number(), binding.job_id());
 }
 
 std::string ReceiptKey(const std::string& id) { return absl::StrCat("receipts/", id, ".json"); }
@@ -44,19 +50,24 @@ absl::StatusOr<std::string> GetSealedPhoto(BlobStore& blobs, const std::string& 
   return blobs.Get(Key(id, "sealed"));
 }
 
-absl::StatusOr<std::string> GetPhotoJob(BlobStore& blobs, const std::string& id) {
-  auto job = blobs.Get(Key(id, "job"));
-  if (absl::IsNotFound(job.status())) return std::string();
-  return job;
+absl::StatusOr<bool> PutBinding(BlobStore& blobs, const v1::PhotoBinding& binding) {
+  return blobs.PutIfAbsent(KeyOf(binding), binding.SerializeAsString());
 }
 
-absl::Status PutPhotoJob(BlobStore& blobs, const std::string& id, const std::string& job_id) {
-  TS_ASSIGN_OR_RETURN(const bool created, blobs.PutIfAbsent(Key(id, "job"), job_id));
-  if (created) return absl::OkStatus();
-  TS_ASSIGN_OR_RETURN(const std::string there, blobs.Get(Key(id, "job")));
-  if (there == job_id) return absl::OkStatus();
-  TS_RETURN_IF_ERROR(blobs.Delete(Key(id, "job")));
-  return blobs.PutIfAbsent(Key(id, "job"), job_id).status();
+absl::StatusOr<std::vector<v1::PhotoBinding>> ListBindings(BlobStore& blobs) {
+  TS_ASSIGN_OR_RETURN(const auto keys, blobs.List(kBindings));
+  std::vector<v1::PhotoBinding> bindings;
+  for (const std::string& key : keys) {
+    auto binding = Get<v1::PhotoBinding>(blobs, key);
+    if (absl::IsNotFound(binding.status())) continue;
+    if (!binding.ok()) return binding.status();
+    bindings.push_back(*std::move(binding));
+  }
+  return bindings;
+}
+
+absl::Status DeleteBinding(BlobStore& blobs, const v1::PhotoBinding& binding) {
+  return blobs.Delete(KeyOf(binding));
 }
 
 absl::StatusOr<v1::PhotoEnding> PutPhotoEnding(BlobStore& blobs, const std::string& id,
@@ -77,8 +88,7 @@ absl::Status DestroyPhoto(BlobStore& blobs, const std::string& id) {
 }
 
 absl::Status DeletePhotoTraces(BlobStore& blobs, const std::string& id) {
-  for (const char* part : {"job", "ending", "about"})
-    TS_RETURN_IF_ERROR(blobs.Delete(Key(id, part)));
+  for (const char* part : {"ending", "about"}) TS_RETURN_IF_ERROR(blobs.Delete(Key(id, part)));
   return absl::OkStatus();
 }
 

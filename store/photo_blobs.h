@@ -3,15 +3,16 @@
 // Layout:  photos/<id>/about      a v1::PhotoAbout; the first that is written
 //          photos/<id>/key        its key, wrapped: where this is gone, the photo is
 //          photos/<id>/sealed
-//          photos/<id>/job        the job that it is for
 //          photos/<id>/ending     a v1::PhotoEnding: it is being destroyed
 //          receipts/<id>.json     a v1::Receipt: it was
+//          bindings/<number>-<job id>   a v1::PhotoBinding: whose some photos are
 #pragma once
 
 #include <map>
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "proto/photo.pb.h"
@@ -31,9 +32,11 @@ absl::StatusOr<v1::PhotoAbout> GetPhotoAbout(BlobStore& blobs, const std::string
 absl::StatusOr<std::string> GetPhotoKey(BlobStore& blobs, const std::string& id);
 absl::StatusOr<std::string> GetSealedPhoto(BlobStore& blobs, const std::string& id);
 
-// Empty: it is for none yet.
-absl::StatusOr<std::string> GetPhotoJob(BlobStore& blobs, const std::string& id);
-absl::Status PutPhotoJob(BlobStore& blobs, const std::string& id, const std::string& job_id);
+// In one write. False: there is one of that number and job.
+absl::StatusOr<bool> PutBinding(BlobStore& blobs, const v1::PhotoBinding& binding);
+// By rising number: a later one counts.
+absl::StatusOr<std::vector<v1::PhotoBinding>> ListBindings(BlobStore& blobs);
+absl::Status DeleteBinding(BlobStore& blobs, const v1::PhotoBinding& binding);
 
 // The first ending counts; it is returned.
 absl::StatusOr<v1::PhotoEnding> PutPhotoEnding(BlobStore& blobs, const std::string& id,

@@ -1,9 +1,10 @@
-// ControlNets through a whole farm: `tiltshift render`, `tiltshift models` and what they refuse,
-// with a small random model and ControlNet.
+// ControlNets, photos and masks through a whole farm: `tiltshift render`, `tiltshift models` and
+// what they refuse, with small random models and a ControlNet.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -114,6 +115,79 @@ TEST_F(ControlFarmTest, APhotoDecidesThePicture) {
     EXPECT_NE(one.hashes[0], other.hashes[0]) << other.text;
   }
   EXPECT_EQ(Render("refused", "photo: nowhere.png", "photo").code, 2);
+}
+
+// The corner of `hole` pixels is light: made anew.
+std::string MaskPng(int side, int hole) {
+  std::vector<uint8_t> rgb(static_cast<size_t>(side) * side * 3);
+  for (size_t i = 0; i < rgb.size(); ++i) {
+    const int x = static_cast<int>(i / 3) % side, y = static_cast<int>(i / 3) / side;
+    rgb[i] = x < hole && y < hole ? 255 : 0;
+  }
+  return *picture::EncodePng(side, side, rgb);
+}
+
+class MaskFarmTest : public ControlFarmTest {
+ protected:
+  // A contest whose entries have the masks beside their names; each one's picture is NAME.png.
+  Result RenderMasked(const std::string& model, int side,
+                      const std::map<std::string, std::string>& masks) {
+    EXPECT_TRUE(engine::WriteParityModel(TILTSHIFT_SOURCE_DIR, model, models_ + "/" + model).ok());
+    std::vector<uint8_t> photo(static_cast<size_t>(side) * side * 3);
+    for (size_t i = 0; i < photo.size(); ++i) photo[i] = static_cast<uint8_t>(i * 7 % 251);
+    Put("photo.png", *picture::EncodePng(side, side, photo));
+    std::string table = "id,prompt,photo,mask\n";
+    for (const auto& [name, mask] : masks)
+      absl::StrAppend(&table, name, ",a red ", name, ",photo.png,", mask, "\n");
+    Put("entries.csv", table);
+    Put("masks.yaml", absl::StrCat("kind: contest\nname: n\nmodel: ", model,
+                                   "\nentries: entries.csv\nrender: {width: ", side,
+                                   ", height: ", side, ", steps: 4}\n"));
+    return Run({"render", folder_ + "/masks.yaml", "--out", folder_ + "/masked", "--models",
+                models_, "--no-sheet"});
+  }
+  // Of the picture, the square from pixel `from` to `to` both ways.
+  std::vector<uint8_t> Part(const std::string& name, int from, int to) {
+    const auto png = ReadFile(absl::StrCat(folder_, "/masked/", name, ".png"));
+    const auto image =
+        png.ok() ? picture::DecodePng(*png) : absl::StatusOr<picture::Image>(png.status());
+    EXPECT_TRUE(image.ok()) << name << image.status();
+    std::vector<uint8_t> part;
+    for (int y = from; image.ok() && y < to; ++y) {
+      const auto line = image->rgb.begin() + 3 * y * image->width;
+      part.insert(part.end(), line + 3 * from, line + 3 * to);
+    }
+    return part;
+  }
+};
+
+// Of a model without attention in its decoder, whose pixels far from the hole see nothing of it.
+TEST_F(MaskFarmTest, OutsideItsMaskAPhotoStays) {
+  constexpr int kSide = 256, kHole = 48;
+  Put("corner.png", MaskPng(kSide, kHole));
+  Put("nothing.png", MaskPng(kSide, 0));
+  const Result rendered = RenderMasked(
+      "taesd", kSide, {{"cat", "corner.png"}, {"house", "corner.png"}, {"kept", "nothing.png"}});
+  ASSERT_EQ(rendered.code, 0) << rendered.text;
+  EXPECT_NE(Part("cat", 0, kHole), Part("house", 0, kHole));
+  EXPECT_NE(Part("cat", 0, kHole), Part("kept", 0, kHole));
+  const auto kept = Part("kept", kSide - kHole, kSide);
+  EXPECT_EQ(Part("cat", kSide - kHole, kSide), kept);
+  EXPECT_EQ(Part("house", kSide - kHole, kSide), kept);
+}
+
+// One that was trained to fill in masks, and is given nothing else.
+TEST_F(MaskFarmTest, AModelForMasksIsGivenThem) {
+  Put("small.png", MaskPng(64, 24));
+  Put("large.png", MaskPng(64, 40));
+  const Result rendered = RenderMasked("mask", 64, {{"cat", "small.png"}, {"dog", "large.png"}});
+  ASSERT_EQ(rendered.code, 0) << rendered.text;
+  EXPECT_NE(Part("cat", 0, 64), Part("dog", 0, 64));
+  Put("other-size.png", MaskPng(72, 24));
+  const Result refused = RenderMasked("mask", 64, {{"cat", "other-size.png"}});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.text, HasSubstr("entries.csv:2: column mask: other-size.png: is 72x72, and "
+                                      "photo.png is 64x64"));
 }
 
 TEST_F(ControlFarmTest, WhatCantBeDoneIsRefusedBeforeItIsBegun) {

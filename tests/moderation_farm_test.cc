@@ -4,9 +4,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/hash.h"
+#include "picture/png.h"
 #include "tests/support/process.h"
 #include "tests/support/redis_server.h"
 
@@ -16,6 +21,8 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
+using ::testing::UnorderedElementsAre;
 
 constexpr int kLongMs = 60'000;
 
@@ -24,8 +31,9 @@ class ModerationFarmTest : public ::testing::Test {
   void SetUp() override {
     folder_ = FreshFolder();
     redis_ = std::make_unique<RedisServer>(folder_);
+    setenv("TS_FARM_KEY", RandomHex(32).c_str(), 1);
     scheduler_ = Start({"tiltshift-scheduler", "--listen", address_, "--redis", redis_->address(),
-                        "--leader-ttl-ms", "600", "--moderate",
+                        "--leader-ttl-ms", "600", "--farm-key", "env:TS_FARM_KEY", "--moderate",
                         "command:grep -q RUDE && { echo 'mind your words'; exit 1; } || exit 0"});
     ASSERT_TRUE(WaitFor([&] { return Run({"list"}).code == 0; }, kLongMs));
   }
@@ -57,6 +65,13 @@ class ModerationFarmTest : public ::testing::Test {
     EXPECT_TRUE(WriteFileAtomic(folder_ + "/" + name, text, IfPresent::kReplace).ok());
     return folder_ + "/" + name;
   }
+  // Lines of what the moderator was asked.
+  std::vector<std::string> Asked() const {
+    std::vector<std::string> lines;
+    std::ifstream file(folder_ + "/asked.txt");
+    for (std::string line; std::getline(file, line);) lines.push_back(line);
+    return lines;
+  }
   size_t Published() const {
     size_t count = 0;
     for (const auto& entry : fs::recursive_directory_iterator(folder_ + "/blobs"))
@@ -74,26 +89,46 @@ TEST_F(ModerationFarmTest, ASubmissionWithAVetoedTextIsRefused) {
                            "name: a\nmodel: m\nprompt: a {n}\naxes: {n: [cat, RUDE]}\n"}) {
     const Ran ran = Run({"submit", Put("spec.yaml", spec)});
     EXPECT_NE(ran.code, 0);
-    EXPECT_THAT(ran.errors, HasSubstr("vetoed: mind your words"));
+    EXPECT_THAT(ran.errors, HasSubstr("refused by moderation: mind your words"));
   }
   EXPECT_FALSE(fs::exists(folder_ + "/blobs/jobs"));
 }
 
-TEST_F(ModerationFarmTest, VetoedEntriesFailAndOthersArePublished) {
-  StartWorker(
-      "command:case $TILTSHIFT_REVIEW-$TILTSHIFT_ENTRY in"
-      " prompt-*) if grep -q RUDE; then echo 'mind your words'; exit 1; fi;;"
-      " output-ugly*) echo 'not this one'; exit 1;;"
-      " esac");
-  Put("entries.csv", "id,prompt\ngood,a kind cat\nrude,a RUDE cat\nugly,a plain cat\nfine,a cat\n");
+// The worker's moderator writes down what it is asked, and says no to a word, to what comes from
+// one entrant's photo, and to one picture.
+TEST_F(ModerationFarmTest, WhatIsVetoedEndsAtOnceAndOthersArePublished) {
+  StartWorker("command:echo $TILTSHIFT_REVIEW $TILTSHIFT_ENTRY >>" + folder_ +
+              "/asked.txt;"
+              "case $TILTSHIFT_REVIEW-$TILTSHIFT_ENTRY in"
+              " prompt-*) if grep -q RUDE; then echo 'mind your words'; exit 1; fi;;"
+              " photo-face) head -c 4 | grep -q PNG && echo 'no faces'; exit 1;;"
+              " output-ugly) echo 'not this one'; exit 1;;"
+              " esac");
+  std::vector<uint8_t> rgb(400 * 400 * 3, 120);
+  const std::string png = *picture::EncodePng(400, 400, rgb);
+  for (const char* name : {"a.png", "b.png", "c.png"}) Put(name, png);
+  Put("entries.csv",
+      "id,prompt,photo\ngood,a kind cat,a.png\nrude,a RUDE cat,b.png\nugly,a plain cat,\n"
+      "face,a cat,c.png\nfine,a small cat,\n");
   const Ran ran =
-      Run({"submit", "--watch",
+      Run({"submit", "--watch", "--json",
            Put("spec.yaml",
                "kind: contest\nname: a\nmodel: m\nentries: entries.csv\nprompt: \"{prompt}\"\n")});
   EXPECT_EQ(ran.code, 1) << ran.errors;
-  const std::string all = ran.output + ran.errors;
-  EXPECT_THAT(all, AllOf(HasSubstr("vetoed: mind your words"), HasSubstr("vetoed: not this one")));
   EXPECT_EQ(Published(), 2u);
+  const std::string job =
+      nlohmann::json::parse(ran.output.substr(0, ran.output.find('\n')))["job_id"];
+  EXPECT_THAT(Run({"entries", job, "--failed"}).output,
+              AllOf(HasSubstr("refused by moderation: mind your words"),
+                    HasSubstr("refused by moderation: no faces"),
+                    HasSubstr("refused by moderation: not this one")));
+  EXPECT_THAT(Asked(),
+              UnorderedElementsAre("prompt good", "photo good", "output good", "prompt rude",
+                                   "prompt ugly", "output ugly", "prompt face", "photo face",
+                                   "prompt fine", "output fine"));
+  Run({"retry", job});  // by hand: asked again about what was refused
+  EXPECT_TRUE(WaitFor([&] { return Asked().size() == 12; }, kLongMs));
+  EXPECT_THAT(Asked(), IsSupersetOf({"prompt rude", "prompt rude", "output ugly", "output ugly"}));
 }
 
 }  // namespace

@@ -76,8 +76,9 @@ class PhotoFarmTest : public FarmServiceTest {
   }
   // Its id.
   std::string SubmitContest(const std::string& more = "", const std::string& rows = "") {
-    Write("entries.csv", "id,author,prompt,photo\n" +
-                             (rows.empty() ? "owl,ann,an owl,a.png\nfox,bob,a fox,b.png\n" : rows));
+    Write("entries.csv", rows.empty()
+                             ? "id,author,prompt,photo\nowl,ann,an owl,a.png\nfox,bob,a fox,b.png\n"
+                             : rows);
     const std::string said = Run(
         {"submit",
          Write("contest.yaml",
@@ -112,13 +113,13 @@ class PhotoFarmTest : public FarmServiceTest {
 };
 
 TEST_F(PhotoFarmTest, APhotoIsNeverPlainAndDiesWithItsEntry) {
-  WriteMarkedPhoto("a.png");
-  WriteMarkedPhoto("b.png");
-  ASSERT_EQ(FilesWith(marks_, photos_).size(), 2u);  // the search does find
-  const std::string job = SubmitContest();
-  EXPECT_EQ(KeptFiles(), 8u);  // about, key, sealed, job, of each
+  for (const char* name : {"a.png", "b.png", "mask.png"}) WriteMarkedPhoto(name);
+  ASSERT_EQ(FilesWith(marks_, photos_).size(), 3u);  // the search does find
+  const std::string job = SubmitContest(
+      "", "id,author,prompt,photo,mask\nowl,ann,an owl,a.png,mask.png\nfox,bob,a fox,b.png,\n");
+  EXPECT_EQ(KeptFiles(), 9u);  // about, key, sealed, of each
   ExpectNoTraces();
-  EXPECT_THAT(Run({"receipts", job}), HasSubstr("0 of 2 photos are destroyed"));
+  EXPECT_THAT(Run({"receipts", job}), HasSubstr("0 of 3 photos are destroyed"));
 
   StartWorker("engine");
   Run({"watch", job});
@@ -127,7 +128,7 @@ TEST_F(PhotoFarmTest, APhotoIsNeverPlainAndDiesWithItsEntry) {
   ExpectNoTraces();
   EXPECT_THAT(Run({"receipts", job, "--check"}),
               AllOf(HasSubstr("its entry has ended; signed"), HasSubstr(" owl "),
-                    HasSubstr("2 of 2 photos are destroyed")));
+                    HasSubstr("3 of 3 photos are destroyed")));
   EXPECT_THAT(Run({"receipts", job, "--check", "--public-key", std::string(64, 'a')}, 1),
               HasSubstr("NOT SIGNED by this farm's key"));
   EXPECT_THAT(Run({"forget", job}), HasSubstr("0 photos destroyed"));
@@ -171,7 +172,7 @@ TEST_F(PhotoFarmTest, DiesOnCancelOnForgetAndInTime) {
 
   const std::string forgotten = SubmitContest();
   EXPECT_THAT(Run({"forget", forgotten, "--entry", "owl"}), HasSubstr("1 photos destroyed"));
-  EXPECT_EQ(KeptFiles(), 4u);  // already when it is answered
+  EXPECT_EQ(KeptFiles(), 3u);  // already when it is answered
   EXPECT_THAT(Run({"forget", "--author", "nobody"}), HasSubstr("0 photos destroyed"));
   EXPECT_THAT(Run({"forget", forgotten, "--tenant", "other"}, 2), HasSubstr("there is no job"));
   EXPECT_THAT(Run({"forget", forgotten, "--entry", "hen"}, 2), HasSubstr("no entry hen"));

@@ -106,7 +106,7 @@ class EngineRenderer : public VariantRenderer {
   explicit EngineRenderer(std::shared_ptr<ModelCache> models) : models_(std::move(models)) {}
 
   absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan, const plan::Variant& variant,
-                                         const picture::Image* photo, Stops& stops) override {
+                                         const Source& source, Stops& stops) override {
     omp_set_num_threads(1);  // of this slot's thread
     const v1::JobSpec& spec = plan.spec();
     TS_ASSIGN_OR_RETURN(const auto model, models_->Get(spec));
@@ -116,12 +116,18 @@ class EngineRenderer : public VariantRenderer {
       renderer_ = std::make_unique<engine::Renderer>(model);
     }
     engine::RenderRequest request = ToRequest(spec.render(), variant);
-    engine::RgbImage middle;
-    if (photo != nullptr) {
-      request.mode = model->photo_mode();
-      middle = engine::MiddleOf({photo->width, photo->height, photo->rgb},
-                                {request.width, request.height});
-      request.photo = middle.view();
+    // Of a photo and a mask of one size it is the same part.
+    const auto middle_of = [&](const picture::Image& image) {
+      return engine::MiddleOf({image.width, image.height, image.rgb},
+                              {request.width, request.height});
+    };
+    engine::RgbImage photo, mask;
+    if (source.photo != nullptr) {
+      request.mode = source.mask != nullptr ? engine::Mode::kInpaint : model->photo_mode();
+      photo = middle_of(*source.photo);
+      request.photo = photo.view();
+      if (source.mask != nullptr) mask = middle_of(*source.mask);
+      request.mask = mask.view();
       request.strength = spec.render().strength();
       request.image_guidance_scale = spec.render().image_guidance_scale();
     }
@@ -133,7 +139,8 @@ class EngineRenderer : public VariantRenderer {
                                   control.end()});
     }
     const auto made = RenderFrom(request, model->render_class(), stops);
-    seal::Wipe(std::span(middle.rgb));
+    seal::Wipe(std::span(photo.rgb));
+    seal::Wipe(std::span(mask.rgb));
     if (!made.ok()) return made.status();
     const engine::Picture& picture = *made;
     const auto start = std::chrono::steady_clock::now();

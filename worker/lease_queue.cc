@@ -102,13 +102,14 @@ void LeaseQueue::Finish(const Work& work, double seconds, uint64_t bytes) {
   AddNews(work, lease->second);
 }
 
-void LeaseQueue::Fail(const Work& work, const std::string& reason) {
+void LeaseQueue::Fail(const Work& work, const std::string& reason, bool vetoed) {
   std::lock_guard lock(mutex_);
   const auto lease = leases_.find(work.token);
   if (lease == leases_.end()) return;
   v1::FailedVariant& failed = *lease->second.outcome.add_failed();
   failed.set_index(work.index);
   failed.set_reason(reason);
+  failed.set_vetoed(vetoed);
   AddNews(work, lease->second);
 }
 

@@ -46,7 +46,8 @@ class LeaseQueue {
   std::optional<Work> TakeIfThere();
   // `bytes`: of the output.
   void Finish(const Work& work, double seconds, uint64_t bytes = 0);
-  void Fail(const Work& work, const std::string& reason);
+  // `vetoed`: it is not to be tried again.
+  void Fail(const Work& work, const std::string& reason, bool vetoed = false);
 
   // Not rendered, and not the variant's fault: it goes back to the farm with the rest of its lease.
   void Return(const Work& work);

@@ -13,10 +13,11 @@ class NoopRenderer : public VariantRenderer {
   explicit NoopRenderer(const provenance::Signer* signer) : signer_(signer) {}
 
   absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan, const plan::Variant& variant,
-                                         const picture::Image* photo, Stops&) override {
+                                         const Source& source, Stops&) override {
     std::string what = absl::StrCat(variant.prompt, "\n", variant.index, "\n", variant.seed);
-    if (photo != nullptr) {
-      const auto& rgb = photo->rgb;
+    for (const picture::Image* image : {source.photo, source.mask}) {
+      if (image == nullptr) continue;
+      const auto& rgb = image->rgb;
       absl::StrAppend(&what, "\n",
                       Sha256Hex({reinterpret_cast<const char*>(rgb.data()), rgb.size()}));
     }

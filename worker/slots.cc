@@ -6,7 +6,9 @@
 #include <chrono>
 #include <exception>
 
+#include "picture/png.h"
 #include "plan/photo_id.h"
+#include "seal/secret.h"
 #include "worker/output_writer.h"
 
 namespace tiltshift::worker {
@@ -91,16 +93,15 @@ bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
     return true;
   }
   plan::Variant variant = *std::move(found);
-  std::optional<PhotoPixels> pixels;
-  if (!ReadPhoto(work, variant, pixels)) return true;
-  const picture::Image* photo = pixels ? &pixels->image() : nullptr;
-  if (const absl::Status may = Review(v1::REVIEW_KIND_PROMPT, work, variant, variant.prompt);
-      !may.ok()) {
-    Fail(work, may);
-    return true;
-  }
+  v1::ReviewRequest prompt;
+  prompt.set_kind(v1::REVIEW_KIND_PROMPT);
+  prompt.set_text(variant.prompt);
+  if (!IsAllowed(work, variant, prompt)) return true;
+  Opened opened;
+  if (!OpenPhotos(work, variant, opened)) return true;
+  const Source source = opened.source();
   Stops stops;
-  auto output = RenderStoppably(renderer, work, {variant, photo}, stops);
+  auto output = RenderStoppably(renderer, work, {variant, source}, stops);
   while (absl::IsResourceExhausted(output.status())) {
     const AfterNoRoom next = MakeRoom();
     if (next == AfterNoRoom::kFail) break;
@@ -109,7 +110,7 @@ bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
       queue_.Return(work);
       return false;
     }
-    output = RenderStoppably(renderer, work, {variant, photo}, stops);
+    output = RenderStoppably(renderer, work, {variant, source}, stops);
   }
   if (absl::IsCancelled(output.status())) {
     LeaveToOthers(work, stops);
@@ -124,9 +125,29 @@ bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
   return true;
 }
 
-bool Slots::ReadPhoto(const Work& work, const plan::Variant& variant,
+bool Slots::OpenPhotos(const Work& work, const plan::Variant& variant, Opened& opened) {
+  const v1::JobSpec& spec = work.plan->spec();
+  const std::string id = plan::PhotoOf(spec, variant.parameters);
+  if (!ReadPhoto(work, variant, id, opened.photo) ||
+      !ReadPhoto(work, variant, plan::MaskOf(spec, variant.parameters), opened.mask))
+    return false;
+  const auto& [photo, mask] = opened.source();
+  if (photo != nullptr && mask != nullptr &&
+      (photo->width != mask->width || photo->height != mask->height)) {
+    Fail(work, absl::InvalidArgumentError(
+                   absl::StrCat("its mask is ", mask->width, "x", mask->height, ", its photo ",
+                                photo->width, "x", photo->height, "; they must be of one size")));
+    return false;
+  }
+  if (photo == nullptr || moderator_ == nullptr) return true;
+  v1::ReviewRequest review;
+  review.set_kind(v1::REVIEW_KIND_PHOTO);
+  review.set_text(id);
+  return IsAllowed(work, variant, review, photo);
+}
+
+bool Slots::ReadPhoto(const Work& work, const plan::Variant& variant, const std::string& id,
                       std::optional<PhotoPixels>& pixels) {
-  const std::string id = plan::PhotoOf(work.plan->spec(), variant.parameters);
   if (id.empty()) return true;
   auto read = photos_ != nullptr
                   ? photos_->Read(work, id)
@@ -163,7 +184,7 @@ absl::StatusOr<RenderedVariant> Slots::RenderStoppably(VariantRenderer& renderer
                  return true;
                },
            .earlier = stopped_.Of(work)};
-  auto output = renderer.Render(*work.plan, subject.variant, subject.photo, stops);
+  auto output = renderer.Render(*work.plan, subject.variant, subject.source, stops);
   if (output.ok() && stops.steps_resumed > 0) {
     metrics_.steps_resumed.Add(stops.steps_resumed);
     spdlog::info("job {} variant {}: went on from step {} of {}, where another worker stopped",
@@ -229,8 +250,10 @@ void Slots::StoreOne(const Rendered& rendered) {
   const auto start = std::chrono::steady_clock::now();
   const auto& [work, variant, output, seconds] = rendered;
   if (!trouble().ok()) return queue_.Return(work);  // waiting for a store that is gone helps nobody
-  if (const absl::Status may = Review(v1::REVIEW_KIND_OUTPUT, work, variant, output.png); !may.ok())
-    return Fail(work, may);
+  v1::ReviewRequest review;
+  review.set_kind(v1::REVIEW_KIND_OUTPUT);
+  if (moderator_ != nullptr) review.set_picture(output.png);
+  if (!IsAllowed(work, variant, review)) return;
   const absl::Status stored = WriteOutput(blobs_, work, variant, output, seconds, worker_id_);
   if (!stored.ok()) return BlobTrouble(work, stored);
   stopped_.Drop(work);
@@ -247,17 +270,28 @@ void Slots::StoreOne(const Rendered& rendered) {
   queue_.Finish(work, seconds, output.png.size());
 }
 
-absl::Status Slots::Review(v1::ReviewKind kind, const Work& work, const plan::Variant& variant,
-                           const std::string& what) const {
-  if (moderator_ == nullptr) return absl::OkStatus();
+bool Slots::IsAllowed(const Work& work, const plan::Variant& variant, v1::ReviewRequest& request,
+                      const picture::Image* photo) {
+  if (moderator_ == nullptr) return true;
   const v1::JobSpec& spec = work.plan->spec();
-  v1::ReviewRequest request;
-  request.set_kind(kind);
   request.set_job(spec.name());
   request.set_tenant(spec.tenant());
-  request.set_entry(variant.output_name);
-  (kind == v1::REVIEW_KIND_PROMPT ? *request.mutable_text() : *request.mutable_picture()) = what;
-  return moderator_->Review(request);
+  const auto id = variant.parameters.find("id");
+  const bool is_entry = spec.has_contest() && id != variant.parameters.end();
+  request.set_entry(is_entry ? id->second : variant.output_name);
+  if (moderator_->HasAllowed(request)) return true;
+  if (photo != nullptr) {
+    auto png = picture::EncodePng(photo->width, photo->height, photo->rgb);
+    if (!png.ok()) {
+      Fail(work, png.status());
+      return false;
+    }
+    request.set_picture(*std::move(png));
+  }
+  const absl::Status answer = moderator_->Review(request);
+  if (photo != nullptr) seal::Wipe(std::span(*request.mutable_picture()));
+  if (!answer.ok()) Fail(work, answer, absl::IsPermissionDenied(answer));
+  return answer.ok();
 }
 
 void Slots::BlobTrouble(const Work& work, const absl::Status& status) {
@@ -275,11 +309,11 @@ void Slots::MeasureRate() {
   metrics_.images_per_second.Set(static_cast<double>(stored_.size()) / window.count());
 }
 
-void Slots::Fail(const Work& work, const absl::Status& status) {
+void Slots::Fail(const Work& work, const absl::Status& status, bool vetoed) {
   metrics_.render_failures.Add();
   spdlog::warn("job {} variant {}: {}", work.job_id, work.index, Message(status));
   stopped_.Drop(work);  // should they be to blame
-  queue_.Fail(work, Message(status));
+  queue_.Fail(work, Message(status), vetoed);
 }
 
 }  // namespace tiltshift::worker

@@ -29,7 +29,7 @@ namespace tiltshift::worker {
 
 class Slots {
  public:
-  // `moderator` is asked about each prompt and each picture; null: nobody is.
+  // `moderator` is asked about each prompt, photo and picture; null: nobody is.
   Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStore& blobs,
         monitoring::WorkerMetrics& metrics, std::string worker_id, PhotoReader* photos = nullptr,
         moderation::Moderator* moderator = nullptr);
@@ -54,16 +54,28 @@ class Slots {
   // False: the device's memory is too small for this renderer beside the others, and it ends; the
   // variant goes back to the farm.
   bool RenderOne(VariantRenderer& renderer, const Work& work);
-  // Reads the photo, where the variant has one. False: there is nothing to render, and the work is
-  // settled.
-  bool ReadPhoto(const Work& work, const plan::Variant& variant,
+  // What a variant is made from, while it is in memory.
+  struct Opened {
+    std::optional<PhotoPixels> photo, mask;
+    Source source() const {
+      return {photo ? &photo->image() : nullptr, mask ? &mask->image() : nullptr};
+    }
+  };
+  // These three are false where there is nothing (more) to do for the variant, and it is settled.
+  // Reads photo and mask, where the variant has them, and has the photo reviewed.
+  bool OpenPhotos(const Work& work, const plan::Variant& variant, Opened& opened);
+  bool ReadPhoto(const Work& work, const plan::Variant& variant, const std::string& id,
                  std::optional<PhotoPixels>& pixels);
+  // Asks the moderator about the variant's prompt, its photo or its picture. `request` has the kind
+  // and what is reviewed; `photo`, where not null, is that.
+  bool IsAllowed(const Work& work, const plan::Variant& variant, v1::ReviewRequest& request,
+                 const picture::Image* photo = nullptr);
   // Its photo is gone. Where its picture was stored before, by whoever did not live to say so, it
   // counts; else it fails.
   void WithoutPhoto(const Work& work, const plan::Variant& variant);
   struct Subject {
     const plan::Variant& variant;
-    const picture::Image* photo;
+    Source source;
   };
   absl::StatusOr<RenderedVariant> RenderStoppably(VariantRenderer& renderer, const Work& work,
                                                   const Subject& subject, Stops& stops);
@@ -75,9 +87,6 @@ class Slots {
   enum class AfterNoRoom { kLeave, kAgain, kFail };
   AfterNoRoom MakeRoom();
   void Stop(const absl::Status& trouble);
-  // OK where the moderator has nothing against the variant's prompt, or its picture.
-  absl::Status Review(v1::ReviewKind kind, const Work& work, const plan::Variant& variant,
-                      const std::string& what) const;
   void StoreOne(const Rendered& rendered);
   // The variant fails where it is to blame, else the worker leaves.
   void BlobTrouble(const Work& work, const absl::Status& status);
@@ -88,7 +97,7 @@ class Slots {
   // Does `what`, one variant's; what it throws (out of memory, or a library's own) fails that one.
   template <typename What>
   void Guarded(const Work& work, What what);
-  void Fail(const Work& work, const absl::Status& status);
+  void Fail(const Work& work, const absl::Status& status, bool vetoed = false);
 
   LeaseQueue& queue_;
   store::BlobStore& blobs_;

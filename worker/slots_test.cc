@@ -40,7 +40,7 @@ class CountingRenderers : public Renderers {
     explicit One(CountingRenderers& all) : all_(all) { ++all_.alive; }
     ~One() override { --all_.alive; }
     absl::StatusOr<RenderedVariant> Render(const plan::Plan&, const plan::Variant& variant,
-                                           const picture::Image*, Stops& stops) override {
+                                           const Source&, Stops& stops) override {
       ++all_.begun;
       if (static_cast<int>(variant.index) == all_.throws_at) throw std::runtime_error("no memory");
       if (all_.fails) TS_RETURN_IF_ERROR(all_.fails(all_.alive));
@@ -82,8 +82,9 @@ class SlotsTest : public ::testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   // Over `blobs`, until all variants have an outcome or the lease is given back.
-  v1::Outcome RenderInto(store::BlobStore& blobs, int count = 1, PhotoReader* photos = nullptr) {
-    Slots slots(count, renderers_, queue_, blobs, metrics_, "w", photos);
+  v1::Outcome RenderInto(store::BlobStore& blobs, int count = 1, PhotoReader* photos = nullptr,
+                         moderation::Moderator* moderator = nullptr) {
+    Slots slots(count, renderers_, queue_, blobs, metrics_, "w", photos, moderator);
     v1::Outcome all;
     const auto take = [&] {
       bool something = false;
@@ -166,6 +167,61 @@ TEST_F(SlotsTest, WithoutItsPhotoAVariantCountsWhereItsPictureIsStored) {
   EXPECT_EQ(outcome.committed(0).first(), 1u);
   EXPECT_EQ(*blobs.Get(stored), "picture 1");
   EXPECT_EQ(blobs.List("jobs/k/manifest/")->size(), 1u);
+}
+
+// Says no to what it is told to, and has no answer to what begins with "?".
+class Judge : public moderation::Moderator {
+ public:
+  absl::Status Review(const v1::ReviewRequest& request) override {
+    if (request.text().starts_with("?")) return absl::UnavailableError("asleep");
+    return request.kind() == vetoes ? absl::PermissionDeniedError("no") : absl::OkStatus();
+  }
+  v1::ReviewKind vetoes = v1::REVIEW_KIND_UNSPECIFIED;
+};
+
+TEST_F(SlotsTest, AVetoIsToldAsOneAndAPhotoIsNotOpenedForAVetoedPrompt) {
+  for (const auto kind : {v1::REVIEW_KIND_PROMPT, v1::REVIEW_KIND_OUTPUT}) {
+    queue_.Drop(1);
+    LeaseQueue queue;
+    v1::Lease lease = TestLease(3, 0, 1);
+    lease.mutable_spec()->set_photo("p0123456789abcdef0123456789abcdef");
+    if (kind == v1::REVIEW_KIND_OUTPUT) lease.mutable_spec()->clear_photo();
+    ASSERT_TRUE(queue.Add(lease).ok());
+    WatchedStore blobs(folder_, [] { return absl::OkStatus(); });
+    PhotoReader photos(blobs, "w",
+                       [&](const v1::OpenPhotoRequest&) -> absl::StatusOr<v1::OpenPhotoResponse> {
+                         ADD_FAILURE() << "its key was asked for";
+                         return absl::NotFoundError("");
+                       });
+    Judge judge;
+    judge.vetoes = kind;
+    Slots slots(1, renderers_, queue, blobs, metrics_, "w", &photos, &judge);
+    v1::Turn turn;
+    EXPECT_TRUE(tests::WaitFor(
+        [&] {
+          bool something = false;
+          turn = queue.NextTurn(++turn_, 10, something);
+          return turn.outcomes_size() > 0;
+        },
+        kPatienceMs));
+    queue.Close();
+    ASSERT_EQ(turn.outcomes(0).failed_size(), 1);
+    EXPECT_TRUE(turn.outcomes(0).failed(0).vetoed());
+    EXPECT_TRUE(blobs.List("jobs/")->empty());
+  }
+}
+
+TEST_F(SlotsTest, NoAnswerIsNoVeto) {
+  queue_.Drop(1);
+  v1::Lease lease = TestLease(2, 0, kVariants);
+  lease.set_job_id("k");
+  lease.mutable_spec()->set_prompt("?");
+  ASSERT_TRUE(queue_.Add(lease).ok());
+  WatchedStore blobs(folder_, [] { return absl::OkStatus(); });
+  Judge judge;
+  const v1::Outcome outcome = RenderInto(blobs, 1, nullptr, &judge);
+  ASSERT_EQ(outcome.failed_size(), kVariants);
+  EXPECT_FALSE(outcome.failed(0).vetoed());
 }
 
 TEST_F(SlotsTest, WhatThrowsInTheStoreFailsThatVariantOnly) {

@@ -35,16 +35,22 @@ struct Stops {
   std::optional<v1::StoppedRender> stopped;  // where it stopped; none: before the first step
 };
 
+// What a variant is made from beside its prompt; null: of no such thing.
+struct Source {
+  const picture::Image* photo = nullptr;
+  const picture::Image* mask = nullptr;  // of the photo and its size: white is made anew
+};
+
 class VariantRenderer {
  public:
   virtual ~VariantRenderer() = default;
-  // `photo`: what the variant is made from; null: of its prompt alone. Goes on from the first of
+  // Goes on from the first of
   // `earlier` that is of its render class, else begins at the beginning. Cancelled: it was asked to
   // stop, and did. ResourceExhausted: the device's memory is too small for as many renderers as
   // there are. Aborted: the device has failed, and this process can't use it any more.
   virtual absl::StatusOr<RenderedVariant> Render(const plan::Plan& plan,
-                                                 const plan::Variant& variant,
-                                                 const picture::Image* photo, Stops& stops) = 0;
+                                                 const plan::Variant& variant, const Source& source,
+                                                 Stops& stops) = 0;
 };
 
 // What all slots of a worker render with.
