@@ -87,6 +87,8 @@ class FarmLoop {
   // request was seen before), or NotLeading where the lead ended first. So with Cancel.
   void Submit(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants,
               const std::string& request_id, std::function<void(absl::StatusOr<std::string>)> done);
+  // Whether a worker that is connected could render it; InvalidArgument names the field.
+  void CheckDemands(const v1::JobSpec& spec, Done done);
   // A contest's spec with further batches, durable in the blob store; `done` as of Submit, with the
   // job as it is then. A later one has more variants; one with fewer changes nothing.
   void Append(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants, Done done);

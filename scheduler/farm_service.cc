@@ -2,8 +2,11 @@
 
 #include <spdlog/spdlog.h>
 
+#include <future>
+
 #include "base/clock.h"
 #include "base/hash.h"
+#include "plan/entries.h"
 #include "plan/limits.h"
 #include "scheduler/contest.h"
 #include "scheduler/message_checks.h"
@@ -162,9 +165,11 @@ void FarmService::AppendEntries(const v1::AppendEntriesRequest& request,
     const std::string& id = request.job_id();
     const auto job = loop_.FindJob(id);
     if (!job.ok()) return reply(job.status());
-    const auto plan = TakeBatch(
-        blobs_, ledgers_, id, (*job)->spec(), request.entries(),
-        [&](const auto& spec, const auto& batch) { return photos_.TakePhotos(id, spec, batch); });
+    const auto plan = TakeBatch(blobs_, ledgers_, id, (*job)->spec(), request.entries(),
+                                [&](const auto& spec, const auto& batch) -> absl::Status {
+                                  TS_RETURN_IF_ERROR(MayAppend(spec, batch));
+                                  return photos_.TakePhotos(id, spec, batch);
+                                });
     if (!plan.ok()) return reply(plan.status());
     loop_.Append(id, plan->spec(), plan->count(),
                  [reply, id, variants = plan->count()](const absl::Status& done) {
@@ -172,6 +177,17 @@ void FarmService::AppendEntries(const v1::AppendEntriesRequest& request,
                    reply(Submitted(id, variants));
                  });
   });
+}
+
+// As at submission, of the batch alone: an edit's entries must have photos.
+absl::Status FarmService::MayAppend(const v1::JobSpec& spec, const v1::Entries& batch) {
+  v1::JobSpec alone = spec;
+  alone.mutable_contest()->clear_columns();
+  alone.mutable_contest()->clear_batches();
+  plan::AddBatch(batch, "", alone);
+  std::promise<absl::Status> answer;
+  loop_.CheckDemands(alone, [&](const absl::Status& status) { answer.set_value(status); });
+  return answer.get_future().get();
 }
 
 void FarmService::ListEntries(const v1::ListEntriesRequest& request,

@@ -33,6 +33,7 @@ class FarmService {
   void ListEntries(const v1::ListEntriesRequest& request, Reply<v1::ListEntriesResponse> reply);
   absl::Status Review(const v1::JobSpec& spec) const;
   absl::Status MayAccept(const std::string& request_id) const;
+  absl::Status MayAppend(const v1::JobSpec& spec, const v1::Entries& batch);
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request) const;
   void CancelJob(const v1::CancelJobRequest& request, JobReply reply);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers() const;

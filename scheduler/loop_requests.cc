@@ -52,6 +52,11 @@ void FarmLoop::Append(const std::string& job_id, const v1::JobSpec& spec, uint64
   });
 }
 
+void FarmLoop::CheckDemands(const v1::JobSpec& spec, Done done) {
+  auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));
+  Post([=, this](Round&) { answer->Give(farm_->CheckDemandsOf(spec)); });
+}
+
 void FarmLoop::FindProgress(const std::string& job_id, const v1::VariantRange& range,
                             std::function<void(absl::StatusOr<store::FarmStore::Progress>)> done) {
   auto answer =
