@@ -103,7 +103,9 @@ void AddContestCommands(CLI::App& app, Chosen& chosen) {
   command = Add(app, chosen, results, "results",
                 "Write a contest's results: entries, states, pictures, reasons",
                 "tiltshift results j0123456789abcde --out results.csv", RunResults);
-  command->add_option("--out", results->out, "a CSV file, or JSON where it ends in .json")
+  command
+      ->add_option("--out", results->out,
+                   "a CSV file, or JSON where it ends in .json, a line an entry in .jsonl")
       ->required();
 }
 

@@ -52,7 +52,9 @@ std::string AsCsv(const std::vector<v1::EntryStatus>& entries, const Pictures& p
   return text;
 }
 
-std::string AsJson(const std::vector<v1::EntryStatus>& entries, const Pictures& pictures) {
+// One array, or a line an entry.
+std::string AsJson(const std::vector<v1::EntryStatus>& entries, const Pictures& pictures,
+                   bool lines) {
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   for (const v1::EntryStatus& entry : entries) {
     nlohmann::ordered_json& row = all.emplace_back();
@@ -66,7 +68,10 @@ std::string AsJson(const std::vector<v1::EntryStatus>& entries, const Pictures& 
     if (!entry.reason().empty()) row["reason"] = entry.reason();
     row["columns"] = std::map(entry.columns().begin(), entry.columns().end());
   }
-  return all.dump(1) + "\n";
+  if (!lines) return all.dump(1) + "\n";
+  std::string text;
+  for (const nlohmann::ordered_json& row : all) text += row.dump() + "\n";
+  return text;
 }
 
 }  // namespace
@@ -78,8 +83,9 @@ absl::StatusOr<size_t> WriteResults(FarmClient& client, const std::string& job_i
       client.ListEntries(job_id, [&](const v1::EntryStatus& entry) { entries.push_back(entry); }));
   if (entries.empty()) return absl::NotFoundError(absl::StrCat("job ", job_id, " has no entries"));
   TS_ASSIGN_OR_RETURN(const Pictures pictures, FindPictures(client, job_id));
-  const std::string text =
-      absl::EndsWith(path, ".json") ? AsJson(entries, pictures) : AsCsv(entries, pictures);
+  const bool lines = absl::EndsWith(path, ".jsonl");
+  const std::string text = lines || absl::EndsWith(path, ".json") ? AsJson(entries, pictures, lines)
+                                                                  : AsCsv(entries, pictures);
   TS_RETURN_IF_ERROR(WriteFileAtomic(path, text, IfPresent::kReplace).status());
   return entries.size();
 }

@@ -9,8 +9,8 @@
 
 namespace tiltshift::cli {
 
-// Writes CSV, or JSON where `path` ends in .json: an array of objects. Returns the number of
-// entries.
+// Writes CSV, or JSON: an array of objects where `path` ends in .json, an object a line where it
+// ends in .jsonl. Returns the number of entries.
 absl::StatusOr<size_t> WriteResults(FarmClient& client, const std::string& job_id,
                                     const std::string& path);
 

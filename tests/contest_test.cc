@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "base/file.h"
 #include "tests/support/farm_service.h"
@@ -129,6 +130,12 @@ TEST_F(ContestTest, FromATableToItsResults) {
   EXPECT_EQ(json[1]["columns"]["prompt"], "=a \"red\" fox, asleep");
   EXPECT_EQ(json[2]["pictures"][1]["name"], "hen-5.png");
   EXPECT_EQ(json[2]["pictures"][1]["seed"], 2);
+  Run({"results", job_, "--out", folder_ + "/results.jsonl"});
+  std::istringstream lines(*ReadFile(folder_ + "/results.jsonl"));
+  size_t entry = 0;
+  for (std::string line; std::getline(lines, line); ++entry)
+    EXPECT_EQ(nlohmann::json::parse(line), json[entry]);
+  EXPECT_EQ(entry, 3u);
 }
 
 TEST_F(ContestTest, AnEntryThatFailsStopsNoOther) {
