@@ -4,15 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 
 namespace tiltshift::bench {
 namespace {
-
-// On gRPC's own clock, which need not be read for it.
-gpr_timespec ToGrpc(SteadyClock::time_point when) {
-  const auto since = std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch());
-  return gpr_time_from_nanos(since.count(), GPR_CLOCK_MONOTONIC);
-}
 
 SteadyClock::duration Seconds(double seconds) {
   return std::chrono::duration_cast<SteadyClock::duration>(std::chrono::duration<double>(seconds));
@@ -22,50 +17,35 @@ SteadyClock::duration Seconds(double seconds) {
 
 struct Load::Worker {
   int number = 0;
-  grpc::ClientContext context;
-  std::unique_ptr<v1::Workers::Stub> stub;
-  std::unique_ptr<grpc::ClientAsyncReaderWriter<v1::WorkerMessage, v1::SchedulerMessage>> stream;
-  Tag start, read, write;
-  v1::WorkerMessage out;
-  v1::SchedulerMessage in;
-  bool writing = false, heartbeat_due = false;
-
   v1::Lease lease;
   uint64_t done = 0;  // variants of the lease
   bool odd_ones = false;
   uint64_t turn = 0, in_turn = 0;  // the turn's number; variants it completes
-  bool busy = false, acknowledged = false, waits_for_lease = false, welcome = false;
+  bool busy = false, acknowledged = false, waits_for_lease = false;
   bool turn_due = false;
   SteadyClock::time_point since, due;
 };
 
-Load::Load(const LoadOptions& options) : options_(options) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  for (int i = 0; i < std::min(options_.channels, options_.workers); ++i) {
-    channels_.push_back(
-        grpc::CreateCustomChannel(options_.address, grpc::InsecureChannelCredentials(), arguments));
-  }
+Load::Load(const LoadOptions& options)
+    : options_(options),
+      client_(options.address, "/tiltshift.v1.Workers/Session", options.workers, options.channels,
+              {[this](int call, std::string_view message) { Read(*workers_[call], message); },
+               [this](int) { ++result_.broken; }}) {
   for (int i = 0; i < options_.workers; ++i) {
-    auto worker = std::make_unique<Worker>();
-    worker->number = i;
-    worker->start = {worker.get(), Op::kStart};
-    worker->read = {worker.get(), Op::kRead};
-    worker->write = {worker.get(), Op::kWrite};
-    worker->stub = v1::Workers::NewStub(channels_[i % channels_.size()]);
-    worker->context.set_wait_for_ready(true);
-    worker->stream = worker->stub->PrepareAsyncSession(&worker->context, &queue_);
-    worker->stream->StartCall(&worker->start);
-    workers_.push_back(std::move(worker));
+    workers_.push_back(std::make_unique<Worker>());
+    workers_.back()->number = i;
+    out_.Clear();
+    v1::Hello& hello = *out_.mutable_hello();
+    hello.set_worker_id(absl::StrCat("bench-", i));
+    hello.set_device("simulated");
+    hello.set_slots(1);
+    hello.set_protocol(1);
+    hello.add_models()->set_name("diorama");
+    client_.Send(i, out_);
   }
 }
 
-Load::~Load() {
-  for (const auto& worker : workers_) worker->context.TryCancel();
-  queue_.Shutdown();
-  void* tag = nullptr;
-  for (bool ok = false; queue_.Next(&tag, &ok);) continue;
-}
+Load::~Load() = default;
 
 bool Load::Connect(double patience_seconds) {
   const auto end = SteadyClock::now() + Seconds(patience_seconds);
@@ -117,19 +97,17 @@ void Load::Step(SteadyClock::time_point until) {
     Fire(due);
   }
   if (!due_.empty()) until = std::min(until, due_.top().when);
-  void* tag = nullptr;
-  bool ok = false;
-  const auto next = queue_.AsyncNext(&tag, &ok, ToGrpc(until));
+  client_.Wait(until);
   now_ = SteadyClock::now();
-  if (next == grpc::CompletionQueue::GOT_EVENT) Handle(*static_cast<Tag*>(tag), ok);
 }
 
 void Load::Fire(const Due& due) {
   Worker& worker = *due.worker;
   if (due.heartbeat) {
-    worker.heartbeat_due = true;
     due_.push({due.when + std::chrono::milliseconds(options_.heartbeat_ms), &worker, true});
-    if (!worker.writing) Write(worker);
+    out_.Clear();
+    out_.mutable_heartbeat()->add_held_tokens(worker.lease.token());
+    client_.Send(worker.number, out_);
   } else if (!running_) {
     return;
   } else if (worker.busy) {  // behind its time: the wait counts
@@ -141,47 +119,21 @@ void Load::Fire(const Due& due) {
   }
 }
 
-void Load::Handle(const Tag& tag, bool ok) {
-  Worker& worker = *tag.worker;
-  if (!ok) {
-    if (tag.op == Op::kRead) ++result_.broken;
-    return;
-  }
-  if (tag.op == Op::kStart) {
-    v1::Hello& hello = *worker.out.mutable_hello();
-    hello.set_worker_id(absl::StrCat("bench-", worker.number));
-    hello.set_device("simulated");
-    hello.set_slots(1);
-    hello.set_protocol(1);
-    v1::ModelInfo& model = *hello.add_models();
-    model.set_name("diorama");
-    worker.writing = true;
-    worker.stream->Write(worker.out, &worker.write);
-    worker.stream->Read(&worker.in, &worker.read);
-  } else if (tag.op == Op::kWrite) {
-    worker.writing = false;
-    Write(worker);
-  } else {
-    Read(worker);
-    worker.stream->Read(&worker.in, &worker.read);
-  }
-}
-
-void Load::Read(Worker& worker) {
-  if (worker.in.has_welcome()) {
-    worker.welcome = true;
+void Load::Read(Worker& worker, std::string_view message) {
+  TS_CHECK(in_.ParseFromArray(message.data(), static_cast<int>(message.size())));
+  if (in_.has_welcome()) {
     const auto first =
         std::chrono::milliseconds(options_.heartbeat_ms * (worker.number + 1) / options_.workers);
     due_.push({now_ + first, &worker, true});
     worker.waits_for_lease = true;
     StartTurn(worker, now_);
-  } else if (worker.in.has_lease()) {
-    Take(worker, worker.in.lease());
-  } else if (worker.in.has_turn_ack()) {
-    worker.acknowledged = worker.acknowledged || worker.in.turn_ack().turn() == worker.turn;
-    result_.stale += worker.in.turn_ack().stale_tokens_size();
-    for (const v1::Lease& lease : worker.in.turn_ack().leases()) Take(worker, lease);
-  } else if (worker.in.has_revoke()) {
+  } else if (in_.has_lease()) {
+    Take(worker, in_.lease());
+  } else if (in_.has_turn_ack()) {
+    worker.acknowledged = worker.acknowledged || in_.turn_ack().turn() == worker.turn;
+    result_.stale += in_.turn_ack().stale_tokens_size();
+    for (const v1::Lease& lease : in_.turn_ack().leases()) Take(worker, lease);
+  } else if (in_.has_revoke()) {
     ++result_.revoked;
   }
   if (worker.busy && worker.acknowledged && !worker.waits_for_lease) FinishTurn(worker);
@@ -200,7 +152,12 @@ void Load::StartTurn(Worker& worker, SteadyClock::time_point since) {
   worker.acknowledged = false;
   worker.since = since;
   ++worker.turn;
-  if (!worker.writing) Write(worker);
+  out_.Clear();
+  v1::Turn& turn = *out_.mutable_turn();
+  turn.set_turn(worker.turn);
+  turn.set_want_leases(1);
+  if (worker.lease.token() != 0) FillOutcome(worker, *turn.add_outcomes());
+  client_.Send(worker.number, out_);
 }
 
 void Load::FinishTurn(Worker& worker) {
@@ -221,29 +178,7 @@ void Load::FinishTurn(Worker& worker) {
   if (std::exchange(worker.turn_due, false)) StartTurn(worker, worker.due);
 }
 
-// What is to be said next: a turn that was begun and not written, else a heartbeat.
-void Load::Write(Worker& worker) {
-  if (worker.welcome && worker.busy && worker.out.turn().turn() != worker.turn) {
-    worker.out.mutable_turn()->Clear();
-    worker.out.mutable_turn()->set_turn(worker.turn);
-    worker.out.mutable_turn()->set_want_leases(1);
-    if (worker.lease.token() != 0) FillOutcome(worker);
-  } else if (worker.heartbeat_due) {
-    v1::WorkerMessage heartbeat;
-    heartbeat.mutable_heartbeat()->add_held_tokens(worker.lease.token());
-    worker.heartbeat_due = false;
-    worker.writing = true;
-    worker.stream->Write(heartbeat, &worker.write);
-    return;
-  } else {
-    return;
-  }
-  worker.writing = true;
-  worker.stream->Write(worker.out, &worker.write);
-}
-
-void Load::FillOutcome(Worker& worker) {
-  v1::Outcome& outcome = *worker.out.mutable_turn()->add_outcomes();
+void Load::FillOutcome(Worker& worker, v1::Outcome& outcome) {
   outcome.set_token(worker.lease.token());
   outcome.set_job_id(worker.lease.job_id());
   const v1::VariantRange& lease = worker.lease.range();

@@ -1,10 +1,7 @@
 // Simulated workers that speak the session protocol of proto/worker.proto to whoever serves it.
 // Each holds one lease; a turn completes it, or its next part, and where nothing of it is left
-// takes another. All run on the caller's thread over one completion queue, so that hundreds cost no
-// more than their messages do.
+// takes another. All run on the caller's thread.
 #pragma once
-
-#include <grpcpp/grpcpp.h>
 
 #include <chrono>
 #include <cstdint>
@@ -12,9 +9,11 @@
 #include <memory>
 #include <queue>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "proto/worker.grpc.pb.h"
+#include "bench/wire_client.h"
+#include "proto/worker.pb.h"
 
 namespace tiltshift::bench {
 
@@ -53,12 +52,7 @@ class Load {
   LoadResult Run(double seconds, const std::function<bool()>& until = nullptr);
 
  private:
-  enum class Op { kStart, kRead, kWrite };
   struct Worker;
-  struct Tag {
-    Worker* worker;
-    Op op;
-  };
   struct Due {
     SteadyClock::time_point when;
     Worker* worker;
@@ -66,19 +60,15 @@ class Load {
     bool operator>(const Due& other) const { return when > other.when; }
   };
 
-  void Handle(const Tag& tag, bool ok);
-  void Read(Worker& worker);
+  void Read(Worker& worker, std::string_view message);
   void Fire(const Due& due);
   void Take(Worker& worker, const v1::Lease& lease);
   void StartTurn(Worker& worker, SteadyClock::time_point since);
   void FinishTurn(Worker& worker);
-  void Write(Worker& worker);
-  void FillOutcome(Worker& worker);
-  void Step(SteadyClock::time_point until);  // one event, or the time is up
+  void FillOutcome(Worker& worker, v1::Outcome& outcome);
+  void Step(SteadyClock::time_point until);  // what is due, and what arrives until then
 
   const LoadOptions options_;
-  grpc::CompletionQueue queue_;
-  std::vector<std::shared_ptr<grpc::Channel>> channels_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
   SteadyClock::time_point now_ = SteadyClock::now();  // when the last event came
@@ -86,6 +76,9 @@ class Load {
   int ready_ = 0;
   LoadResult result_;
   std::vector<float> latencies_ms_;
+  v1::WorkerMessage out_;
+  v1::SchedulerMessage in_;
+  WireClient client_;  // last: it calls back
 };
 
 }  // namespace tiltshift::bench

@@ -1,5 +1,7 @@
 #include "scheduler/call.h"
 
+#include <pthread.h>
+
 #include <utility>
 
 #include "access/rate_limits.h"
@@ -41,6 +43,7 @@ Poller::~Poller() { Stop(); }
 
 void Poller::Start() {
   thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "clients");
     void* tag = nullptr;
     for (bool ok = false; queue_->Next(&tag, &ok);) {
       const Tag& done = *static_cast<Tag*>(tag);

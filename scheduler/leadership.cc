@@ -1,5 +1,7 @@
 // How a FarmLoop comes to lead, how it keeps the lead, also when Redis comes back as another run,
 // and how it stops.
+#include <pthread.h>
+
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -36,7 +38,10 @@ std::optional<std::string> LeaderOf(const absl::Status& status) {
 }
 
 void FarmLoop::Start() {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "farm");
+    Run();
+  });
 }
 
 void FarmLoop::Stop() {
