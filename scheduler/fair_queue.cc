@@ -9,11 +9,15 @@ void FairQueue::SetWeight(const std::string& tenant, double weight) {
   tenants_[tenant].weight = weight;
 }
 
+bool FairQueue::Holds(const std::string& job, int64_t priority) const {
+  const auto known = jobs_.find(job);
+  return known != jobs_.end() && known->second.second.priority == priority;
+}
+
 void FairQueue::Put(const std::string& job, const std::string& tenant, int64_t priority,
                     uint64_t order) {
-  const auto known = jobs_.find(job);
-  if (known != jobs_.end() && known->second.second.priority == priority) return;
-  if (known != jobs_.end()) Remove(job);
+  if (Holds(job, priority)) return;
+  Remove(job);
   Tenant& owner = tenants_[tenant];
   if (owner.jobs.empty()) owner.clock = std::max(owner.clock, clock_);
   const Job place = {priority, order, job};

@@ -23,6 +23,7 @@ class FairQueue {
   // A job that has work to give, in or out of the queue. `order`: how old it is, least first.
   void Put(const std::string& job, const std::string& tenant, int64_t priority, uint64_t order);
   void Remove(const std::string& job);
+  bool Holds(const std::string& job, int64_t priority) const;
   bool empty() const { return jobs_.empty(); }
 
   // Offers jobs in the order of whose turn it is until `take` accepts one; its id, or empty. The

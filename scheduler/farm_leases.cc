@@ -19,6 +19,11 @@ constexpr double kRateMemory = 0.8;  // share of the old estimate kept at each t
 std::vector<Range> Subtract(std::vector<Range>& ranges, const Range& take) {
   std::vector<Range> left, taken;
   const uint64_t take_end = take.first + take.count;
+  if (ranges.size() == 1 && take.first <= ranges[0].first &&
+      ranges[0].first + ranges[0].count <= take_end) {
+    taken.swap(ranges);  // of most turns
+    return taken;
+  }
   for (const Range& range : ranges) {
     const uint64_t end = range.first + range.count;
     const uint64_t low = std::max(range.first, take.first), high = std::min(end, take_end);

@@ -38,8 +38,10 @@ uint64_t Farm::StoredBy(const std::string& tenant) const {
 
 void Farm::Requeue(const std::string& id, const JobState& job) {
   if (job.ended() || job.paused || job.pending.count() == 0) return queue_.Remove(id);
+  const int64_t priority = job.priority + (job.late ? kLatePriority : 0);
+  if (queue_.Holds(id, priority)) return;
   queue_.SetWeight(job.spec.tenant(), RuleOf(job.spec.tenant()).weight);
-  queue_.Put(id, job.spec.tenant(), job.priority + (job.late ? kLatePriority : 0), job.order);
+  queue_.Put(id, job.spec.tenant(), priority, job.order);
 }
 
 // Where workers differ, one that can is enough.

@@ -27,30 +27,32 @@ absl::Status CheckHeld(const std::string& field, int tokens) {
   return Bad(field, absl::StrCat("more than ", kMostHeld));
 }
 
-absl::Status CheckRange(const std::string& field, const v1::VariantRange& range) {
-  const bool fits = range.count() > 0 && range.first() < kMostVariants &&
-                    range.count() <= kMostVariants - range.first();
-  if (fits) return absl::OkStatus();
-  return Bad(field,
-             absl::StrCat("first ", range.first(), ", count ", range.count(),
-                          " is no range of a job: they have 1 to ", kMostVariants, " variants"));
+bool IsRange(const v1::VariantRange& range) {
+  return range.count() > 0 && range.first() < kMostVariants &&
+         range.count() <= kMostVariants - range.first();
 }
 
-absl::Status CheckOutcome(const std::string& field, const v1::Outcome& outcome) {
-  for (int i = 0; i < outcome.committed_size(); ++i)
-    TS_RETURN_IF_ERROR(
-        CheckRange(absl::StrCat(field, ".committed[", i, "]"), outcome.committed(i)));
+// Of every turn, so that a field is named only where something is wrong with it.
+absl::Status CheckOutcome(int at, const v1::Outcome& outcome) {
+  const auto in = [at](const auto&... parts) {
+    return absl::StrCat("turn.outcomes[", at, "].", parts...);
+  };
+  for (int i = 0; i < outcome.committed_size(); ++i) {
+    const v1::VariantRange& range = outcome.committed(i);
+    if (IsRange(range)) continue;
+    return Bad(in("committed[", i, "]"),
+               absl::StrCat("first ", range.first(), ", count ", range.count(),
+                            " is no range of a job: they have 1 to ", kMostVariants, " variants"));
+  }
   for (int i = 0; i < outcome.failed_size(); ++i) {
     if (outcome.failed(i).index() >= kMostVariants) {
-      return Bad(absl::StrCat(field, ".failed[", i, "].index"),
+      return Bad(in("failed[", i, "].index"),
                  absl::StrCat(outcome.failed(i).index(), " is beyond any job's variants"));
     }
   }
   const double seconds = outcome.render_seconds();
-  if (!(seconds >= 0 && seconds <= kMostSeconds))
-    return Bad(absl::StrCat(field, ".render_seconds"),
-               absl::StrCat(seconds, " is not from 0 to ", kMostSeconds));
-  return absl::OkStatus();
+  if (seconds >= 0 && seconds <= kMostSeconds) return absl::OkStatus();
+  return Bad(in("render_seconds"), absl::StrCat(seconds, " is not from 0 to ", kMostSeconds));
 }
 
 absl::Status CheckTurn(const v1::Turn& turn) {
@@ -58,7 +60,7 @@ absl::Status CheckTurn(const v1::Turn& turn) {
     return Bad("turn.want_leases", absl::StrCat(turn.want_leases(), " is more than ", kMostLeases));
   }
   for (int i = 0; i < turn.outcomes_size(); ++i)
-    TS_RETURN_IF_ERROR(CheckOutcome(absl::StrCat("turn.outcomes[", i, "]"), turn.outcomes(i)));
+    TS_RETURN_IF_ERROR(CheckOutcome(i, turn.outcomes(i)));
   return absl::OkStatus();
 }
 
