@@ -35,7 +35,7 @@ struct Options {
   int rounds = 3;
   int workers = 64;
   std::vector<std::string> only;
-  bool json = false;
+  bool divided = true, json = false;
   std::string csv, svg, echo;
 };
 
@@ -58,6 +58,7 @@ struct Measured {
 void Note(const std::string& what) { std::fprintf(stderr, "%s\n", what.c_str()); }
 
 Measured Measure(FarmStage& stage, const LoadOptions& options, double seconds) {
+  const FarmStage::BesideClients place(stage);
   Load load(options);
   TS_CHECK(load.Connect(kPatience));
   load.Run(std::min(1.0, seconds));
@@ -105,7 +106,7 @@ void Throughput(const Options& options, const std::string& name, uint64_t varian
   for (int round = 0; round < options.rounds; ++round) {
     Note(absl::StrCat(name, ", round ", round + 1));
     code.push_back(CodeTurnsPerSecond(variants, scattered, options.seconds / 4));
-    FarmStage stage;
+    FarmStage stage(options.divided);
     stage.Submit(kEndless);
     LoadOptions load = On(stage);
     load.variants_a_turn = variants;
@@ -323,6 +324,9 @@ int main(int argc, char** argv) {
       ->delimiter(',');
   app.add_option("--workers", options.workers, "of turns, range and scattered")
       ->capture_default_str();
+  app.add_flag("--divided,!--undivided", options.divided,
+               "turns, range and scattered: Redis and planning on one processor, clients and who "
+               "serves them on another (the default), or wherever the kernel puts them");
   app.add_flag("--json", options.json, "JSON in place of the table");
   app.add_option("--csv", options.csv, "file for what grows with workers and jobs");
   app.add_option("--svg", options.svg, "file for the same as a picture");

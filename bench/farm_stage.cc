@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/cpus.h"
 #include "base/hash.h"
 #include "tests/support/scrape.h"
 
@@ -46,6 +47,17 @@ v1::JobSpec Spec(uint64_t variants) {
 
 }  // namespace
 
+FarmStage::Cores FarmStage::Divide() {
+  cpu_set_t ours;
+  TS_CHECK(sched_getaffinity(0, sizeof(ours), &ours) == 0);
+  std::vector<int> first;
+  for (int cpu = 0; cpu < CPU_SETSIZE && first.size() < 2; ++cpu) {
+    if (CPU_ISSET(cpu, &ours)) first.push_back(cpu);
+  }
+  TS_CHECK(first.size() == 2);
+  return {std::to_string(first[0]), std::to_string(first[1])};
+}
+
 double CpuSeconds(pid_t pid) {
   std::ifstream in(absl::StrCat("/proc/", pid, "/stat"));
   std::string text((std::istreambuf_iterator<char>(in)), {});
@@ -65,11 +77,14 @@ double IdleSeconds() {
   return (idle + waiting) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-FarmStage::FarmStage()
-    : folder_(MakeFolder()),
+FarmStage::FarmStage(bool divided)
+    : cores_(divided ? Divide() : Cores{}),
+      folder_(MakeFolder()),
       metrics_port_(tests::FreePort()),
       address_("unix:" + folder_ + "/farm.sock"),
-      redis_(std::make_unique<tests::RedisServer>(folder_)),
+      redis_(std::make_unique<tests::RedisServer>(
+          folder_, divided ? std::vector<std::string>{"--server_cpulist", cores_.farm}
+                           : std::vector<std::string>{})),
       redis_client_(Parse(redis_->address())) {
   const auto info = redis_client_.Run({"INFO", "server"});
   TS_CHECK(info.ok());
@@ -77,13 +92,23 @@ FarmStage::FarmStage()
   scheduler_ = std::make_unique<tests::Process>(
       std::vector<std::string>{tests::Program("tiltshift-scheduler"), "--listen", address_,
                                "--redis", redis_->address(), "--blobs", folder_ + "/blobs",
-                               "--lease-seconds", "1", "--log-level", "warn", "--metrics",
+                               "--lease-seconds", "1", "--log-level", "warn", "--farm-cpus",
+                               cores_.farm, "--client-cpus", cores_.clients, "--metrics",
                                absl::StrCat("127.0.0.1:", metrics_port_)},
       folder_);
   const auto channel = grpc::CreateChannel(address_, grpc::InsecureChannelCredentials());
   TS_CHECK(channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20)));
   farm_ = v1::Farm::NewStub(channel);
 }
+
+FarmStage::BesideClients::BesideClients(const FarmStage& stage) {
+  TS_CHECK(sched_getaffinity(0, sizeof(before_), &before_) == 0);
+  const auto cpus = Cpus::Parse(stage.cores_.clients);
+  TS_CHECK(cpus.ok());
+  cpus->Keep();
+}
+
+FarmStage::BesideClients::~BesideClients() { sched_setaffinity(0, sizeof(before_), &before_); }
 
 FarmStage::~FarmStage() {
   scheduler_.reset();

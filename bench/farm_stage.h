@@ -3,6 +3,7 @@
 #pragma once
 
 #include <grpcpp/grpcpp.h>
+#include <sched.h>
 
 #include <memory>
 #include <string>
@@ -24,7 +25,9 @@ double IdleSeconds();
 class FarmStage {
  public:
   // With leases of a second, so that simulated workers choose their size by the rate they report.
-  FarmStage();
+  // `divided`: on two processors, Redis and the scheduler's planning on the first, who serves the
+  // clients on the second.
+  explicit FarmStage(bool divided = false);
   ~FarmStage();
 
   const std::string& address() const { return address_; }
@@ -39,6 +42,16 @@ class FarmStage {
   v1::Job Job(const std::string& id);
   void Cancel(const std::string& id);
 
+  // Keeps the calling thread where the clients are served, until it goes out of scope.
+  class BesideClients {
+   public:
+    explicit BesideClients(const FarmStage& stage);
+    ~BesideClients();
+
+   private:
+    cpu_set_t before_;
+  };
+
   double SchedulerCpu() const { return CpuSeconds(scheduler_->pid()); }
   double RedisCpu() const { return CpuSeconds(redis_pid_); }
   double SchedulerMiB() const;
@@ -46,6 +59,12 @@ class FarmStage {
   double Metric(const std::string& series) const;
 
  private:
+  struct Cores {
+    std::string farm, clients;  // empty: any
+  };
+  static Cores Divide();
+
+  const Cores cores_;
   const std::string folder_;
   const int metrics_port_;
   std::string address_;

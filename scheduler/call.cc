@@ -41,9 +41,10 @@ Poller::Poller(std::unique_ptr<grpc::ServerCompletionQueue> queue)
 
 Poller::~Poller() { Stop(); }
 
-void Poller::Start() {
-  thread_ = std::thread([this] {
+void Poller::Start(const Cpus& cpus) {
+  thread_ = std::thread([this, cpus] {
     pthread_setname_np(pthread_self(), "clients");
+    cpus.Keep();
     void* tag = nullptr;
     for (bool ok = false; queue_->Next(&tag, &ok);) {
       const Tag& done = *static_cast<Tag*>(tag);

@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/cpus.h"
 #include "base/status.h"
 
 namespace tiltshift::scheduler {
@@ -42,7 +43,8 @@ class Poller {
   ~Poller();
 
   grpc::ServerCompletionQueue& queue() { return *queue_; }
-  void Start();
+  // The thread is called "clients".
+  void Start(const Cpus& cpus);
   // Waits for every call to be over; its server has been told to shut down. (gRPC's Shutdown waits
   // for connections alone.)
   void Stop();

@@ -53,7 +53,7 @@ absl::Status CallServer::Start(const std::string& address,
         absl::StrCat("cannot listen on ", address, "; is another scheduler there?"));
   }
   for (int i = 0; i < kTaking; ++i) TakeNext();
-  poller_->Start();
+  poller_->Start(cpus_);
   return absl::OkStatus();
 }
 

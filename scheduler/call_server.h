@@ -50,6 +50,8 @@ class CallServer {
   // Before Start: who lets calls in, and must outlive the server. Without, everybody may do
   // everything.
   void Guard(const access::Gate& gate) { gate_ = &gate; }
+  // Before Start: where its thread runs.
+  void RunOn(const Cpus& cpus) { cpus_ = cpus; }
   // Ends the streams of callers that are none any more, for the reason. To be called every now and
   // then, and after a token was revoked. Any thread.
   void EndStreams(const Clock& clock);
@@ -85,6 +87,7 @@ class CallServer {
 
   std::map<std::string, Method> methods_;
   const access::Gate* gate_ = nullptr;
+  Cpus cpus_;
   std::mutex streams_mutex_;
   uint64_t last_stream_ = 0;
   std::map<uint64_t, OpenStream> streams_;

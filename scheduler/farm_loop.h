@@ -23,6 +23,7 @@
 
 #include "access/token_book.h"
 #include "base/clock.h"
+#include "base/cpus.h"
 #include "monitoring/metrics.h"
 #include "scheduler/farm.h"
 #include "store/farm_store.h"
@@ -55,6 +56,7 @@ struct LoopOptions {
   std::string advertise;  // where clients and workers reach it, told by the standbys
   int leader_ttl_ms = 3'000;
   uint32_t heartbeat_ms = 3'000;
+  Cpus cpus;  // the thread's, which is called "farm"
   access::TokenBook* tokens =
       nullptr;  // kept as Redis has them, also while standing by; null: none
   // Whether the blob store holds jobs: an empty Redis is not led then, it has lost them.

@@ -40,6 +40,7 @@ std::optional<std::string> LeaderOf(const absl::Status& status) {
 void FarmLoop::Start() {
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "farm");
+    options_.cpus.Keep();
     Run();
   });
 }

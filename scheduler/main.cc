@@ -39,6 +39,7 @@ struct Options {
   SecurityOptions security;
   std::string metrics;
   std::string log_level = "info";
+  std::string farm_cpus, client_cpus;
   int lease_seconds = 30;
   bool rebuild = false;
   LoopOptions loop;
@@ -101,6 +102,11 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--lease-seconds", options.lease_seconds, "work that a lease should hold")
       ->capture_default_str()
       ->check(CLI::Range(1, 3'600));
+  app.add_option("--farm-cpus", options.farm_cpus,
+                 "processors for the thread that plans, like 0 or 2-3,6; best those of Redis "
+                 "(server_cpulist) on a machine of few; default: any");
+  app.add_option("--client-cpus", options.client_cpus,
+                 "processors for the thread that speaks with clients and workers; default: any");
   app.add_option("--tenants", options.tenants,
                  "YAML file of tenants' weights and bounds; docs/scheduler.md shows one")
       ->check(CLI::ExistingFile);
@@ -173,6 +179,8 @@ absl::Status RunRebuild(const store::RedisAddress& redis, store::BlobStore& blob
 
 absl::Status Serve(const Options& options) {
   TS_RETURN_IF_ERROR(CheckListen(options.listen, options.metrics, options.security));
+  TS_ASSIGN_OR_RETURN(const Cpus farm_cpus, Cpus::Parse(options.farm_cpus));
+  TS_ASSIGN_OR_RETURN(const Cpus client_cpus, Cpus::Parse(options.client_cpus));
   TS_ASSIGN_OR_RETURN(const auto credentials, CredentialsOf(options.security));
   std::map<std::string, TenantRule> tenants;
   if (!options.tenants.empty()) {
@@ -198,6 +206,7 @@ absl::Status Serve(const Options& options) {
   if (!options.metrics.empty()) TS_RETURN_IF_ERROR(registry.Serve(options.metrics));
 
   LoopOptions loop_options = options.loop;
+  loop_options.cpus = farm_cpus;
   loop_options.farm.tenants = tenants;
   loop_options.farm.target_lease_ms = int64_t{1'000} * options.lease_seconds;
   loop_options.name = absl::StrCat("scheduler-", getpid(), "-", RandomHex(4));
@@ -227,6 +236,7 @@ absl::Status Serve(const Options& options) {
   AddReflection(server);
   Health health(server);
   FirstToken first_token(options.security.first_token, loop, tokens, RealClock());
+  server.RunOn(client_cpus);
   TS_RETURN_IF_ERROR(server.Start(options.listen, credentials));
   spdlog::info("serving on {}{}", options.listen, asks ? ", to those who have a token" : "");
   loop.Start();
