@@ -75,8 +75,9 @@ endfunction()
 # And a cache and a certificate of their own: tests leave nothing with the user.
 set(TILTSHIFT_TEST_ENVIRONMENT "OMP_WAIT_POLICY=passive;XDG_CACHE_HOME=${CMAKE_BINARY_DIR}/cache;XDG_STATE_HOME=${CMAKE_BINARY_DIR}/state")
 
-# A test's own code computes little: it is optimised less, and compiled in two thirds of the time.
-set(TILTSHIFT_TEST_OPTIONS $<$<CONFIG:Release>:-O1>)
+# What computes little, a test's own code or a command line's, is optimised less: it is compiled in two thirds of the
+# time.
+set(TILTSHIFT_QUICK_OPTIONS $<$<CONFIG:Release>:-O1>)
 
 # tiltshift_test(NAME SOURCES ... LINK ... [LABELS ...] [TIMEOUT s] [WAITS]): a GoogleTest binary, one ctest
 # entry. A test computes on every core at times, so `ctest -j` starts two at once; one that WAITS, mostly for the
@@ -89,7 +90,7 @@ function(tiltshift_test name)
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE TILTSHIFT_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                              TILTSHIFT_BINARY_DIR="${CMAKE_BINARY_DIR}")
-  target_compile_options(${name} PRIVATE ${TILTSHIFT_TEST_OPTIONS})
+  target_compile_options(${name} PRIVATE ${TILTSHIFT_QUICK_OPTIONS})
   add_test(NAME ${name} COMMAND ${name})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
@@ -129,6 +130,7 @@ function(tiltshift_program name)
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LINK})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  set_source_files_properties(main.cc PROPERTIES COMPILE_OPTIONS "${TILTSHIFT_QUICK_OPTIONS}")
 endfunction()
 
 # tiltshift_fuzzer(NAME SOURCES ... LINK ... CORPUS dir): one LLVMFuzzerTestOneInput source builds two
@@ -146,6 +148,6 @@ function(tiltshift_fuzzer name)
   endif()
   add_executable(${name}_replay ${ARG_SOURCES} $<TARGET_OBJECTS:tiltshift_fuzz_replay>)
   target_link_libraries(${name}_replay PRIVATE ${ARG_LINK})
-  target_compile_options(${name}_replay PRIVATE ${TILTSHIFT_TEST_OPTIONS})
+  target_compile_options(${name}_replay PRIVATE ${TILTSHIFT_QUICK_OPTIONS})
   add_test(NAME ${name}_replay COMMAND ${name}_replay ${ARG_CORPUS})
 endfunction()
