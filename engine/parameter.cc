@@ -24,10 +24,9 @@ void ForPieces(const std::vector<TensorView>& stack, int64_t first, int64_t coun
     const int64_t end = begin + view.elements();
     const int64_t from = std::max(begin, first), to = std::min(end, first + count);
     if (from < to) {
-      TensorView piece = view;
       const int64_t bytes = DtypeBytes(view.dtype);
-      piece.bytes = view.bytes.substr((from - begin) * bytes, (to - from) * bytes);
-      f(piece, from - first);
+      f(TensorView{view.dtype, {}, view.bytes.substr((from - begin) * bytes, (to - from) * bytes)},
+        from - first);
     }
     begin = end;
   }
@@ -36,16 +35,21 @@ void ForPieces(const std::vector<TensorView>& stack, int64_t first, int64_t coun
 }  // namespace
 
 void Parameter::CopyRows(int64_t first, std::span<float> out) const {
-  const int64_t row = elements() / shape[0], count = static_cast<int64_t>(out.size());
-  TS_CHECK(count % row == 0 && first * row + count <= elements());
+  const int64_t row = elements() / shape[0];
+  TS_CHECK(out.size() % row == 0);
+  CopyElements(first * row, out);
+}
+
+void Parameter::CopyElements(int64_t first, std::span<float> out) const {
+  const auto count = static_cast<int64_t>(out.size());
   int64_t copied = 0;
-  ForPieces(parts, first * row, count, [&](const TensorView& piece, int64_t at) {
+  ForPieces(parts, first, count, [&](const TensorView& piece, int64_t at) {
     TS_CHECK(CopyAsFloat(piece, out.subspan(at, piece.elements())).ok());
     copied += piece.elements();
   });
   TS_CHECK(copied == count);
   std::vector<float> more;
-  ForPieces(addends, first * row, count, [&](const TensorView& piece, int64_t at) {
+  ForPieces(addends, first, count, [&](const TensorView& piece, int64_t at) {
     more.resize(piece.elements());
     TS_CHECK(CopyAsFloat(piece, more).ok());
     for (const float value : more) out[at++] += value;

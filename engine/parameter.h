@@ -26,8 +26,9 @@ struct Parameter {
 
   int64_t elements() const;
   // Writes all elements as floats. Loading has checked dtypes and shapes.
-  void CopyTo(std::span<float> out) const { CopyRows(0, out); }
-  // The elements from row `first` of the first dimension on, as many whole rows as `out` has room for.
+  void CopyTo(std::span<float> out) const { CopyElements(0, out); }
+  // The elements from `first` on, as many as `out` has room for; from row `first` of the first dimension on.
+  void CopyElements(int64_t first, std::span<float> out) const;
   void CopyRows(int64_t first, std::span<float> out) const;
   // Nothing of it will be read for a while: its pages of mapped files need not stay in memory.
   void Release() const;

@@ -5,10 +5,7 @@
 // for the page table.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -20,18 +17,17 @@ inline constexpr size_t kLargePage = size_t{2} << 20;
 inline size_t Align(size_t bytes, size_t to = kAlignment) { return (bytes + to - 1) / to * to; }
 
 struct FreeBytes {
-  void operator()(char* bytes) const { std::free(bytes); }
+  size_t mapped = 0;  // bytes; 0: of the heap
+  void operator()(char* bytes) const;
 };
 using AlignedBytes = std::unique_ptr<char[], FreeBytes>;
 
 // Null where there is not enough memory.
-inline AlignedBytes NewAligned(size_t bytes) {
-  const size_t alignment = bytes >= kLargePage ? kLargePage : kAlignment;
-  const size_t size = Align(bytes == 0 ? 1 : bytes, alignment);
-  AlignedBytes memory(static_cast<char*>(std::aligned_alloc(alignment, size)));
-  if (memory != nullptr && alignment == kLargePage) madvise(memory.get(), size, MADV_HUGEPAGE);
-  return memory;
-}
+AlignedBytes NewAligned(size_t bytes);
+// Zeros, every page of them there: all cores fetch them from the system now, so that no run waits
+// for them. A virtual machine may have to ask its host for each, at a gigabyte a second
+// (docs/performance.md).
+AlignedBytes NewZeroed(size_t bytes);
 
 // Hands out pieces that live as long as it does.
 class Arena {

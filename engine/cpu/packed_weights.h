@@ -1,5 +1,5 @@
-// Weights in the layouts that oneDNN's kernels and our own want, made once and shared by every program
-// of a model; by all workers of a machine, where they lie in a pack (pack/weight_pack.h).
+// Weights in the layouts that oneDNN's kernels and our own want, made once and shared by every
+// program of a model; by all workers of a machine, where they lie in a pack (pack/weight_pack.h).
 #pragma once
 
 #include <dnnl.hpp>
@@ -17,7 +17,8 @@
 
 namespace tiltshift::engine::cpu {
 
-// Raised by any change of what Panels or Packed write for the same parameter: packs of before are not used then.
+// Raised by any change of what Panels or Packed write for the same parameter: packs of before are
+// not used then.
 inline constexpr int kPackingVersion = 1;
 
 // Safe to use from many threads. What it returns lives as long as it does.
@@ -25,11 +26,16 @@ inline constexpr int kPackingVersion = 1;
 class PackedWeights {
  public:
   explicit PackedWeights(dnnl::engine engine) : engine_(std::move(engine)) {}
-  // Packs into the writer's file what has a key, which must outlive this object: all of it, or it throws.
-  PackedWeights(dnnl::engine engine, PackWriter* writer) : engine_(std::move(engine)), writer_(writer) {}
-  // For steps that are made to be measured: it has room for no weights, and what it returns must not be read.
+  // For steps that are made to find what they pack: that goes into the writer's file where it has a
+  // key, and what this returns must not be read. Writer and parameters must live until the file is
+  // written.
+  PackedWeights(dnnl::engine engine, PackWriter* writer)
+      : engine_(std::move(engine)), writer_(writer) {}
+  // For steps that are made to be measured: it has room for no weights, and what it returns must
+  // not be read.
   struct MeasureOnly {};
-  PackedWeights(dnnl::engine engine, MeasureOnly) : engine_(std::move(engine)), measure_only_(true) {}
+  PackedWeights(dnnl::engine engine, MeasureOnly)
+      : engine_(std::move(engine)), measure_only_(true) {}
   size_t measured_bytes() const { return measured_bytes_; }
   // What the pack has is taken from there. Before anything was asked for.
   void Use(std::shared_ptr<const WeightPack> pack) { pack_ = std::move(pack); }
@@ -38,9 +44,7 @@ class PackedWeights {
   // first call; a layout that another size of picture wants is another copy.
   dnnl::memory Packed(const Parameter& parameter, const dnnl::memory::desc& plain,
                       const dnnl::memory::desc& packed);
-  // A filter [out, in, kh, kw] or matrix [out, in] as the panels of simd/amx_product.h; k runs over
-  // blocks of 32 input channels, of which there must be whole ones, in each over the filter's
-  // places, and fastest over the block's channels. With layout.pairs there must be whole 32 outputs.
+  // As panels (panel_packing.h).
   std::span<const uint16_t> Panels(const Parameter& parameter, const simd::PanelLayout& layout);
   // The floats as they are: biases, scales and shifts.
   const float* Floats(const Parameter& parameter);
@@ -51,12 +55,11 @@ class PackedWeights {
     dnnl::memory memory;
   };
 
-  // Where the packed parameter lies already (`made` false), or room for it.
-  struct Place {
-    char* bytes;
-    bool made;
-  };
-  Place PlaceFor(const Parameter& parameter, const std::string& layout, size_t bytes);
+  // Where the packed parameter lies in the pack; null: nowhere yet.
+  const char* Known(const std::string& key, size_t bytes) const;
+  char* NewRoom(size_t bytes);
+  // A stand-in, where nobody packs for this object itself.
+  char* Nowhere() { return reinterpret_cast<char*>(this); }
 
   dnnl::engine engine_;
   PackWriter* writer_ = nullptr;

@@ -1,8 +1,8 @@
 #include "engine/pack/pack_writer.h"
 
 #include <fcntl.h>
+#include <omp.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,11 +11,13 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/file.h"
+
 namespace tiltshift::engine {
 namespace {
 
-constexpr uint64_t kSlabBytes = uint64_t{64} << 20;
-constexpr uint64_t kPage = 4096;
+// Written at a time, at multiples of as much: file systems that have large pages give one for it.
+constexpr uint64_t kWriteBytes = uint64_t{2} << 20;
 
 uint64_t Align(uint64_t bytes, uint64_t to) { return (bytes + to - 1) / to * to; }
 
@@ -66,61 +68,75 @@ PackWriter::PackWriter(std::string path, int fd, PackDirectory what)
     : path_(std::move(path)), fd_(fd), directory_(std::move(what)) {}
 
 PackWriter::~PackWriter() {
-  for (const Slab& slab : slabs_) munmap(slab.data, slab.bytes);
   if (!published_) unlink(temporary().c_str());
   close(fd_);
 }
 
-// Blocks are taken before they are written to: a full disk would be a SIGBUS. The next slab begins
-// in the page after the last piece, so that what was left of the one before is no hole in the file.
-absl::Status PackWriter::AddSlab(uint64_t bytes) {
-  uint64_t offset = kPackHeaderBytes;
-  if (!slabs_.empty()) offset = Align(slabs_.back().offset + slabs_.back().used, kPage);
-  const uint64_t size = Align(std::max(bytes, kSlabBytes), kPage);
-  const int error = posix_fallocate(fd_, static_cast<off_t>(offset), static_cast<off_t>(size));
-  if (error != 0) return ErrnoStatus(error, "cannot write", temporary());
-  void* data =
-      mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, static_cast<off_t>(offset));
-  if (data == MAP_FAILED) return ErrnoStatus(errno, "cannot map", temporary());
-  madvise(data, size, MADV_HUGEPAGE);  // where the file system has large pages
-  slabs_.push_back({static_cast<char*>(data), offset, size, 0});
-  return absl::OkStatus();
+bool PackWriter::Place(const std::string& key, uint64_t bytes) {
+  const auto [known, is_new] = known_.try_emplace(key, bytes);
+  if (known->second != bytes)
+    status_.Update(absl::InternalError(absl::StrCat(key, ": packed in two sizes")));
+  if (!is_new) return false;
+  const uint64_t offset = Align(end_, kPackAlignment);
+  directory_.pieces.push_back({key, offset, bytes, 0});
+  end_ = offset + bytes;
+  return true;
 }
 
-char* PackWriter::New(const std::string& key, uint64_t bytes) {
-  if (const auto known = known_.find(key); known != known_.end()) {
-    if (known->second.second == bytes) return known->second.first;
-    status_.Update(absl::InternalError(absl::StrCat(key, ": packed in two sizes")));
-    return nullptr;
+void PackWriter::Add(const std::string& key, uint64_t bytes, Fill fill) {
+  if (!Place(key, bytes)) return;
+  filled_.push_back({directory_.pieces.back().offset, bytes, std::move(fill)});
+}
+
+void PackWriter::Put(const std::string& key, std::string_view bytes) {
+  if (!Place(key, bytes.size())) return;
+  status_.Update(WriteAt(fd_, bytes, directory_.pieces.back().offset, temporary()));
+}
+
+absl::Status PackWriter::Write() {
+  struct Part {
+    const Filled* piece;
+    uint64_t from, to;  // of the file
+  };
+  std::vector<Part> parts;
+  for (const Filled& piece : filled_) {
+    const uint64_t end = piece.offset + piece.bytes;
+    for (uint64_t from = piece.offset, to; from < end; from = to) {
+      to = std::min(end, (from / kWriteBytes + 1) * kWriteBytes);
+      parts.push_back({&piece, from, to});
+    }
   }
-  const uint64_t room = Align(bytes, kPackAlignment);
-  if (slabs_.empty() || slabs_.back().bytes - slabs_.back().used < room) {
-    if (status_.ok()) status_ = AddSlab(room);
-    if (!status_.ok()) return nullptr;
+  std::vector<absl::Status> written(parts.size());
+// All cores, also where a slot has one: the others wait for these weights.
+#pragma omp parallel num_threads(omp_get_num_procs())
+  {
+    std::vector<char> bytes(kWriteBytes);
+#pragma omp for schedule(dynamic)
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const Part& part = parts[i];
+      const std::span<char> some(bytes.data(), part.to - part.from);
+      part.piece->fill(part.from - part.piece->offset, some);
+      written[i] = WriteAt(fd_, {some.data(), some.size()}, part.from, temporary());
+    }
   }
-  Slab& slab = slabs_.back();
-  char* piece = slab.data + slab.used;
-  directory_.pieces.push_back({key, slab.offset + slab.used, bytes, 0});
-  slab.used += room;
-  known_[key] = {piece, bytes};
-  return piece;
+  for (const absl::Status& each : written) status_.Update(each);
+  filled_.clear();
+  return status_;
 }
 
 absl::StatusOr<std::shared_ptr<const WeightPack>> PackWriter::Seal() {
-  TS_RETURN_IF_ERROR(status_);
-  for (PackPiece& piece : directory_.pieces)
-    piece.sample = PackSample({known_.at(piece.key).first, piece.bytes});
-  const uint64_t end =
-      slabs_.empty() ? kPackHeaderBytes : slabs_.back().offset + slabs_.back().used;
+  TS_RETURN_IF_ERROR(Write());
+  if (ftruncate(fd_, static_cast<off_t>(end_)) != 0)
+    return ErrnoStatus(errno, "cannot write", temporary());
+  {
+    TS_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(temporary()));
+    for (PackPiece& piece : directory_.pieces)
+      piece.sample = PackSample(file.bytes().substr(piece.offset, piece.bytes));
+  }
   const std::string text = EncodePackDirectory(directory_);
-  if (ftruncate(fd_, static_cast<off_t>(end)) != 0)
-    return ErrnoStatus(errno, "cannot truncate", temporary());
-  TS_RETURN_IF_ERROR(WriteAt(fd_, text, end, temporary()));
-  TS_RETURN_IF_ERROR(WriteAt(fd_, EncodePackHeader(end, text), 0, temporary()));
-  for (const Slab& slab : slabs_) munmap(slab.data, slab.bytes);
-  slabs_.clear();
-  known_.clear();
-  return WeightPack::Open(temporary());
+  TS_RETURN_IF_ERROR(WriteAt(fd_, text, end_, temporary()));
+  TS_RETURN_IF_ERROR(WriteAt(fd_, EncodePackHeader(end_, text), 0, temporary()));
+  return WeightPack::Open(temporary(), WeightPack::Ahead::kAll);
 }
 
 absl::Status PackWriter::Publish() {

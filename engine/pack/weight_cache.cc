@@ -113,7 +113,7 @@ std::string WeightCache::PathOf(const Wanted& wanted) const {
 
 absl::StatusOr<std::shared_ptr<const WeightPack>> WeightCache::Look(const Wanted& wanted) const {
   const std::string path = PathOf(wanted);
-  TS_ASSIGN_OR_RETURN(auto pack, WeightPack::Open(path));
+  TS_ASSIGN_OR_RETURN(auto pack, WeightPack::Open(path, WeightPack::Ahead::kAll));
   const PackDirectory& directory = pack->directory();
   if (directory.identity != wanted.identity || directory.packing != wanted.packing)
     return absl::DataLossError(path +

@@ -1,13 +1,17 @@
 #include "engine/pack/weight_pack.h"
 
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 namespace tiltshift::engine {
 namespace {
+
+constexpr uint64_t kFetchBytes = uint64_t{16} << 20;
 
 // What a pack says becomes pictures: it must be ours.
 absl::Status CheckOwner(const std::string& path) {
@@ -21,12 +25,15 @@ absl::Status CheckOwner(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const WeightPack>> WeightPack::Open(const std::string& path) {
+absl::StatusOr<std::shared_ptr<const WeightPack>> WeightPack::Open(const std::string& path,
+                                                                   Ahead ahead) {
   TS_RETURN_IF_ERROR(CheckOwner(path));
   TS_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
   file.UseLargePages();
   TS_ASSIGN_OR_RETURN(PackDirectory directory, ParsePack(file.bytes(), path));
-  return std::shared_ptr<const WeightPack>(new WeightPack(std::move(file), std::move(directory)));
+  std::shared_ptr<WeightPack> pack(new WeightPack(std::move(file), std::move(directory)));
+  if (ahead == Ahead::kAll) pack->FetchAll();
+  return pack;
 }
 
 WeightPack::WeightPack(MappedFile file, PackDirectory directory)
@@ -34,6 +41,18 @@ WeightPack::WeightPack(MappedFile file, PackDirectory directory)
   for (const PackPiece& piece : directory_.pieces) {
     pieces_[piece.key] = file_.bytes().substr(piece.offset, piece.bytes);
   }
+}
+
+// Large pages come whole, and in order: what is read first is there first.
+void WeightPack::FetchAll() {
+#ifdef MADV_POPULATE_READ
+  fetching_ = std::jthread([bytes = file_.bytes()](const std::stop_token& stop) {
+    for (size_t at = 0; at < bytes.size() && !stop.stop_requested(); at += kFetchBytes) {
+      madvise(const_cast<char*>(bytes.data()) + at,
+              std::min<size_t>(kFetchBytes, bytes.size() - at), MADV_POPULATE_READ);
+    }
+  });
+#endif
 }
 
 const char* WeightPack::Find(std::string_view key, uint64_t bytes) const {

@@ -30,15 +30,20 @@ class WeightPackTest : public ::testing::Test {
   static void Fill(char* piece, uint64_t bytes, int seed) {
     for (uint64_t i = 0; i < bytes; ++i) piece[i] = static_cast<char>(seed + i * 7 % 251);
   }
-  // Pieces "0", "1", ... of these sizes.
+  // Pieces "0", "1", ... of these sizes; each second one is there when it is added.
   void Write(const std::vector<uint64_t>& sizes) {
     auto writer = PackWriter::Create(path(), {"packing", "identity", "model", {}});
     ASSERT_TRUE(writer.ok()) << writer.status();
     for (size_t i = 0; i < sizes.size(); ++i) {
-      char* piece = (*writer)->New(absl::StrCat(i), sizes[i]);
-      ASSERT_NE(piece, nullptr);
-      EXPECT_EQ(reinterpret_cast<uintptr_t>(piece) % kPackAlignment, 0u);
-      Fill(piece, sizes[i], static_cast<int>(i));
+      std::string piece(sizes[i], '\0');
+      Fill(piece.data(), sizes[i], static_cast<int>(i));
+      if (i % 2 == 1) {
+        (*writer)->Put(absl::StrCat(i), piece);
+        continue;
+      }
+      (*writer)->Add(absl::StrCat(i), sizes[i], [piece](uint64_t from, std::span<char> out) {
+        std::memcpy(out.data(), piece.data() + from, out.size());
+      });
     }
     ASSERT_TRUE((*writer)->Seal().ok());
     ASSERT_TRUE((*writer)->Publish().ok());
@@ -63,7 +68,7 @@ class WeightPackTest : public ::testing::Test {
 };
 
 TEST_F(WeightPackTest, WhatIsWrittenIsFound) {
-  const std::vector<uint64_t> sizes = {1, 64, 0, 100'000, uint64_t{70} << 20, 5};
+  const std::vector<uint64_t> sizes = {1, 64, 0, 100'000, (uint64_t{7} << 20) + 1, 5};
   Write(sizes);
   const auto pack = WeightPack::Open(path());
   ASSERT_TRUE(pack.ok()) << pack.status();
@@ -75,6 +80,7 @@ TEST_F(WeightPackTest, WhatIsWrittenIsFound) {
     std::string expected(sizes[i], '\0');
     Fill(expected.data(), sizes[i], static_cast<int>(i));
     EXPECT_EQ(std::memcmp(piece, expected.data(), sizes[i]), 0) << i;
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(piece) % kPackAlignment, 0u);
     EXPECT_EQ((*pack)->Find(absl::StrCat(i), sizes[i] + 1), nullptr);
   }
   EXPECT_EQ((*pack)->Find("none", 1), nullptr);
@@ -94,9 +100,10 @@ TEST_F(WeightPackTest, OneProcessWritesAndAKilledOnesFileIsTakenOver) {
 
 TEST_F(WeightPackTest, AKeyHasOneSize) {
   auto writer = PackWriter::Create(path(), {});
-  char* piece = (*writer)->New("a", 10);
-  EXPECT_EQ((*writer)->New("a", 10), piece);
-  EXPECT_EQ((*writer)->New("a", 11), nullptr);
+  (*writer)->Put("a", "0123456789");
+  (*writer)->Put("a", "9876543210");  // the first stays
+  EXPECT_TRUE((*writer)->status().ok());
+  (*writer)->Put("a", "0123456789a");
   EXPECT_FALSE((*writer)->Seal().ok());
 }
 

@@ -82,6 +82,11 @@ struct AmxPart {
 int64_t AmxSumFloats(const AmxProduct& product);
 void AmxMultiply(const AmxProduct& product, const AmxPart& part);
 
+// A step of a panel: of 32 rows of weights, each `row_stride` floats after the one before, 32 channels
+// that lie `channel_stride` floats apart, as PanelLayout says.
+void AmxPackStep(const float* rows, int64_t row_stride, int64_t channel_stride, int terms,
+                 uint16_t* out);
+
 // The terms of `count` floats, each `term` elements after the one before.
 void AmxSplit(const float* x, int64_t count, int64_t term, uint16_t* out);
 
