@@ -30,7 +30,7 @@ class MemoryTest : public ::testing::Test {
     ASSERT_TRUE(config.ok()) << config.status();
     const auto open = [](const char* part, const char* stem) {
       auto weights = Weights::Open(absl::StrCat(folder_, "/", part), stem);
-      for (const MappedFile& file : weights->files()) files_bytes_ += file.bytes().size();
+      for (const auto& file : weights->files()) files_bytes_ += file->bytes().size();
       return *std::move(weights);
     };
     text_ = *TextEncoder::Load(config->text_encoders[0], open("text_encoder", "model"));

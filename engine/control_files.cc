@@ -48,10 +48,10 @@ absl::StatusOr<std::string> HashOfControl(const std::string& directory,
   Sha256 hash;
   hash.Update(absl::StrCat("config.json\n", json.size(), "\n"));
   hash.Update(json);
-  for (const MappedFile& file : control.weights.files()) {
-    hash.Update(absl::StrCat("weights\n", file.bytes().size(), "\n"));
-    hash.Update(file.bytes());
-    MappedFile::Release(file.bytes());
+  for (const auto& file : control.weights.files()) {
+    hash.Update(absl::StrCat("weights\n", file->bytes().size(), "\n"));
+    hash.Update(file->bytes());
+    MappedFile::Release(file->bytes());
   }
   return hash.Hex();
 }

@@ -63,7 +63,7 @@ PartDescription DescribePart(const std::string& name, const Weights& weights) {
     part.parameters += view.elements();
     dtypes.emplace(DtypeName(view.dtype));
   }
-  for (const MappedFile& file : weights.files()) part.bytes += file.bytes().size();
+  for (const auto& file : weights.files()) part.bytes += file->bytes().size();
   part.dtypes = absl::StrJoin(dtypes, ", ");
   return part;
 }

@@ -54,12 +54,15 @@ std::optional<int64_t> FirstNotFinite(const TensorView& view) {
 
 namespace {
 
-absl::Status NotFinite(const Weights& weights, const std::string& name, const TensorView& view, int64_t element) {
-  return absl::DataLossError(absl::StrCat(weights.where(), ": tensor ", Quoted(name), ": element ", element, " of [",
-                                          absl::StrJoin(view.shape, ", "), "] is NaN or infinite"));
+absl::Status NotFinite(const std::string& where, const std::string& name, const TensorView& view,
+                       int64_t element) {
+  return absl::DataLossError(absl::StrCat(where, ": tensor ", Quoted(name), ": element ", element,
+                                          " of [", absl::StrJoin(view.shape, ", "),
+                                          "] is NaN or infinite"));
 }
 
-absl::Status CheckThose(const Weights& weights, const std::function<bool(const TensorView&)>& wanted) {
+absl::Status CheckThose(const Weights& weights,
+                        const std::function<bool(const TensorView&)>& wanted) {
   std::vector<const TensorMap::value_type*> tensors;
   for (const auto& tensor : weights.tensors()) {
     if (wanted(tensor.second)) tensors.push_back(&tensor);
@@ -73,7 +76,7 @@ absl::Status CheckThose(const Weights& weights, const std::function<bool(const T
     if (view.mapped) MappedFile::Release(view.bytes);
   }
   for (size_t i = 0; i < tensors.size(); ++i) {
-    if (bad[i]) return NotFinite(weights, tensors[i]->first, tensors[i]->second, *bad[i]);
+    if (bad[i]) return NotFinite(weights.where(), tensors[i]->first, tensors[i]->second, *bad[i]);
   }
   return absl::OkStatus();
 }
@@ -89,7 +92,7 @@ absl::Status CheckChangedFinite(const Weights& weights) {
 
 void FiniteSearch::Add(const Weights& weights) {
   for (const auto& [name, view] : weights.tensors()) {
-    Tensor& tensor = tensors_.emplace_back(&weights, &name, &view);
+    Tensor& tensor = tensors_.emplace_back(weights.where(), name, view);
     if (view.mapped) {
       if (!view.bytes.empty()) by_place_[view.bytes.data()] = &tensor;
     } else {
@@ -104,13 +107,14 @@ void FiniteSearch::Look(std::string_view bytes) {
   if (at != by_place_.begin()) --at;
   for (; at != by_place_.end() && at->first < to; ++at) {
     Tensor& tensor = *at->second;
-    const int64_t size = DtypeBytes(tensor.view->dtype), count = tensor.view->elements();
+    const int64_t size = DtypeBytes(tensor.view.dtype), count = tensor.view.elements();
     const auto element_at = [&](const char* place) {
       return std::clamp<int64_t>((place - at->first + size - 1) / size, 0, count);
     };
     const int64_t first = element_at(std::max(from, at->first)), last = element_at(to);
     if (first >= last) continue;
-    const auto bad = FirstNotFinite({tensor.view->dtype, {}, tensor.view->bytes.substr(first * size, (last - first) * size)});
+    const auto bad = FirstNotFinite(
+        {tensor.view.dtype, {}, tensor.view.bytes.substr(first * size, (last - first) * size)});
     if (!bad) continue;
     const int64_t found = first + *bad;
     int64_t known = tensor.first_bad;
@@ -121,7 +125,8 @@ void FiniteSearch::Look(std::string_view bytes) {
 
 absl::Status FiniteSearch::status() const {
   for (const Tensor& tensor : tensors_) {
-    if (tensor.first_bad >= 0) return NotFinite(*tensor.weights, *tensor.name, *tensor.view, tensor.first_bad);
+    if (tensor.first_bad >= 0)
+      return NotFinite(tensor.where, tensor.name, tensor.view, tensor.first_bad);
   }
   return absl::OkStatus();
 }

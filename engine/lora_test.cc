@@ -171,7 +171,7 @@ TEST_F(LoraTest, MergedWeightsOutliveTheFilesPages) {
     render(*model, "a red robot", 64);
     const Model::Impl& impl = (*model)->impl();
     for (const Weights* weights : {&impl.unet->weights(), &impl.vae->weights(), &impl.texts[0].encoder->weights()}) {
-      for (const MappedFile& file : weights->files()) MappedFile::Release(file.bytes());
+      for (const auto& file : weights->files()) MappedFile::Release(file->bytes());
     }
     EXPECT_EQ(render(*model, "a blue cat", 96), render(*fresh, "a blue cat", 96));
   }

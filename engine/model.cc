@@ -7,6 +7,7 @@
 #include "engine/lora_merge.h"
 #include "engine/model_files.h"
 #include "engine/model_impl.h"
+#include "engine/model_reading.h"
 #include "engine/pack/pack_model.h"
 #include "engine/shared_denoiser.h"
 
@@ -30,7 +31,7 @@ absl::StatusOr<Compute> ChooseCompute(Precision precision, const Backend& backen
 uint64_t BytesOf(const std::string& directory, const ModelFiles& files) {
   uint64_t bytes = 0;
   const auto add = [&](const Weights& weights) {
-    for (const MappedFile& file : weights.files()) bytes += file.bytes().size();
+    for (const auto& file : weights.files()) bytes += file->bytes().size();
   };
   add(files.unet);
   if (Checkpoint::IsThere(directory)) return bytes;  // each part maps the one file
@@ -39,10 +40,22 @@ uint64_t BytesOf(const std::string& directory, const ModelFiles& files) {
   return bytes;
 }
 
-// What a LoRA was merged into.
-absl::Status CheckMergedFinite(const ModelFiles& files) {
-  for (const ModelFiles::Text& text : files.texts) TS_RETURN_IF_ERROR(CheckChangedFinite(text.weights));
-  return CheckChangedFinite(files.unet);
+// LoRAs merged and ControlNets added, which make another hash of the files'.
+absl::StatusOr<std::vector<std::unique_ptr<UNet>>> Change(const LoadOptions& options,
+                                                          const std::string& directory,
+                                                          Compute compute, ModelFiles* files) {
+  TS_RETURN_IF_ERROR(MergeLoras(options.loras, directory, compute, files));
+  for (const ModelFiles::Text& text : files->texts)
+    TS_RETURN_IF_ERROR(CheckChangedFinite(text.weights));
+  TS_RETURN_IF_ERROR(CheckChangedFinite(files->unet));
+  TS_RETURN_IF_ERROR(AddControls(options.controls, directory, files));
+  std::vector<std::unique_ptr<UNet>> controls;
+  for (ModelFiles::Control& control : files->controls) {
+    TS_RETURN_IF_ERROR(CheckFinite(control.weights));
+    TS_ASSIGN_OR_RETURN(controls.emplace_back(),
+                        UNet::Load(control.config, std::move(control.weights)));
+  }
+  return controls;
 }
 
 // The networks, each tensor of the files in its place and of its shape.
@@ -63,7 +76,8 @@ absl::StatusOr<Networks> MakeNetworks(ModelFiles&& files) {
   return networks;
 }
 
-// The model's pack, where there is a cache: found, or made, but not of merged weights, which are few renders' own.
+// The model's pack, where there is a cache: found, or made, but not of merged weights, which are
+// few renders' own.
 void TakePack(const LoadOptions& options, PackModelOptions pack_options, Model::Impl& model) {
   if (options.weight_cache == nullptr) return;
   pack_options.may_make = false;
@@ -101,36 +115,36 @@ absl::StatusOr<ModelSummary> Model::Examine(const std::string& directory,
   return summary;
 }
 
+// All of the files is read once, to hash it and to look for what is no number, and packed
+// meanwhile.
 absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& directory,
                                                          const LoadOptions& options) {
-  TS_ASSIGN_OR_RETURN(ModelFiles files, OpenModelFiles(directory, options.weight_cache.get()));
+  TS_ASSIGN_OR_RETURN(ModelFiles files, OpenUnread(directory, options.weight_cache.get()));
+  ModelReading reading(directory, options.weight_cache.get(), files);
   const PackModelOptions pack_options = {.directory = directory,
                                          .identity = files.identity,
-                                         .file_bytes = BytesOf(directory, files)};
+                                         .file_bytes = BytesOf(directory, files),
+                                         .is_sound = [&] { return reading.Hash().status(); }};
   TS_RETURN_IF_ERROR(CheckChannels(directory, files.config.vae));
-  TS_ASSIGN_OR_RETURN(
-      std::unique_ptr<Backend> backend,
-      MakeBackend(options.device, options.library_products ? Products::kLibrary : Products::kFastest));
-  TS_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.precision, *backend));
-  TS_RETURN_IF_ERROR(MergeLoras(options.loras, directory, compute, &files));
-  TS_RETURN_IF_ERROR(CheckMergedFinite(files));
-  TS_RETURN_IF_ERROR(AddControls(options.controls, directory, &files));
-  std::vector<std::unique_ptr<UNet>> controls;
-  for (ModelFiles::Control& control : files.controls) {
-    TS_RETURN_IF_ERROR(CheckFinite(control.weights));
-    TS_ASSIGN_OR_RETURN(controls.emplace_back(), UNet::Load(control.config, std::move(control.weights)));
+  std::unique_ptr<Impl> impl(new Impl{.config = files.config});
+  TS_ASSIGN_OR_RETURN(impl->backend,
+                      MakeBackend(options.device, options.library_products ? Products::kLibrary
+                                                                           : Products::kFastest));
+  TS_ASSIGN_OR_RETURN(impl->compute, ChooseCompute(options.precision, *impl->backend));
+  if (!options.loras.empty() || !options.controls.empty()) {
+    TS_ASSIGN_OR_RETURN(files.hash, reading.Hash());
+    TS_ASSIGN_OR_RETURN(impl->controls, Change(options, directory, impl->compute, &files));
   }
-  std::unique_ptr<Impl> impl(new Impl{.config = files.config,
-                                      .compute = compute,
-                                      .hash = files.hash,
-                                      .render_class = RenderClass(*backend, compute, files.hash),
-                                      .controls = std::move(controls),
-                                      .backend = std::move(backend)});
+  impl->hash = files.hash;
   TS_ASSIGN_OR_RETURN(Networks networks, MakeNetworks(std::move(files)));
   impl->texts = std::move(networks.texts);
   impl->unet = std::move(networks.unet);
   impl->vae = std::move(networks.vae);
   TakePack(options, pack_options, *impl);
+  if (impl->hash.empty()) {
+    TS_ASSIGN_OR_RETURN(impl->hash, reading.Hash());
+  }
+  impl->render_class = RenderClass(*impl->backend, impl->compute, impl->hash);
   // A batch shares one graph, without ControlNets.
   if (impl->backend->DenoisesInBatches() && impl->controls.empty())
     impl->denoiser = std::make_unique<SharedDenoiser>(*impl);

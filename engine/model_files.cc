@@ -1,84 +1,16 @@
 #include "engine/model_files.h"
 
 #include <filesystem>
-#include <list>
 #include <optional>
 #include <utility>
 
 #include "base/file.h"
 #include "engine/checkpoint.h"
-#include "engine/finite.h"
-#include "engine/model_hash.h"
+#include "engine/model_reading.h"
 #include "engine/pack/model_identity.h"
 
 namespace tiltshift::engine {
 namespace {
-
-// What the hash is taken over beside the weights; the optional ones where they are there.
-constexpr const char* kTextFiles[] = {"model_index.json",
-                                      "scheduler/scheduler_config.json",
-                                      "text_encoder/config.json",
-                                      "text_encoder_2/config.json",
-                                      "tokenizer/merges.txt",
-                                      "tokenizer/special_tokens_map.json",
-                                      "tokenizer/tokenizer_config.json",
-                                      "tokenizer/vocab.json",
-                                      "tokenizer_2/merges.txt",
-                                      "tokenizer_2/special_tokens_map.json",
-                                      "tokenizer_2/tokenizer_config.json",
-                                      "tokenizer_2/vocab.json",
-                                      "unet/config.json",
-                                      "vae/config.json"};
-
-// Reads all of the model once: DataLoss also for a weight that is no number.
-absl::StatusOr<std::string> HashOf(const std::string& directory, const ModelFiles& files) {
-  FiniteSearch search;
-  search.Add(files.unet);
-  std::vector<HashedFile> hashed;
-  std::list<std::string> texts;  // at addresses that stay
-  for (const char* name : kTextFiles) {
-    const std::string path = absl::StrCat(directory, "/", name);
-    if (!std::filesystem::exists(path)) continue;
-    TS_ASSIGN_OR_RETURN(texts.emplace_back(), ReadFile(path));
-    hashed.push_back({name, texts.back()});
-  }
-  const auto add = [&](const std::string& name, const Weights& weights) {
-    for (const MappedFile& file : weights.files()) hashed.push_back({name, file.bytes(), true});
-  };
-  if (Checkpoint::IsThere(directory)) {
-    // Each part maps the one file; the UNet is most of it.
-    add("checkpoint", files.unet);
-    for (const ModelFiles::Text& text : files.texts) TS_RETURN_IF_ERROR(CheckFinite(text.weights));
-    TS_RETURN_IF_ERROR(CheckFinite(files.vae));
-  } else {
-    for (const ModelFiles::Text& text : files.texts) {
-      add(text.weights.part(), text.weights);
-      search.Add(text.weights);
-    }
-    add("unet", files.unet);
-    add("vae", files.vae);
-    search.Add(files.vae);
-  }
-  std::string hash = HashModel(hashed, [&](std::string_view bytes) { search.Look(bytes); });
-  TS_RETURN_IF_ERROR(search.status());
-  return hash;
-}
-
-// What was opened is what the identity names where that is the same before and after.
-absl::Status FindHash(const std::string& directory, WeightCache* cache, ModelFiles* files) {
-  const auto still = [&] { return ModelIdentity(directory).value_or("") == files->identity; };
-  if (!files->identity.empty()) {
-    const auto known = cache->KnownHash(directory, files->identity);
-    if (known && still()) {
-      files->hash = *known;
-      return absl::OkStatus();
-    }
-  }
-  TS_ASSIGN_OR_RETURN(files->hash, HashOf(directory, *files));
-  if (!files->identity.empty() && !still()) files->identity.clear();
-  if (!files->identity.empty()) cache->RememberHash(directory, files->identity, files->hash);
-  return absl::OkStatus();
-}
 
 // Where a model's weights lie: in the folders of its parts, or all in one checkpoint.
 struct Source {
@@ -124,7 +56,7 @@ absl::Status CheckLengths(const std::string& directory, const ModelFiles& files)
 
 }  // namespace
 
-absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory, WeightCache* cache) {
+absl::StatusOr<ModelFiles> OpenUnread(const std::string& directory, WeightCache* cache) {
   if (!std::filesystem::is_directory(directory)) {
     return absl::NotFoundError(absl::StrCat("no model directory ", directory,
                                             "; a model is a folder with a model_index.json or a ", kCheckpointFile));
@@ -153,7 +85,12 @@ absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory, WeightCa
   for (size_t i = 0; i < files.texts.size(); ++i)
     files.texts[i].weights.SetPart("text_encoder" + files.config.index.text_suffixes[i]);
   TS_RETURN_IF_ERROR(CheckLengths(directory, files));
-  TS_RETURN_IF_ERROR(FindHash(directory, cache, &files));
+  return files;
+}
+
+absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory, WeightCache* cache) {
+  TS_ASSIGN_OR_RETURN(ModelFiles files, OpenUnread(directory, cache));
+  TS_ASSIGN_OR_RETURN(files.hash, ModelReading(directory, cache, files).Hash());
   return files;
 }
 

@@ -28,13 +28,14 @@ struct ModelFiles {
   Weights unet;
   Weights vae;
   std::deque<Control> controls;  // none until they are added
-  std::string identity;  // ModelIdentity's, with a cache; empty: without, or the files changed meanwhile
-  std::string hash;      // 64 hex characters: HashModel's, of configs, tokenizers and weights
+  std::string identity;  // ModelIdentity's, with a cache
+  std::string hash;      // ModelReading's; empty where nothing was read yet
 };
 
 // NotFound: the directory or a file in it; DataLoss, Unimplemented, InvalidArgument: as its readers
-// say; also DataLoss for a weight that is NaN or infinite. Each message names the file. With a cache that knows these
-// files, which were looked through then, the hash is taken from there.
+// say; also DataLoss for a weight that is NaN or infinite. Each message names the file.
 absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& directory, WeightCache* cache = nullptr);
+// The same by the files' form alone: a ModelReading looks at the weights.
+absl::StatusOr<ModelFiles> OpenUnread(const std::string& directory, WeightCache* cache);
 
 }  // namespace tiltshift::engine

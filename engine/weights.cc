@@ -65,7 +65,7 @@ absl::StatusOr<Weights> Weights::Open(const std::string& folder, const std::stri
     TS_ASSIGN_OR_RETURN(auto file, MappedFile::Open(single));
     TS_ASSIGN_OR_RETURN(weights.tensors_, ParseSafetensors(file.bytes(), single));
     for (auto& [name, view] : weights.tensors_) view.mapped = true;
-    weights.files_.push_back(std::move(file));
+    weights.files_.push_back(std::make_shared<const MappedFile>(std::move(file)));
     return weights;
   }
   if (!Exists(index)) return NoWeights(folder, stem);
@@ -86,7 +86,7 @@ absl::StatusOr<Weights> Weights::Open(const std::string& folder, const std::stri
       view.mapped = true;
       weights.tensors_.emplace(name, std::move(view));
     }
-    weights.files_.push_back(std::move(file));
+    weights.files_.push_back(std::make_shared<const MappedFile>(std::move(file)));
   }
   for (const auto& [tensor, shard] : shard_of) {
     if (weights.tensors_.contains(tensor)) continue;
@@ -112,7 +112,7 @@ absl::StatusOr<Weights> Weights::OpenRenamed(const std::string& path, const Rena
                                               absl::StrJoin(view.shape, ", "), "]: ", std::string(added.message())));
     }
   }
-  weights.files_.push_back(std::move(file));
+  weights.files_.push_back(std::make_shared<const MappedFile>(std::move(file)));
   return weights;
 }
 

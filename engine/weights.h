@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -54,13 +55,14 @@ class Weights {
   // The folder or the file they are from: what errors begin with.
   const std::string& where() const { return where_; }
   // The mapped files, in the index's order: what a model's hash is taken over.
-  const std::vector<MappedFile>& files() const { return files_; }
+  using Files = std::vector<std::shared_ptr<const MappedFile>>;  // shared with who reads them meanwhile
+  const Files& files() const { return files_; }
 
  private:
   absl::Status AddRenamed(const TensorView& view, const CheckpointName& name);
 
   std::string where_, part_;
-  std::vector<MappedFile> files_;
+  Files files_;
   TensorMap tensors_;
   std::deque<std::string> replaced_;
   std::deque<std::string> transposed_;  // at addresses that stay

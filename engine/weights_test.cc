@@ -76,7 +76,7 @@ TEST_F(WeightsTest, WhatIsNoNumberIsFoundByParts) {
     const auto weights = Weights::Open(folder_, "model");
     ASSERT_TRUE(weights.ok()) << weights.status();
     EXPECT_EQ(CheckFinite(*weights).ok(), bad < 0);
-    const std::string_view file = weights->files()[0].bytes();
+    const std::string_view file = weights->files()[0]->bytes();
     for (size_t part = 1; part <= file.size(); ++part) {
       FiniteSearch search;
       search.Add(*weights);

@@ -49,6 +49,8 @@ std::shared_ptr<const WeightPack> PackModel(const Model::Impl& model,
   if (!options.may_make) return cache.Find(wanted);
   return cache.Make(wanted, [&](PackWriter& writer) -> absl::Status {
     TS_RETURN_IF_ERROR(PackAll(model, writer));
+    TS_RETURN_IF_ERROR(writer.Write());
+    TS_RETURN_IF_ERROR(options.is_sound());
     TS_ASSIGN_OR_RETURN(const std::string after, ModelIdentity(options.directory));
     if (after == options.identity) return absl::OkStatus();
     return absl::AbortedError(options.directory + ": its files changed while they were packed");

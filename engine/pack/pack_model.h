@@ -1,6 +1,7 @@
 // All weights of a loaded model into a pack.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -13,6 +14,8 @@ struct PackModelOptions {
   std::string directory, identity;  // the model's
   uint64_t file_bytes = 0;          // of the model's weights
   bool may_make = true;             // or only find
+  // Asked once all is packed: whether the model is sound. A pack of one that is not is not kept.
+  std::function<absl::Status()> is_sound = [] { return absl::OkStatus(); };
 };
 
 // The model's pack, made where the cache has none; null where it can't be kept or the backend keeps

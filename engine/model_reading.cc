@@ -1,0 +1,121 @@
+#include "engine/model_reading.h"
+
+#include <omp.h>
+
+#include <filesystem>
+#include <list>
+#include <utility>
+#include <vector>
+
+#include "engine/checkpoint.h"
+#include "engine/finite.h"
+#include "engine/model_hash.h"
+#include "engine/pack/model_identity.h"
+
+namespace tiltshift::engine {
+namespace {
+
+// What the hash is taken over beside the weights; the optional ones where they are there.
+constexpr const char* kTextFiles[] = {"model_index.json",
+                                      "scheduler/scheduler_config.json",
+                                      "text_encoder/config.json",
+                                      "text_encoder_2/config.json",
+                                      "tokenizer/merges.txt",
+                                      "tokenizer/special_tokens_map.json",
+                                      "tokenizer/tokenizer_config.json",
+                                      "tokenizer/vocab.json",
+                                      "tokenizer_2/merges.txt",
+                                      "tokenizer_2/special_tokens_map.json",
+                                      "tokenizer_2/tokenizer_config.json",
+                                      "tokenizer_2/vocab.json",
+                                      "unet/config.json",
+                                      "vae/config.json"};
+
+// What is to be read, which keeps the files mapped.
+class Reader {
+ public:
+  explicit Reader(std::string directory, const ModelFiles& files)
+      : directory_(std::move(directory)) {
+    const bool one_file = Checkpoint::IsThere(directory_);
+    const auto add = [&](const std::string& name, const Weights& weights) {
+      search_.Add(weights);
+      const Weights::Files& mapped = weights.files();
+      files_.insert(files_.end(), mapped.begin(), mapped.end());
+      if (one_file && &weights != &files.unet) return AddBeside(weights);
+      for (const auto& file : mapped) hashed_.push_back({name, file->bytes(), true});
+    };
+    // Of a checkpoint each part maps the one file; the UNet is most of it.
+    for (const ModelFiles::Text& text : files.texts) add(text.weights.part(), text.weights);
+    add(one_file ? "checkpoint" : "unet", files.unet);
+    add("vae", files.vae);
+  }
+
+  absl::StatusOr<std::string> Read() {
+    std::vector<HashedFile> all;
+    std::list<std::string> texts;  // at addresses that stay
+    for (const char* name : kTextFiles) {
+      const std::string path = absl::StrCat(directory_, "/", name);
+      if (!std::filesystem::exists(path)) continue;
+      TS_ASSIGN_OR_RETURN(texts.emplace_back(), ReadFile(path));
+      all.push_back({name, texts.back()});
+    }
+    all.insert(all.end(), hashed_.begin(), hashed_.end());
+    std::string hash = HashModel(all, [&](std::string_view bytes) { search_.Look(bytes); });
+// All cores, also where a slot has one.
+#pragma omp parallel for schedule(dynamic) num_threads(omp_get_num_procs())
+    for (size_t i = 0; i < beside_.size(); ++i) {
+      search_.Look(beside_[i]);
+      MappedFile::Release(beside_[i]);
+    }
+    TS_RETURN_IF_ERROR(search_.status());
+    return hash;
+  }
+
+ private:
+  void AddBeside(const Weights& weights) {
+    for (const auto& [name, view] : weights.tensors()) {
+      if (view.mapped) beside_.push_back(view.bytes);
+    }
+  }
+
+  const std::string directory_;
+  Weights::Files files_;
+  std::vector<HashedFile> hashed_;
+  std::vector<std::string_view> beside_;  // to be looked through, and not hashed
+  FiniteSearch search_;
+};
+
+}  // namespace
+
+ModelReading::ModelReading(const std::string& directory, WeightCache* cache,
+                           const ModelFiles& files)
+    : directory_(directory), identity_(files.identity), cache_(cache) {
+  if (cache == nullptr) identity_.clear();
+  if (!identity_.empty()) {
+    const auto known = cache->KnownHash(directory, identity_);
+    if (known && StillThose()) {
+      std::promise<absl::StatusOr<std::string>> there;
+      there.set_value(*known);
+      hash_ = there.get_future().share();
+      return;
+    }
+  }
+  is_new_ = true;
+  auto reader = std::make_unique<Reader>(directory, files);
+  hash_ = std::async(std::launch::async, [reader = std::move(reader)] {
+            return reader->Read();
+          }).share();
+}
+
+bool ModelReading::StillThose() const {
+  return ModelIdentity(directory_).value_or("") == identity_;
+}
+
+absl::StatusOr<std::string> ModelReading::Hash() {
+  const absl::StatusOr<std::string>& hash = hash_.get();
+  if (std::exchange(is_new_, false) && hash.ok() && !identity_.empty() && StillThose())
+    cache_->RememberHash(directory_, identity_, *hash);
+  return hash;
+}
+
+}  // namespace tiltshift::engine
