@@ -131,7 +131,7 @@ Value Graph::ToPlanar(std::string name, const Value& x) {
   return Add(std::move(name), op, op.y);
 }
 
-void Graph::FoldGeglu(const std::function<bool(const LinearOp&)>& fits) {
+void Graph::FoldGeglu() {
   std::vector<int> readers(tensors_.size(), 0);
   for (const Node& node : nodes_) {
     for (const Value& x : InputsOf(node.op)) ++readers[x.tensor];
@@ -142,7 +142,7 @@ void Graph::FoldGeglu(const std::function<bool(const LinearOp&)>& fits) {
     if (linear == nullptr || geglu == nullptr || geglu->x.tensor != linear->y.tensor) continue;
     const TensorInfo& between = tensors_[linear->y.tensor];
     if (readers[linear->y.tensor] > 1 || between.read || geglu->x.shape != between.shape) continue;
-    if (linear->residual || linear->nonlinearity != Nonlinearity::kNone || !fits(*linear)) continue;
+    if (linear->residual || linear->nonlinearity != Nonlinearity::kNone) continue;
     linear->geglu = true;
     linear->y = geglu->y;
     nodes_.erase(nodes_.begin() + static_cast<std::ptrdiff_t>(i) + 1);

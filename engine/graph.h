@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -188,8 +187,8 @@ class Graph {
   Value FromPlanar(std::string name, const Value& x, float scale, float shift);
   Value ToPlanar(std::string name, const Value& x);
 
-  // Makes one operation of each linear layer and the GEGLU that alone reads it, where `fits` says so.
-  void FoldGeglu(const std::function<bool(const LinearOp&)>& fits);
+  // Makes one operation of each linear layer and the GEGLU that alone reads it.
+  void FoldGeglu();
 
   static Value Channels(const Value& value, int first, int count);
 

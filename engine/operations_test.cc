@@ -175,6 +175,8 @@ INSTANTIATE_TEST_SUITE_P(Sizes, LinearTest,
                                            LinearCase{64, 640, 160, true, true},
                                            LinearCase{300, 64, 40, true, true},
                                            LinearCase{31, 32, 33}, LinearCase{20, 36, 24},
+                                           // more rows than a GEGLU takes from oneDNN at a time
+                                           LinearCase{430, 60, 2560},
                                            LinearCase{528, 320, 96, false, true},
                                            // a long sum in segments; more rows than a run has
                                            LinearCase{40, 5120, 48, true, true},

@@ -1,6 +1,7 @@
-// Convolutions of 3x3 on AMX tiles, over a copy of the picture with a border (bordered.h): step k of the sum is 32
-// channels at a place of the filter, all places before the next channels, and a tile's rows are 16 pixels that lie
-// side by side. In fp32 the copy is of the picture's terms, and of some lines at a time.
+// Convolutions of 3x3 on AMX tiles, over a copy of the picture with a border (bordered.h): step k
+// of the sum is 32 channels at a place of the filter, all places before the next channels, and a
+// tile's rows are 16 pixels that lie side by side. In fp32 the copy is of the picture's terms, and
+// of some lines at a time.
 #include <algorithm>
 
 #include "engine/cpu/amx_product_step.h"
@@ -21,57 +22,44 @@ bool FitsAmx(const Setting& setting, const ConvOp& op) {
 class AmxConvStep : public AmxProductStep {
  public:
   AmxConvStep(const Setting& setting, const ConvOp& op)
-      : AmxProductStep(setting, *op.filter, op.row_bias ? nullptr : op.bias, false),
-        op_(op),
-        x_stride_(setting.stride(op.x)),
+      : AmxProductStep(setting,
+                       {op.x, op.y, op.residual, op.filter, op.row_bias ? nullptr : op.bias}),
+        row_bias_value_(op.row_bias),
         width_(op.x.shape.width),
         height_(op.x.shape.height),
         lines_(LinesAtATime()),
-        border_({lines_, width_, op.x.shape.channels}),
-        has_border_(WantsBorder(setting, op.x)) {
+        border_({lines_, width_, op.x.shape.channels}) {
     const int32_t line = width_ + 2;
     for (int64_t plane = 0; plane < border_.planes; ++plane) {
       for (int32_t place = 0; place < 9; ++place) {
-        steps_.push_back(static_cast<int32_t>(plane * border_.plane) + (place / 3 * line + place % 3) * kPixel);
+        const int32_t pixel = place / 3 * line + place % 3;
+        steps_.push_back(static_cast<int32_t>(plane * border_.plane) + pixel * kPixel);
       }
     }
     product_.a_stride = kPixel;
-    product_.a_term = border_.elements();
-    product_.y_stride = op.y.shape.channels;
-    if (op.residual) product_.residual_stride = setting.stride(*op.residual);
-    whole_ = PlacesOf(lines_);
-    last_ = PlacesOf((height_ - 1) % lines_ + 1);
-    SetPlaces(whole_);
-  }
-
-  size_t scratch_bytes() const override {
-    return SumBytes() + (has_border_ ? 0 : terms() * border_.elements() * sizeof(uint16_t));
+    const bool has_border = WantsBorder(setting, op.x);  // x was made with one
+    SetRuns({.lines = height_,
+             .at_a_time = lines_,
+             .line_rows = width_,
+             .copy_elements = has_border ? 0 : border_.elements(),
+             .whole = PlacesOf(lines_),
+             .last = PlacesOf((height_ - 1) % lines_ + 1)});
   }
 
   void Bind(const Binder& binder) override {
-    x_ = binder.Of(op_.x);
-    y_ = binder.Of(op_.y);
-    if (op_.residual) residual_ = binder.Of(*op_.residual);
-    if (op_.row_bias) row_bias_ = binder.Of(*op_.row_bias);
-    SetSums(binder.Scratch());
-    copy_ = reinterpret_cast<uint16_t*>(binder.Scratch() + SumBytes());
+    AmxProductStep::Bind(binder);
+    if (row_bias_value_) row_bias_ = binder.Of(*row_bias_value_);
   }
 
-  void Run(const dnnl::stream&) override {
-    if (op_.row_bias) product_.bias = reinterpret_cast<const float*>(row_bias_.get());
-    const char* residual = op_.residual ? residual_.get() : nullptr;
-    for (int first = 0; first < height_; first += lines_) {
-      const bool last = height_ - first <= lines_;
-      if (!has_border_) CopyWithBorder(first, std::min(lines_, height_ - first));
-      Multiply(last ? last_ : whole_, has_border_ ? reinterpret_cast<const uint16_t*>(x_.get()) : copy_,
-               int64_t{first} * width_, y_.get(), residual);
-    }
+  void Run(const dnnl::stream& stream) override {
+    if (row_bias_value_) product_.bias = reinterpret_cast<const float*>(row_bias_.get());
+    AmxProductStep::Run(stream);
   }
 
  private:
   int LinesAtATime() const {
     if (!fp32()) return height_;
-    const int64_t bytes = int64_t{width_ + 2} * op_.x.shape.channels * 2 * terms();
+    const int64_t bytes = int64_t{width_ + 2} * layer_.x.shape.channels * 2 * terms();
     const auto most = static_cast<int>(static_cast<int64_t>(kMostSplitBytes) / bytes) - 2;
     return std::min(height_, std::max(most, 8 * threads_));
   }
@@ -94,10 +82,11 @@ class AmxConvStep : public AmxProductStep {
     return places;
   }
 
-  // Lines [first, first + lines) of the picture, and those above and below, which are zeros past its ends.
-  void CopyWithBorder(int first, int lines) const {
+  // With the lines above and below, which are zeros past the picture's ends.
+  void Copy(int64_t first, int64_t lines) const override {
     for (int t = 0; t < terms(); ++t) border_.ClearEnds(copy_ + t * product_.a_term);
-    const int from = std::max(first - 1, 0), to = std::min(first + lines + 1, height_);
+    const int64_t from = std::max<int64_t>(first - 1, 0),
+                  to = std::min<int64_t>(first + lines + 1, height_);
     ParallelFor(to - from, threads_, [&](int64_t i, int) {
       const int64_t h = from + i;
       for (int t = 0; t < terms(); ++t) border_.ClearSides(copy_ + t * product_.a_term, h - first);
@@ -109,13 +98,14 @@ class AmxConvStep : public AmxProductStep {
     }
   }
   void CopyLine(int64_t h, uint16_t* to) const {
-    const uint16_t* from = reinterpret_cast<const uint16_t*>(x_.get()) + h * width_ * x_stride_;
+    const uint16_t* from = reinterpret_cast<const uint16_t*>(x()) + h * width_ * x_stride_;
     for (int64_t w = 0; w < width_; ++w, from += x_stride_, to += kPixel) {
-      for (int64_t p = 0; p < border_.planes; ++p) std::copy_n(from + p * kPixel, kPixel, to + p * border_.plane);
+      for (int64_t p = 0; p < border_.planes; ++p)
+        std::copy_n(from + p * kPixel, kPixel, to + p * border_.plane);
     }
   }
   void SplitLine(int64_t h, uint16_t* to) const {
-    const float* from = reinterpret_cast<const float*>(x_.get()) + h * width_ * x_stride_;
+    const float* from = reinterpret_cast<const float*>(x()) + h * width_ * x_stride_;
     for (int64_t w = 0; w < width_; ++w, from += x_stride_, to += kPixel) {
       for (int64_t p = 0; p < border_.planes; ++p) {
         simd::AmxSplit(from + p * kPixel, kPixel, product_.a_term, to + p * border_.plane);
@@ -123,15 +113,11 @@ class AmxConvStep : public AmxProductStep {
     }
   }
 
-  ConvOp op_;
-  int64_t x_stride_;
+  std::optional<Value> row_bias_value_;
+  Place row_bias_;
   int width_, height_;
   int lines_;  // multiplied at a time
   Bordered border_;
-  bool has_border_;  // x was made with one
-  RowPlaces whole_, last_;
-  Place x_, y_, residual_, row_bias_;
-  uint16_t* copy_ = nullptr;
 };
 
 }  // namespace
@@ -153,7 +139,8 @@ bool WantsBorder(const Setting& setting, const Value& value) {
       ++readers;
       convolutions += conv != nullptr && conv->x.tensor == value.tensor && FitsAmx(setting, *conv);
     }
-    const bool can = std::holds_alternative<GroupNormOp>(node.op) || std::holds_alternative<UpsampleOp>(node.op);
+    const bool can =
+        std::holds_alternative<GroupNormOp>(node.op) || std::holds_alternative<UpsampleOp>(node.op);
     spreads |= can && OutputOf(node.op).tensor == value.tensor;
   }
   return spreads && readers == 1 && convolutions == 1;

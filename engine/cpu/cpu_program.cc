@@ -14,32 +14,44 @@ struct StepMaker {
   int node;
 
   std::unique_ptr<Step> operator()(const ConvOp& op) const { return MakeConv(setting, op, node); }
-  std::unique_ptr<Step> operator()(const LinearOp& op) const { return MakeLinear(setting, op, node); }
-  std::unique_ptr<Step> operator()(const GroupNormOp& op) const { return MakeGroupNorm(setting, op); }
+  std::unique_ptr<Step> operator()(const LinearOp& op) const {
+    return MakeLinear(setting, op, node);
+  }
+  std::unique_ptr<Step> operator()(const GroupNormOp& op) const {
+    return MakeGroupNorm(setting, op);
+  }
   std::unique_ptr<Step> operator()(const MomentsOp& op) const { return MakeMoments(setting, op); }
-  std::unique_ptr<Step> operator()(const LayerNormOp& op) const { return MakeLayerNorm(setting, op); }
-  std::unique_ptr<Step> operator()(const AttentionOp& op) const { return MakeAttention(setting, op); }
+  std::unique_ptr<Step> operator()(const LayerNormOp& op) const {
+    return MakeLayerNorm(setting, op);
+  }
+  std::unique_ptr<Step> operator()(const AttentionOp& op) const {
+    return MakeAttention(setting, op);
+  }
   std::unique_ptr<Step> operator()(const GegluOp& op) const { return MakeGeglu(setting, op); }
   std::unique_ptr<Step> operator()(const MapOp& op) const { return MakeMap(setting, op); }
   std::unique_ptr<Step> operator()(const ConcatOp& op) const { return MakeConcat(setting, op); }
   std::unique_ptr<Step> operator()(const UpsampleOp& op) const { return MakeUpsample(setting, op); }
-  std::unique_ptr<Step> operator()(const FromPlanarOp& op) const { return MakeFromPlanar(setting, op); }
+  std::unique_ptr<Step> operator()(const FromPlanarOp& op) const {
+    return MakeFromPlanar(setting, op);
+  }
   std::unique_ptr<Step> operator()(const ToPlanarOp& op) const { return MakeToPlanar(setting, op); }
 };
 
 Setting SettingOf(const Graph& graph, const CpuProgram::Options& options, const MemoryPlan& plan) {
-  return {graph,          options.bf16,     options.sparing,  options.products, options.threads,
-          options.engine, *options.weights, *options.kernels, plan};
+  return {graph,
+          options.bf16,
+          options.sparing,
+          options.products,
+          options.threads,
+          options.engine,
+          *options.weights,
+          *options.kernels,
+          plan};
 }
 
-// GEGLU within its matrix product, where our own kernels do it.
-Graph Folded(Graph graph, const CpuProgram::Options& options) {
-  const MemoryPlan plan(graph, options.bf16 ? 2 : 4);
-  const Graph before = graph;
-  const Setting setting = SettingOf(before, options, plan);
-  graph.FoldGeglu([&](const LinearOp& op) {
-    return FitsAmx(setting, op) && op.matrix->shape[0] % simd::kPanelColumns == 0;
-  });
+// GEGLU within its matrix product.
+Graph Folded(Graph graph) {
+  graph.FoldGeglu();
   return graph;
 }
 
@@ -68,7 +80,8 @@ class CpuProgram::PlanBinder : public Binder {
 };
 
 // Decides the plan's every offset as well.
-std::vector<std::unique_ptr<Step>> CpuProgram::MakeSteps(const Graph& graph, const Options& options, MemoryPlan* plan) {
+std::vector<std::unique_ptr<Step>> CpuProgram::MakeSteps(const Graph& graph, const Options& options,
+                                                         MemoryPlan* plan) {
   const Setting setting = SettingOf(graph, options, *plan);
   std::vector<std::unique_ptr<Step>> steps;
   for (const Node& node : graph.nodes()) {
@@ -81,26 +94,28 @@ std::vector<std::unique_ptr<Step>> CpuProgram::MakeSteps(const Graph& graph, con
   return steps;
 }
 
-void CpuProgram::Pack(const Graph& graph, const Options& options) { (void)PlannedBytes(graph, options); }
+void CpuProgram::Pack(const Graph& graph, const Options& options) {
+  (void)PlannedBytes(graph, options);
+}
 
 size_t CpuProgram::PlannedBytes(const Graph& graph, const Options& options) {
-  const Graph folded = Folded(graph, options);
+  const Graph folded = Folded(graph);
   MemoryPlan plan(folded, options.bf16 ? 2 : 4);
   (void)MakeSteps(folded, options, &plan);
   return plan.bytes();
 }
 
 CpuProgram::CpuProgram(const Graph& graph, const Options& options)
-    : graph_(Folded(graph, options)), plan_(graph_, options.bf16 ? 2 : 4), stream_(options.engine) {
+    : graph_(Folded(graph)), plan_(graph_, options.bf16 ? 2 : 4), stream_(options.engine) {
   steps_ = MakeSteps(graph_, options, &plan_);
-  memory_ = NewAligned(plan_.bytes());
+  memory_ = NewZeroed(plan_.bytes());
   if (memory_ == nullptr) throw dnnl::error(dnnl_out_of_memory, "activations");
-  std::memset(memory_.get(), 0, plan_.bytes());
   bases_.assign(graph_.tensors().size(), memory_.get());
   for (size_t t = 0; t < bases_.size(); ++t) {
     if (graph_.tensors()[t].bound) bases_[t] = nullptr;
   }
-  for (size_t i = 0; i < steps_.size(); ++i) steps_[i]->Bind(PlanBinder(*this, static_cast<int>(i)));
+  for (size_t i = 0; i < steps_.size(); ++i)
+    steps_[i]->Bind(PlanBinder(*this, static_cast<int>(i)));
 }
 
 size_t CpuProgram::Bytes(const Value& value) const {
@@ -124,7 +139,8 @@ void CpuProgram::Read(const Value& output, std::span<float> values) const {
 absl::StatusOr<std::unique_ptr<Buffer>> CpuProgram::Keep(const Value& output) const {
   TS_CHECK(graph_.tensors()[output.tensor].read);
   auto buffer = std::make_unique<CpuBuffer>(Bytes(output));
-  if (buffer->data == nullptr) return absl::ResourceExhaustedError("not enough memory for a prompt");
+  if (buffer->data == nullptr)
+    return absl::ResourceExhaustedError("not enough memory for a prompt");
   std::memcpy(buffer->data.get(), At(output), buffer->bytes);
   return buffer;
 }

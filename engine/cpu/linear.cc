@@ -67,6 +67,7 @@ class LinearStep : public DnnlStep {
 std::unique_ptr<Step> MakeLinear(const Setting& setting, const LinearOp& op, int node) {
   if (std::unique_ptr<Step> step = MakeSparingLinear(setting, op, node)) return step;
   if (std::unique_ptr<Step> step = MakeAmxLinear(setting, op)) return step;
+  if (std::unique_ptr<Step> step = MakeGegluLinear(setting, op)) return step;
   return std::make_unique<LinearStep>(setting, op, setting.plan.InPlace(node));
 }
 

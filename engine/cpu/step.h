@@ -62,7 +62,6 @@ class Step {
 // One maker an operation; `node` is its place in the graph. They may throw dnnl::error.
 std::unique_ptr<Step> MakeConv(const Setting& setting, const ConvOp& op, int node);
 // On AMX tiles; null where that cannot be.
-bool FitsAmx(const Setting& setting, const LinearOp& op);
 std::unique_ptr<Step> MakeAmxLinear(const Setting& setting, const LinearOp& op);
 std::unique_ptr<Step> MakeAmxConv(const Setting& setting, const ConvOp& op);
 // A tensor that a group norm or an upsampling makes for one such convolution: it lies there with its border (bordered.h).
@@ -70,6 +69,8 @@ bool WantsBorder(const Setting& setting, const Value& value);
 std::unique_ptr<Step> MakeLinear(const Setting& setting, const LinearOp& op, int node);
 // Of a large matrix where weights are spared; else null.
 std::unique_ptr<Step> MakeSparingLinear(const Setting& setting, const LinearOp& op, int node);
+// Where op.geglu; else null.
+std::unique_ptr<Step> MakeGegluLinear(const Setting& setting, const LinearOp& op);
 std::unique_ptr<Step> MakeGroupNorm(const Setting& setting, const GroupNormOp& op);
 std::unique_ptr<Step> MakeMoments(const Setting& setting, const MomentsOp& op);
 std::unique_ptr<Step> MakeLayerNorm(const Setting& setting, const LayerNormOp& op);
