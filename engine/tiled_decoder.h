@@ -27,15 +27,12 @@ class TiledDecoder {
   // `model` must outlive it.
   TiledDecoder(const Model::Impl& model, LatentSize size, int tile);
 
-  // As PictureCoder::Decode. Its programs live one after the other and no longer than it runs: next
-  // to what it costs, compiling them is nothing.
+  // As PictureCoder::Decode.
   absl::Status Decode(std::span<const float> latent, std::span<float> picture);
 
  private:
-  absl::StatusOr<std::unique_ptr<Program>> Compile(const Graph& graph) const;
-  void WriteTile(Program& program, const Vae::DecodeGraph& graph, const TileCut& y, const TileCut& x);
-  void Measure(Program& program, const Vae::DecodeGraph& graph, TileMoments& moments);
-  void KeepPart(const TileCut& y, const TileCut& x, std::span<float> picture) const;
+  std::span<const float> Cut(const TileCut& y, const TileCut& x);
+  void Keep(const TileCut& y, const TileCut& x, std::span<float> picture) const;
 
   const Model::Impl& model_;
   LatentSize size_, tile_;

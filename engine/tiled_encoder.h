@@ -1,6 +1,6 @@
-// A photo encoded tile by tile, in the memory that one tile takes: tiled_decoder.h with the roles of picture and latent
-// exchanged. The levels, which halve the photo, run over tiles; what looks at all of the latent at once runs on what
-// they leave, as a whole.
+// A photo encoded tile by tile, in the memory that one tile takes: tiled_decoder.h with the roles
+// of picture and latent exchanged. The levels, which halve the photo, run over tiles; what looks at
+// all of the latent at once runs on what they leave, as a whole.
 #pragma once
 
 #include <span>
@@ -17,14 +17,12 @@ class TiledEncoder {
   // `model`, which has an encoder, must outlive it.
   TiledEncoder(const Model::Impl& model, LatentSize size, int tile);
 
-  // As PictureCoder::Encode. Its programs live one after the other and no longer than it runs.
+  // As PictureCoder::Encode.
   absl::Status Encode(std::span<const float> photo, std::vector<float>* moments);
 
  private:
-  void WriteTile(Program& program, const Vae::EncodeLevelsGraph& graph, std::span<const float> photo,
-                 const TileCut& y, const TileCut& x);
-  void KeepPart(const TileCut& y, const TileCut& x);
-  absl::Status RunLevels(std::span<const float> photo);
+  std::span<const float> Cut(std::span<const float> photo, const TileCut& y, const TileCut& x);
+  void Keep(const TileCut& y, const TileCut& x);
 
   const Model::Impl& model_;
   LatentSize size_, tile_;

@@ -1,9 +1,10 @@
-// Tiles of a picture that is too large to be decoded or encoded as a whole: where they lie, which part of each is kept,
-// and the moments that all of them are normalised by (tiled_decoder.h says why).
+// Tiles of a picture that is too large to be decoded or encoded as a whole: where they lie, which
+// part of each is kept, and the moments that all of them are normalised by (tiled_decoder.h says
+// why).
 #pragma once
 
 #include <functional>
-#include <vector>
+#include <span>
 
 #include "engine/backend.h"
 
@@ -14,26 +15,31 @@ struct LatentSize {
   bool operator==(const LatentSize&) const = default;
 };
 
-// One side of the picture, in cells: where a tile begins, and which of the picture's cells are kept of it.
+// One side of the picture, in cells: where a tile begins, and which of the picture's cells are kept
+// of it.
 struct TileCut {
   int first = 0;
   int keep = 0, keep_end = 0;
 };
-// As many tiles of `tile` cells as cover the side, evenly, each with a halo on both sides where the picture goes on.
-std::vector<TileCut> CutsOf(int cells, int tile, int halo);
-// For measuring: next to each other, the last one drawn back onto the picture.
-std::vector<TileCut> ApartOf(int cells, int tile);
 
-// The mean of the moments that tiles measure.
-class TileMoments {
- public:
-  // `write` gives the program the tile of those cuts; `rows` are where it leaves its moments.
-  void Measure(Program& program, const std::vector<Value>& rows, LatentSize size, LatentSize tile,
-               const std::function<void(const TileCut& y, const TileCut& x)>& write);
-  void Give(Program& program, const std::vector<Value>& rows) const;
-
- private:
-  std::vector<std::vector<float>> moments_;
+// A network of one tile.
+struct TileGraph {
+  const Graph& graph;
+  Value input;
 };
+
+struct TiledRun {
+  TileGraph measured, given;  // the same network, of Norms::kMeasured and Norms::kGiven
+  LatentSize size, tile;
+  int halo = 0;  // what the network reaches, in cells
+  // The tile's input, which is valid until the next call.
+  std::function<std::span<const float>(const TileCut& y, const TileCut& x)> cut;
+  // Takes what is kept of the tile from the program of `given`, which has run on it.
+  std::function<void(const Program& program, const TileCut& y, const TileCut& x)> keep;
+};
+
+// The network over all tiles. Its programs live one after the other and no longer than it runs:
+// next to what it costs, compiling them is nothing.
+absl::Status RunInTiles(Backend& backend, Compute compute, const TiledRun& run);
 
 }  // namespace tiltshift::engine
