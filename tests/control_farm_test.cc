@@ -12,6 +12,7 @@
 #include "engine/testing/parity_case.h"
 #include "engine/testing/parity_photo.h"
 #include "picture/png.h"
+#include "picture/png_chunk.h"
 #include "tests/support/process.h"
 
 namespace tiltshift {
@@ -102,6 +103,16 @@ TEST_F(ControlFarmTest, APictureSteersEveryVariant) {
     EXPECT_NE(steered.hashes[i], other.hashes[i]);
     EXPECT_NE(steered.hashes[i], two.hashes[i]);
   }
+}
+
+// Its header is right, and what follows is no picture: that is the decoder's to see, apart from the worker.
+TEST_F(ControlFarmTest, APictureThatNobodyCanDecodeSaysSo) {
+  const std::string good = *ReadFile(folder_ + "/map0.png");
+  const std::string frame = good.substr(0, picture::kAfterPngHeader) + good.substr(good.size() - 12);
+  Put("broken.png", *picture::WithChunk(frame, "IDAT", "no picture"));
+  const Result result = Render("broken", "controls: [{name: edges, picture: broken.png}]");
+  EXPECT_NE(result.code, 0);
+  EXPECT_THAT(result.text, HasSubstr("controls[0].picture: the PNG is damaged or cut off"));
 }
 
 // A model that was trained to edit photos, and one that takes them as a beginning.

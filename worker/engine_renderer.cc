@@ -9,6 +9,7 @@
 #include "base/shortened.h"
 #include "engine/describe.h"
 #include "engine/renderer.h"
+#include "picture/photo_process.h"
 #include "picture/png.h"
 #include "plan/model_folder.h"
 #include "seal/secret.h"
@@ -55,7 +56,8 @@ engine::RenderRequest ToRequest(const v1::RenderSettings& settings, const plan::
 // What is wrong with a file, no longer than a scheduler takes.
 std::string ProblemOf(const absl::Status& status) { return Shortened(Message(status), 1'000); }
 
-// What a job's ControlNets are shown, decoded when its first variant comes.
+// What a job's ControlNets are shown, decoded when its first variant comes: a stranger's bytes, like
+// photos.
 class ControlPictures {
  public:
   // Valid until the next call.
@@ -69,7 +71,7 @@ class ControlPictures {
     pictures_.clear();
     std::vector<picture::Image> pictures;
     for (int i = 0; i < spec.controls_size(); ++i) {
-      auto picture = picture::DecodePng(spec.controls(i).picture());
+      auto picture = process_.Decode(spec.controls(i).picture());
       if (!picture.ok())
         return Annotate(picture.status(), absl::StrCat("controls[", i, "].picture"));
       pictures.push_back(*std::move(picture));
@@ -82,6 +84,7 @@ class ControlPictures {
  private:
   std::vector<std::string> bytes_;  // of what pictures_ are
   std::vector<picture::Image> pictures_;
+  const picture::PhotoProcess process_;
 };
 
 engine::RenderState FromProto(const v1::StoppedRender& stopped) {
