@@ -74,6 +74,16 @@ long PageFaults() {
   return usage.ru_minflt;
 }
 
+// Seconds that this process' threads have had of all cores.
+double CoreSeconds() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
 // Progress, so that nobody waits before a silent screen; figures go to the standard output.
 void Say(const std::string& what) {
   static const double start = Now();
@@ -189,6 +199,7 @@ Figures MeasureOwn(const ShapeSettings& settings, double peak, Subject& subject)
   const double flops = FlopsOf(subject.unet().Profile(0)), decode_flops = FlopsOf(subject.vae().Profile(0));
   std::printf("%d threads, %dx%d, %.1f GFLOP a forward, %.1f a decode\n", settings.threads, settings.size, settings.size,
               flops / 1e9, decode_flops / 1e9);
+  const long faults = PageFaults();
   Say("measuring forwards");
   figures.forward = Measure(settings.runs, [&] { subject.unet().Run(); });
   PrintShare("a forward", figures.forward.best, flops, peak);
@@ -198,6 +209,8 @@ Figures MeasureOwn(const ShapeSettings& settings, double peak, Subject& subject)
   Say("measuring decodes");
   figures.decode = Measure(std::max(2, settings.runs / 2), [&] { subject.vae().Run(); });
   PrintShare("a decode", figures.decode.best, decode_flops, peak);
+  PrintShare("  median", figures.decode.median, decode_flops, peak);
+  std::printf("page faults in all of these  %9ld\n", PageFaults() - faults);
   return figures;
 }
 
@@ -238,16 +251,16 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
         .folder = settings.weight_cache, .log = [](const std::string& line) { std::printf("%s\n", line.c_str()); }});
   }
   Say("loading");
-  const double start = Now();
+  const double start = Now(), cores = CoreSeconds();
   TS_ASSIGN_OR_RETURN(const auto model, Model::Load(settings.folder, options));
-  const double load = Now() - start;
+  const double load = Now() - start, load_cores = CoreSeconds() - cores;
   TS_ASSIGN_OR_RETURN(const ModelSummary summary,
                       Model::Examine(settings.folder, {.precision = settings.precision,
                                                        .weight_cache = options.weight_cache}));
   const double files = static_cast<double>(summary.weight_bytes) / (1 << 20);
   std::printf("%s\n", model->render_class().c_str());
   std::printf("files                        %9.0f MiB, read in %.2f s\n", files, read);
-  std::printf("loaded                       %9.2f s\n", load);
+  std::printf("loaded                       %9.2f s, %.2f s of all cores\n", load, load_cores);
 
   Say(settings.weight_cache.empty() ? "packing, and a first step and decode" : "a first step and decode");
   Subject subject(model, settings.size);

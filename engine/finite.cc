@@ -25,9 +25,9 @@ std::optional<int64_t> FirstWithExponent(std::string_view bytes, Bits exponent) 
   };
   for (size_t block = 0; block < count; block += kBlock) {
     const size_t end = std::min(count, block + kBlock);
-    bool any = false;
-    for (size_t i = block; i < end; ++i) any |= at(i);
-    if (!any) continue;
+    Bits any = 0;  // as wide as what is compared: whole vectors of it at a time
+    for (size_t i = block; i < end; ++i) any |= static_cast<Bits>(at(i) ? ~Bits{0} : 0);
+    if (any == 0) continue;
     for (size_t i = block; i < end; ++i) {
       if (at(i)) return static_cast<int64_t>(i);
     }
