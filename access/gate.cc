@@ -97,6 +97,11 @@ absl::StatusOr<std::shared_ptr<Admission>> Gate::Begin(const CallFacts& facts) c
   admission->peer = facts.peer;
   admission->certificate = facts.certificate;
   if (options_.tokens == nullptr) return admission;
+  const bool shown = options_.worker_certificates && !facts.certificate.empty();
+  if (admission->rule != nullptr && admission->rule->certificate && shown &&
+      facts.authorization.empty()) {
+    return admission;
+  }
   auto caller = FindCaller(facts);
   absl::Status status = caller.status();
   if (caller.ok()) {

@@ -18,6 +18,7 @@ struct MethodRule {
   const char* operators = "";  // are set by operators alone
   bool changes = false;        // goes into the audit log
   bool submits = false;        // counts as a submission
+  bool certificate = false;    // one that the server's CA signed will do in place of a token
   bool uploads = false;        // its messages' bytes count, and what it names is made for a tenant
 };
 

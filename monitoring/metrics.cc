@@ -4,102 +4,30 @@ namespace tiltshift::monitoring {
 namespace {
 
 constexpr char kOther[] = "other";
-constexpr const char* kRedisFunctions[] = {"ts_lead",      "ts_resign", "ts_submit", "ts_append",
-                                           "ts_turns",     "ts_cancel", "ts_set",    "ts_retry",
-                                           "ts_put_token", kOther};
-
-Gauge Jobs(Registry& r, const char* state) {
-  return r.AddGauge("tiltshift_jobs", "Jobs by state", "state", state);
-}
-
-Histogram Calls(Registry& r, const char* method) {
-  return r.AddHistogram("tiltshift_grpc_seconds", "Calls by method, streams from start to end",
-                        "method", method);
-}
 
 }  // namespace
 
-SchedulerMetrics::SchedulerMetrics(Registry& r)
-    : variants_committed(r.AddCounter("tiltshift_variants_committed_total", "Variants committed")),
-      variants_failed(r.AddCounter("tiltshift_variants_failed_total", "Variants failed for good")),
-      variants_retried(
-          r.AddCounter("tiltshift_variants_retried_total", "Failed attempts that are tried again")),
-      leases_granted(r.AddCounter("tiltshift_leases_granted_total", "Leases given to workers")),
-      leases_expired(
-          r.AddCounter("tiltshift_leases_expired_total", "Leases whose worker fell silent")),
-      leases_stolen(r.AddCounter("tiltshift_leases_stolen_total",
-                                 "Ends of leases that an idle worker took over")),
-      workers_benched(r.AddCounter(
-          "tiltshift_workers_benched_total",
-          "Times a worker was given nothing for a while: it failed what others rendered")),
-      leases_active(r.AddGauge("tiltshift_leases_active", "Leases held by workers now")),
-      queue_variants(r.AddGauge("tiltshift_queue_variants", "Variants waiting for a worker")),
-      workers_connected(r.AddGauge("tiltshift_workers_connected", "Workers with an open session")),
-      leader(r.AddGauge("tiltshift_leader", "1 where this scheduler leads the farm")),
-      photos_taken(r.AddCounter("tiltshift_photos_taken_total", "Photos sealed and stored")),
-      photos_destroyed(r.AddCounter("tiltshift_photos_destroyed_total",
-                                    "Photos whose key and bytes were destroyed")),
-      photos_kept(r.AddGauge("tiltshift_photos_kept", "Photos that can still be opened")),
-      jobs_queued(Jobs(r, "queued")),
-      jobs_running(Jobs(r, "running")),
-      jobs_paused(Jobs(r, "paused")),
-      jobs_done(Jobs(r, "done")),
-      jobs_failed(Jobs(r, "failed")),
-      jobs_cancelled(Jobs(r, "cancelled")),
-      turn_seconds(
-          r.AddHistogram("tiltshift_turn_seconds", "From a worker's turn to its acknowledgement")),
-      submit_seconds(Calls(r, "Submit")),
-      append_entries_seconds(Calls(r, "AppendEntries")),
-      list_entries_seconds(Calls(r, "ListEntries")),
-      get_job_seconds(Calls(r, "GetJob")),
-      list_jobs_seconds(Calls(r, "ListJobs")),
-      watch_job_seconds(Calls(r, "WatchJob")),
-      cancel_job_seconds(Calls(r, "CancelJob")),
-      pause_job_seconds(Calls(r, "PauseJob")),
-      resume_job_seconds(Calls(r, "ResumeJob")),
-      retry_failed_seconds(Calls(r, "RetryFailed")),
-      set_priority_seconds(Calls(r, "SetPriority")),
-      explain_seconds(Calls(r, "Explain")),
-      read_outputs_seconds(Calls(r, "ReadOutputs")),
-      list_workers_seconds(Calls(r, "ListWorkers")),
-      session_seconds(Calls(r, "Session")),
-      upload_photo_seconds(Calls(r, "UploadPhoto")),
-      open_photo_seconds(Calls(r, "OpenPhoto")),
-      forget_seconds(Calls(r, "Forget")),
-      list_receipts_seconds(Calls(r, "ListReceipts")) {
-  for (const char* function : kRedisFunctions)
-    redis_seconds_[function] = r.AddHistogram(
-        "tiltshift_redis_seconds", "Round trips to Redis by function", "function", function);
+std::string BoundedNames::Of(const std::string& name) {
+  std::lock_guard lock(mutex_);
+  if (names_.count(name) != 0) return name;
+  if (names_.size() >= kMostNames) return kOther;
+  return *names_.insert(name).first;
 }
 
-Histogram SchedulerMetrics::RedisSeconds(std::string_view function) const {
-  const auto found = redis_seconds_.find(function);
-  return found != redis_seconds_.end() ? found->second : redis_seconds_.find(kOther)->second;
+BlobMetrics::BlobMetrics(Registry& r) {
+  for (const char* operation : {"put", "get", "exists", "list", "delete"}) {
+    const Labels labels = {{"operation", operation}};
+    series_[operation] = {
+        r.AddHistogram("tiltshift_blob_seconds", "Calls of the blob store", labels),
+        r.AddCounter("tiltshift_blob_failures_total", "Of those, the ones that failed", labels)};
+  }
 }
 
-WorkerMetrics::WorkerMetrics(Registry& r)
-    : images_rendered(
-          r.AddCounter("tiltshift_images_rendered_total", "Images rendered and stored")),
-      render_failures(
-          r.AddCounter("tiltshift_render_failures_total", "Variants that could not be rendered")),
-      steps_begun(r.AddCounter("tiltshift_steps_begun_total", "Denoising steps begun here")),
-      steps_resumed(
-          r.AddCounter("tiltshift_steps_resumed_total",
-                       "Denoising steps that other workers had made of images rendered here")),
-      renders_stopped(r.AddCounter("tiltshift_renders_stopped_total",
-                                   "Renders stopped between two steps for another worker")),
-      slots_busy(r.AddGauge("tiltshift_slots_busy", "Slots that render now")),
-      images_per_second(r.AddGauge("tiltshift_images_per_second",
-                                   "Images stored a second, over the last minute")),
-      encode_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage",
-                                    "stage", "encode")),
-      denoise_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage",
-                                     "stage", "denoise")),
-      decode_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage",
-                                    "stage", "decode")),
-      finish_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage",
-                                    "stage", "finish")),
-      store_seconds(r.AddHistogram("tiltshift_render_seconds", "Time of a variant by stage",
-                                   "stage", "store")) {}
+void BlobMetrics::Observe(std::string_view operation, double seconds, const absl::Status& status) {
+  const auto found = series_.find(operation);
+  if (found == series_.end()) return;
+  found->second.seconds.Observe(seconds);
+  if (!status.ok() && !absl::IsNotFound(status)) found->second.failures.Add();
+}
 
 }  // namespace tiltshift::monitoring

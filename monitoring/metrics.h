@@ -1,77 +1,55 @@
-// Metrics behind one door: what the processes count and time, served as Prometheus text on
-// /metrics. Names follow Prometheus' conventions (base units, _total on counters); labels are few
-// and fixed. docs/metrics.md lists them.
+// Metrics behind one door: what the processes count and time. Names follow Prometheus' conventions
+// (base units, _total on counters). Labels have few values, and those are known beforehand, but for
+// models and tenants, of which the first few have series of their own. docs/metrics.md lists all.
 #pragma once
 
-#include <chrono>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 
 #include "base/status.h"
+#include "monitoring/series.h"
 
 namespace tiltshift::monitoring {
 
-// Handles into a Registry, valid as long as it lives. Safe from any thread.
-class Counter {
+// The first kMostNames names are themselves, later ones "other": jobs may name what they like, and
+// series must stay few. Any thread.
+class BoundedNames {
  public:
-  void Add(double by = 1);
-  void* impl = nullptr;
-};
-class Gauge {
- public:
-  void Set(double value);
-  void Add(double by);
-  void* impl = nullptr;
-};
-class Histogram {  // one of no registry observes nothing
- public:
-  void Observe(double seconds);
-  void* impl = nullptr;
-};
-
-// Observes, when it goes, for how long it was there.
-class Timer {
- public:
-  explicit Timer(Histogram histogram) : histogram_(histogram) {}
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-  ~Timer() { histogram_.Observe(std::chrono::duration<double>(Clock::now() - start_).count()); }
+  static constexpr size_t kMostNames = 40;
+  std::string Of(const std::string& name);
 
  private:
-  using Clock = std::chrono::steady_clock;
-  Histogram histogram_;
-  const Clock::time_point start_ = Clock::now();
+  std::mutex mutex_;
+  std::set<std::string> names_;
 };
 
-class Registry {
+// Calls of the blob store, of scheduler and worker alike. Any thread.
+class BlobMetrics {
  public:
-  Registry();
-  ~Registry();
-
-  Counter AddCounter(const std::string& name, const std::string& help,
-                     const std::string& label = "", const std::string& value = "");
-  Gauge AddGauge(const std::string& name, const std::string& help, const std::string& label = "",
-                 const std::string& value = "");
-  // Buckets from 0.1 ms to 100 s.
-  Histogram AddHistogram(const std::string& name, const std::string& help,
-                         const std::string& label = "", const std::string& value = "");
-
-  // Serves /metrics on "host:port" until the Registry goes. Unavailable where the port is taken.
-  absl::Status Serve(const std::string& address);
+  explicit BlobMetrics(Registry& registry);
+  // `operation`: put, get, exists, list or delete. A blob that is not there is no failure.
+  void Observe(std::string_view operation, double seconds, const absl::Status& status);
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  struct Series {
+    Histogram seconds;
+    Counter failures;
+  };
+  std::map<std::string, Series, std::less<>> series_;
 };
 
 struct SchedulerMetrics {
   explicit SchedulerMetrics(Registry& registry);
-  Counter variants_committed, variants_failed, variants_retried;
+  Counter variants_committed, variants_failed, variants_retried, variants_quarantined;
   Counter leases_granted, leases_expired, leases_stolen;
   Counter workers_benched;
-  Gauge leases_active, queue_variants, workers_connected, leader;
+  Gauge leases_active, queue_variants, workers_connected, leader, epoch;
+  Gauge oldest_waiting_seconds;
+  Gauge workers_idle, workers_busy, workers_draining, workers_on_bench;
   Counter photos_taken, photos_destroyed;
   Gauge photos_kept;
   Gauge jobs_queued, jobs_running, jobs_paused, jobs_done, jobs_failed, jobs_cancelled;
@@ -83,21 +61,62 @@ struct SchedulerMetrics {
   Histogram set_priority_seconds, explain_seconds;
   Histogram read_outputs_seconds, list_workers_seconds, session_seconds;
   Histogram upload_photo_seconds, open_photo_seconds, forget_seconds, list_receipts_seconds;
+  BlobMetrics blobs;
 
   // Of round trips in which Redis ran this function of the farm's library; what is none of them
   // (plain commands) is one series, "other".
   Histogram RedisSeconds(std::string_view function) const;
 
+  // What workers told of the variants that they committed.
+  struct Renders {
+    Counter images, render_seconds;
+    Counter encode, denoise, decode, finish, store;  // seconds
+  };
+  // What is still to do, in seconds of one worker.
+  struct Queue {
+    Gauge waiting_seconds;    // with nobody
+    Gauge remaining_seconds;  // not committed: with workers, too
+  };
+  // Of a model on a kind of device. Made at the first call; one thread.
+  const Renders& RendersOf(const std::string& model, const std::string& device);
+  const Queue& QueueOf(const std::string& model, const std::string& device);
+  // Every Queue there is: for who sets them all.
+  const std::map<Labels, Queue>& queues() const { return queues_; }
+  // Seconds that a tenant's variants were rendered for.
+  const Counter& TenantSeconds(const std::string& tenant);
+
  private:
+  Registry& registry_;
+  BoundedNames models_, tenant_names_;
   std::map<std::string, Histogram, std::less<>> redis_seconds_;
+  std::map<Labels, Renders> renders_;
+  std::map<Labels, Queue> queues_;
+  std::map<std::string, Counter> tenants_;
 };
 
 struct WorkerMetrics {
-  explicit WorkerMetrics(Registry& registry);
-  Counter images_rendered, render_failures;
+  // `device`: the kind that all of this worker's slots render on.
+  explicit WorkerMetrics(Registry& registry, std::string device = "cpu");
   Counter steps_begun, steps_resumed, renders_stopped;
-  Gauge slots_busy, images_per_second;
-  Histogram encode_seconds, denoise_seconds, decode_seconds, finish_seconds, store_seconds;
+  Gauge slots, slots_busy, images_per_second, connected;
+  BlobMetrics blobs;
+
+  struct OfModel {
+    Counter images_rendered;
+    Histogram encode_seconds, denoise_seconds, decode_seconds, finish_seconds, store_seconds;
+  };
+  // Any thread; what it gives stays where it is.
+  const OfModel& Of(const std::string& model);
+  // Of variants that could not be rendered, by what kind of failure it was.
+  Counter Failures(absl::StatusCode why) const;
+
+ private:
+  Registry& registry_;
+  const std::string device_;
+  BoundedNames models_;
+  std::map<absl::StatusCode, Counter> failures_;
+  std::mutex mutex_;
+  std::map<std::string, OfModel> of_model_;
 };
 
 }  // namespace tiltshift::monitoring

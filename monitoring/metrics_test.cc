@@ -24,7 +24,7 @@ TEST(Metrics, AreServedByTheirNames) {
   { const Timer timer(scheduler.list_jobs_seconds); }
   scheduler.RedisSeconds("ts_turns").Observe(0.00015);
   scheduler.RedisSeconds("what nobody knows").Observe(0.1);
-  worker.decode_seconds.Observe(0.03);
+  worker.Of("diorama").decode_seconds.Observe(0.03);
   const std::string text = Scrape(port);
   EXPECT_THAT(text, HasSubstr("tiltshift_variants_committed_total 3"));
   EXPECT_THAT(text, HasSubstr("tiltshift_queue_variants 17"));
@@ -33,9 +33,17 @@ TEST(Metrics, AreServedByTheirNames) {
   EXPECT_THAT(text,
               HasSubstr("tiltshift_redis_seconds_bucket{function=\"ts_turns\",le=\"0.0002\"} 1"));
   EXPECT_THAT(text, HasSubstr("tiltshift_redis_seconds_count{function=\"other\"} 1"));
-  EXPECT_THAT(text, HasSubstr("tiltshift_render_seconds_bucket{stage=\"decode\",le=\"0.05\"} 1"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "tiltshift_render_seconds_count{device=\"cpu\",model=\"diorama\",stage=\"decode\"} 1"));
   EXPECT_THAT(text,
               HasSubstr("# HELP tiltshift_leases_expired_total Leases whose worker fell silent"));
+  for (int i = 0; i < 100; ++i) worker.Of(std::to_string(i)).images_rendered.Add();
+  const std::string more = Scrape(port);
+  EXPECT_THAT(more, HasSubstr("tiltshift_images_rendered_total{device=\"cpu\",model=\"38\"} 1"));
+  EXPECT_THAT(more,
+              HasSubstr("tiltshift_images_rendered_total{device=\"cpu\",model=\"other\"} 61"));
   Registry second;
   const absl::Status taken = second.Serve("127.0.0.1:" + std::to_string(port));
   EXPECT_EQ(taken.code(), absl::StatusCode::kUnavailable);

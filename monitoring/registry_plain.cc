@@ -5,8 +5,10 @@
 #include <mutex>
 
 #include "absl/strings/str_format.h"
-#include "monitoring/metrics.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "monitoring/registry.h"
+#include "monitoring/series.h"
 #include "monitoring/text_server.h"
 
 namespace tiltshift::monitoring {
@@ -14,7 +16,7 @@ namespace {
 
 // One line of text, or a histogram's lines.
 struct Series {
-  std::string label;              // name="value", or empty
+  std::string labels;             // name="value",...
   std::atomic<double> value = 0;  // of a histogram: the sum
   std::array<std::atomic<uint64_t>, kSeconds.size() + 1> buckets = {};
 };
@@ -24,31 +26,39 @@ struct Family {
   std::deque<Series> series;  // never move
 };
 
+std::string LabelText(const Labels& labels) {
+  return absl::StrJoin(labels, ",", [](std::string* text, const auto& label) {
+    const auto escaped =
+        absl::StrReplaceAll(label.second, {{"\\", "\\\\"}, {"\"", "\\\""}, {"\n", "\\n"}});
+    absl::StrAppend(text, label.first, "=\"", escaped, "\"");
+  });
+}
+
 std::string InBraces(const std::string& labels) {
   return labels.empty() ? "" : absl::StrCat("{", labels, "}");
 }
 
 void AppendHistogram(const Family& family, const Series& series, std::string* text) {
-  const std::string comma = series.label.empty() ? "" : ",";
+  const std::string comma = series.labels.empty() ? "" : ",";
   uint64_t count = 0;
   for (size_t i = 0; i <= kSeconds.size(); ++i) {
     count += series.buckets[i];
     const std::string bound =
         i < kSeconds.size() ? absl::StrFormat("%g", kSeconds[i]) : std::string("+Inf");
-    absl::StrAppend(text, family.name, "_bucket{", series.label, comma, "le=\"", bound, "\"} ",
+    absl::StrAppend(text, family.name, "_bucket{", series.labels, comma, "le=\"", bound, "\"} ",
                     count, "\n");
   }
-  const std::string labels = InBraces(series.label);
+  const std::string labels = InBraces(series.labels);
   absl::StrAppendFormat(text, "%s_sum%s %.17g\n", family.name, labels, series.value.load());
   absl::StrAppend(text, family.name, "_count", labels, " ", count, "\n");
 }
 
 }  // namespace
 
-void Counter::Add(double by) { static_cast<Series*>(impl)->value += by; }
-void Gauge::Set(double value) { static_cast<Series*>(impl)->value = value; }
-void Gauge::Add(double by) { static_cast<Series*>(impl)->value += by; }
-void Histogram::Observe(double seconds) {
+void Counter::Add(double by) const { static_cast<Series*>(impl)->value += by; }
+void Gauge::Set(double value) const { static_cast<Series*>(impl)->value = value; }
+void Gauge::Add(double by) const { static_cast<Series*>(impl)->value += by; }
+void Histogram::Observe(double seconds) const {
   if (impl == nullptr) return;
   auto* series = static_cast<Series*>(impl);
   size_t bucket = 0;
@@ -59,7 +69,7 @@ void Histogram::Observe(double seconds) {
 
 struct Registry::Impl {
   Series* Add(const std::string& type, const std::string& name, const std::string& help,
-              const std::string& label, const std::string& value) {
+              const Labels& labels) {
     std::lock_guard lock(mutex);
     Family* family = nullptr;
     for (Family& known : families) {
@@ -67,7 +77,7 @@ struct Registry::Impl {
     }
     if (family == nullptr) family = &families.emplace_back(Family{name, help, type, {}});
     Series& series = family->series.emplace_back();
-    if (!label.empty()) series.label = absl::StrCat(label, "=\"", value, "\"");
+    series.labels = LabelText(labels);
     return &series;
   }
 
@@ -81,7 +91,7 @@ struct Registry::Impl {
         if (family.type == "histogram") {
           AppendHistogram(family, series, &text);
         } else {
-          absl::StrAppendFormat(&text, "%s%s %.17g\n", family.name, InBraces(series.label),
+          absl::StrAppendFormat(&text, "%s%s %.17g\n", family.name, InBraces(series.labels),
                                 series.value.load());
         }
       }
@@ -98,18 +108,17 @@ Registry::Registry() : impl_(std::make_unique<Impl>()) {}
 Registry::~Registry() = default;
 
 Counter Registry::AddCounter(const std::string& name, const std::string& help,
-                             const std::string& label, const std::string& value) {
-  return {impl_->Add("counter", name, help, label, value)};
+                             const Labels& labels) {
+  return {impl_->Add("counter", name, help, labels)};
 }
 
-Gauge Registry::AddGauge(const std::string& name, const std::string& help, const std::string& label,
-                         const std::string& value) {
-  return {impl_->Add("gauge", name, help, label, value)};
+Gauge Registry::AddGauge(const std::string& name, const std::string& help, const Labels& labels) {
+  return {impl_->Add("gauge", name, help, labels)};
 }
 
 Histogram Registry::AddHistogram(const std::string& name, const std::string& help,
-                                 const std::string& label, const std::string& value) {
-  return {impl_->Add("histogram", name, help, label, value)};
+                                 const Labels& labels) {
+  return {impl_->Add("histogram", name, help, labels)};
 }
 
 absl::Status Registry::Serve(const std::string& address) {

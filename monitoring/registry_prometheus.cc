@@ -7,22 +7,20 @@
 
 #include <exception>
 
-#include "monitoring/metrics.h"
 #include "monitoring/registry.h"
+#include "monitoring/series.h"
 
 namespace tiltshift::monitoring {
 namespace {
 
-prometheus::Labels Labels(const std::string& label, const std::string& value) {
-  return label.empty() ? prometheus::Labels{} : prometheus::Labels{{label, value}};
-}
+prometheus::Labels Map(const Labels& labels) { return {labels.begin(), labels.end()}; }
 
 }  // namespace
 
-void Counter::Add(double by) { static_cast<prometheus::Counter*>(impl)->Increment(by); }
-void Gauge::Set(double value) { static_cast<prometheus::Gauge*>(impl)->Set(value); }
-void Gauge::Add(double by) { static_cast<prometheus::Gauge*>(impl)->Increment(by); }
-void Histogram::Observe(double seconds) {
+void Counter::Add(double by) const { static_cast<prometheus::Counter*>(impl)->Increment(by); }
+void Gauge::Set(double value) const { static_cast<prometheus::Gauge*>(impl)->Set(value); }
+void Gauge::Add(double by) const { static_cast<prometheus::Gauge*>(impl)->Increment(by); }
+void Histogram::Observe(double seconds) const {
   if (impl == nullptr) return;
   static_cast<prometheus::Histogram*>(impl)->Observe(seconds);
 }
@@ -36,21 +34,20 @@ Registry::Registry() : impl_(std::make_unique<Impl>()) {}
 Registry::~Registry() = default;
 
 Counter Registry::AddCounter(const std::string& name, const std::string& help,
-                             const std::string& label, const std::string& value) {
+                             const Labels& labels) {
   auto& family = prometheus::BuildCounter().Name(name).Help(help).Register(*impl_->registry);
-  return {&family.Add(Labels(label, value))};
+  return {&family.Add(Map(labels))};
 }
 
-Gauge Registry::AddGauge(const std::string& name, const std::string& help, const std::string& label,
-                         const std::string& value) {
+Gauge Registry::AddGauge(const std::string& name, const std::string& help, const Labels& labels) {
   auto& family = prometheus::BuildGauge().Name(name).Help(help).Register(*impl_->registry);
-  return {&family.Add(Labels(label, value))};
+  return {&family.Add(Map(labels))};
 }
 
 Histogram Registry::AddHistogram(const std::string& name, const std::string& help,
-                                 const std::string& label, const std::string& value) {
+                                 const Labels& labels) {
   auto& family = prometheus::BuildHistogram().Name(name).Help(help).Register(*impl_->registry);
-  return {&family.Add(Labels(label, value),
+  return {&family.Add(Map(labels),
                       prometheus::Histogram::BucketBoundaries(kSeconds.begin(), kSeconds.end()))};
 }
 

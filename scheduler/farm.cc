@@ -26,6 +26,7 @@ void Farm::AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t varia
   job.renders_with = plan::ModelVariant(spec);
   job.variants = variants;
   job.submitted_ms = now_ms;
+  job.waiting_since_ms = now_ms;
   job.priority = spec.priority();
   job.order = order_.size();
   job.pending.Add({{0, variants}, 0, 0});
@@ -81,6 +82,7 @@ std::vector<uint64_t> Farm::Connect(const v1::Hello& hello, int64_t now_ms, Batc
   worker.draining = false;
   worker.want = 0;
   worker.connected_ms = now_ms;
+  worker.device = DeviceNumber(hello.device_kind());
   worker.knows_jobs.clear();
   takers_.reset();
   std::vector<uint64_t> lost;
@@ -178,6 +180,9 @@ std::vector<v1::WorkerInfo> Farm::Workers(int64_t now_ms) const {
     info.set_connected_unix_ms(worker.connected_ms);
     info.set_draining(worker.draining);
     if (IsBenched(worker, now_ms)) info.set_benched(worker.bench_reason);
+    info.set_device_kind(worker.hello.device_kind());
+    if (worker.device_status.has_value()) *info.mutable_device_status() = *worker.device_status;
+    info.set_slots_busy(worker.slots_busy);
   }
   return infos;
 }
@@ -186,19 +191,6 @@ std::set<std::string> Farm::TakeChanged() {
   std::set<std::string> changed;
   changed.swap(changed_);
   return changed;
-}
-
-Farm::Counts Farm::counts() const {
-  Counts counts;
-  for (const std::string& id : active_) counts.pending += jobs_.at(id).pending.count();
-  counts.leases = leases_.size();
-  for (const auto& [id, worker] : workers_) counts.workers += worker.connected;
-  counts.granted = granted_;
-  counts.expired = expired_;
-  counts.retried = retried_;
-  counts.stolen = stolen_;
-  counts.benched = benched_;
-  return counts;
 }
 
 }  // namespace tiltshift::scheduler

@@ -6,6 +6,7 @@
 // released, expired or revoked, and its remainder then goes back to pending.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -79,8 +80,8 @@ class Farm {
   // A job that is durable already.
   void AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t variants, int64_t now_ms);
 
-  // A contest has further entries: `spec` and `variants` are the job's from now on. Nothing where it
-  // has as many or is cancelled. Workers are sent the spec again.
+  // A contest has further entries: `spec` and `variants` are the job's from now on. Nothing where
+  // it has as many or is cancelled. Workers are sent the spec again.
   void Extend(const std::string& id, const v1::JobSpec& spec, uint64_t variants);
 
   // False where there is none. Revokes its leases.
@@ -137,13 +138,36 @@ class Farm {
 
   struct Counts {
     uint64_t pending = 0, leases = 0, workers = 0, granted = 0, expired = 0, retried = 0;
-    uint64_t stolen = 0, benched = 0;
+    uint64_t stolen = 0, benched = 0, quarantined = 0;
+    uint64_t idle = 0, busy = 0, draining = 0, on_bench = 0;  // workers
   };
-  Counts counts() const;
+  Counts counts(int64_t now_ms) const;
+
+  // What there is to do of a model on a kind of device, paused jobs left out, in seconds of one
+  // worker: as its job's variants took, else its model's, else everybody's.
+  struct Load {
+    std::string model, device;  // "any": the job does not say
+    double waiting_seconds = 0, remaining_seconds = 0;
+  };
+  struct Queue {
+    std::vector<Load> loads;
+    double oldest_waiting_seconds = 0;
+  };
+  Queue LookAtQueue(int64_t now_ms);
+  // What workers told of variants committed since the last call, by job and kind of device.
+  struct Renders {
+    uint64_t images = 0;
+    double seconds = 0;  // of one worker
+    v1::StageSeconds stages;
+  };
+  void TakeRenders(const std::function<void(const v1::JobSpec& spec, const char* device,
+                                            const Renders& renders)>& take);
   uint64_t epoch() const { return epoch_; }
   uint64_t stored_bytes(const std::string& job_id) const { return jobs_.at(job_id).stored_bytes; }
 
  private:
+  static constexpr size_t kDevices = 3;  // cpu, cuda, other
+
   struct JobState {
     v1::JobSpec spec;
     std::string renders_with;  // the model and the set of LoRAs, as workers call what they loaded
@@ -161,6 +185,10 @@ class Farm {
     std::map<uint64_t, std::string> failed_by;  // workers; of variants that wait to be tried again
     std::map<std::string, int64_t> pauses;      // by worker: it gets nothing of this job until then
     std::deque<std::pair<int64_t, uint64_t>> recent;  // (when, committed in all)
+    int64_t waiting_since_ms = 0;                     // 0: nothing waits
+    double seconds_per_variant = 0;                   // of one worker; 0: not known
+    std::array<Renders, kDevices> renders;
+    bool in_rendered = false;
     bool ended() const { return ended_ms != 0; }
     uint64_t left() const { return variants - committed - failed; }
     double images_per_second() const;  // over the last minute
@@ -186,12 +214,19 @@ class Farm {
     std::map<std::string, uint32_t> failed_in_a_row;  // by job
     uint32_t rendered_by_others = 0, times_benched = 0;
     int64_t benched_until_ms = 0;
+    size_t device = 0;  // its kind, below kDevices
+    std::optional<v1::DeviceStatus> device_status;
+    uint32_t slots_busy = 0;
     std::string last_failure, bench_reason;
   };
 
   // Returns false where the worker is to drop the lease.
   bool TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id, WorkerState& worker,
                    int64_t now_ms, Batch& batch);
+  void NoteRenders(JobState& job, const WorkerState& worker, const v1::Outcome& outcome,
+                   uint64_t variants);
+  double SecondsPerVariant(const JobState& job) const;
+  static size_t DeviceNumber(const std::string& kind);
   void TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed,
                    int64_t now_ms, store::StoredOutcome& stored);
   void EndLease(uint64_t token, int64_t ready_ms, uint32_t lost, Batch& batch);
@@ -249,7 +284,9 @@ class Farm {
   int64_t looked_late_ms_ = 0, steal_after_ms_ = 0;
   int64_t expire_after_ms_ = 0;     // no lease ends before
   std::optional<uint64_t> takers_;  // workers that may be given leases; unset: to be counted
-  uint64_t granted_ = 0, expired_ = 0, retried_ = 0, stolen_ = 0, benched_ = 0;
+  uint64_t granted_ = 0, expired_ = 0, retried_ = 0, stolen_ = 0, benched_ = 0, quarantined_ = 0;
+  std::vector<JobState*> rendered_;              // with Renders to take
+  std::map<std::string, double> model_seconds_;  // of a variant, by model; "": of any
 };
 
 }  // namespace tiltshift::scheduler

@@ -78,6 +78,7 @@ bool Farm::TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id,
   AddStored(job, variants == told ? outcome.stored_bytes()
                                   : outcome.stored_bytes() / told * variants);  // told again
   worker.committed += variants;
+  if (variants > 0) NoteRenders(job, worker, outcome, variants);
   bool gives_back = false;
   for (const auto& failed : outcome.failed()) {
     if (Subtract(lease.remaining, {failed.index(), 1}).empty()) continue;
@@ -159,6 +160,7 @@ void Farm::GiveUp(uint64_t token, Batch& batch) {
   JobState& job = jobs_.at(lease.job_id);
   const uint64_t index = lease.remaining[0].first;
   const uint32_t lost = lease.lost + 1;
+  ++quarantined_;
   const std::string reason =
       absl::StrCat("its worker was lost ", lost, " times while rendering it");
   store::StoredOutcome stored{token, {}, {{index, true, lost, reason}}};
@@ -181,6 +183,9 @@ void Farm::Heartbeat(const std::string& worker_id, const v1::Heartbeat& heartbea
   if (const auto worker = workers_.find(worker_id); worker != workers_.end()) {
     const auto& loaded = heartbeat.loaded_models();
     worker->second.loaded = {loaded.begin(), loaded.end()};
+    worker->second.device_status.reset();
+    if (heartbeat.has_device_status()) worker->second.device_status = heartbeat.device_status();
+    worker->second.slots_busy = heartbeat.slots_busy();
   }
   for (const uint64_t token : heartbeat.held_tokens()) {
     const auto lease = leases_.find(token);

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <utility>
 
+#include "proto/protocol.h"
 #include "scheduler/answer.h"
 #include "scheduler/round.h"
 
@@ -192,6 +193,7 @@ void FarmLoop::Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& he
     v1::SchedulerMessage message;
     v1::Welcome& welcome = *message.mutable_welcome();
     welcome.set_epoch(epoch_);
+    welcome.set_protocol(std::min(hello.protocol(), kProtocol));
     welcome.set_heartbeat_ms(options_.heartbeat_ms);
     welcome.set_lease_ttl_ms(static_cast<uint32_t>(options_.farm.lease_ttl_ms));
     for (const uint64_t token : farm_->Connect(hello, round.now_ms, round.batch))

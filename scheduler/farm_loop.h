@@ -95,9 +95,8 @@ class FarmLoop {
   // job as it is then. A later one has more variants; one with fewer changes nothing.
   void Append(const std::string& job_id, const v1::JobSpec& spec, uint64_t variants, Done done);
   // What has become of some of a job's variants.
-  void FindProgress(
-      const std::string& job_id, const v1::VariantRange& range,
-      std::function<void(absl::StatusOr<store::FarmStore::Progress>)> done);
+  void FindProgress(const std::string& job_id, const v1::VariantRange& range,
+                    std::function<void(absl::StatusOr<store::FarmStore::Progress>)> done);
   // FailedPrecondition where the worker does not hold this lease, or it is another job's.
   void CheckLease(uint64_t token, const std::string& worker_id, const std::string& job_id,
                   Done done);
@@ -128,6 +127,8 @@ class FarmLoop {
   absl::StatusOr<std::vector<JobView>> NewestJobs(size_t limit,
                                                   const std::string& tenant) const;  // "": any
   absl::StatusOr<std::vector<v1::WorkerInfo>> Workers() const;
+  // What there is to do, as of the last half second; standing by, as of what the leader said.
+  absl::StatusOr<Farm::Queue> Queue() const;
   // Why nothing can be accepted now (it stands by, Redis is away); OK where it can.
   absl::Status Health() const;
 
@@ -157,6 +158,9 @@ class FarmLoop {
   void CountCommits(const Batch& batch);
   void Publish(int64_t now_ms);
   void PublishWorkers(int64_t now_ms);
+  void CountRenders();
+  void PublishQueue(int64_t now_ms);
+  void ShowQueue(const Farm::Queue& queue);
   void CountView(const v1::Job& job, int by);
   void TellWatchers(int64_t now_ms);
   void ShowTrouble(const absl::Status& trouble);
@@ -178,6 +182,7 @@ class FarmLoop {
   bool in_trouble_ = false;  // Redis is away
   Backoff backoff_;          // while it is there and refuses
   int64_t lead_renewed_ms_ = 0, told_ms_ = 0, told_all_ms_ = 0, published_ms_ = 0;
+  int64_t looked_ms_ = 0, kept_queue_ms_ = 0;
   bool reordered_ = false;  // the Farm has taken its jobs up anew
   std::set<std::string> to_watch_;
   Farm::Counts counted_;
@@ -195,6 +200,7 @@ class FarmLoop {
   std::map<std::string, JobView> views_;
   std::vector<std::string> view_order_;
   std::vector<v1::WorkerInfo> workers_;
+  std::optional<Farm::Queue> queue_;  // the leader's, also where this one stands by
   std::thread thread_;
 };
 

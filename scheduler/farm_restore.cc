@@ -31,6 +31,7 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
     job.committed = from.committed;
     job.failed = from.failed;
     job.submitted_ms = from.submitted_ms;
+    job.waiting_since_ms = from.submitted_ms;
     job.started_ms = from.started_ms;
     job.ended_ms = from.ended_ms;
     job.cancelled = from.cancelled;
@@ -84,6 +85,7 @@ void Farm::Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& bat
   for (const std::string& id : order_) queue_.Remove(id);
   leased_.clear();
   stored_.clear();
+  rendered_.clear();
   jobs_.clear();
   order_.clear();
   active_.clear();

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "scheduler/queue_text.h"
 #include "scheduler/round.h"
 
 namespace tiltshift::scheduler {
@@ -133,6 +134,7 @@ absl::Status FarmLoop::LoadTokens() {
 // breaks off, the lead is given up again.
 absl::Status FarmLoop::TryToLead() {
   TS_RETURN_IF_ERROR(store_->CheckServer());
+  TS_RETURN_IF_ERROR(store_->CheckSchema());
   TS_RETURN_IF_ERROR(LoadTokens());  // a standby as well answers nobody it doesn't know
   TS_RETURN_IF_ERROR(CheckNothingIsLost());
   TS_ASSIGN_OR_RETURN(epoch_, store_->Lead(name_, options_.leader_ttl_ms, 0));
@@ -156,7 +158,9 @@ absl::Status FarmLoop::TryToLead() {
   spdlog::info("leading: epoch {}, {} jobs, {} leases", epoch_, stored->jobs.size(),
                stored->leases.size());
   metrics_.leader.Set(1);
+  metrics_.epoch.Set(static_cast<double>(epoch_));
   published_ms_ = 0;
+  looked_ms_ = 0;
   Publish(now_ms);
   lost_ = absl::OkStatus();
   in_trouble_ = false;
@@ -169,8 +173,10 @@ absl::Status FarmLoop::TryToLead() {
 void FarmLoop::ShowStandby(const absl::Status& why) {
   const std::string leader =
       absl::IsFailedPrecondition(why) ? AddressIn(store_->leader()) : std::string();
+  const auto queue = leader.empty() ? absl::StatusOr<std::string>("") : store_->LoadQueue();
   std::lock_guard lock(mutex_);
   health_ = NotLeading(absl::StrCat("this scheduler stands by: ", Message(why)), leader);
+  queue_ = queue.ok() ? QueueOf(*queue) : std::nullopt;
 }
 
 // Contract: after it nothing is left of the leadership: no farm, no views, no stream, no watcher,
@@ -192,6 +198,7 @@ void FarmLoop::StepDown() {
     views_.clear();
     view_order_.clear();
     workers_.clear();
+    queue_.reset();
   }
   store_->Resign(name_, epoch_).IgnoreError();
   dropped.clear();
@@ -200,8 +207,11 @@ void FarmLoop::StepDown() {
   to_watch_.clear();
   farm_.reset();
   counted_ = {};
-  for (monitoring::Gauge gauge : {metrics_.leader, metrics_.queue_variants, metrics_.leases_active,
-                                  metrics_.workers_connected})
+  ShowQueue({});
+  for (const monitoring::Gauge& gauge :
+       {metrics_.leader, metrics_.epoch, metrics_.queue_variants, metrics_.leases_active,
+        metrics_.workers_connected, metrics_.workers_idle, metrics_.workers_busy,
+        metrics_.workers_draining, metrics_.workers_on_bench})
     gauge.Set(0);
 }
 
@@ -231,6 +241,7 @@ void FarmLoop::TakeEpoch(uint64_t epoch) {
   if (epoch == epoch_) return;
   spdlog::warn("Redis does not know of epoch {} any more; leading on in epoch {}", epoch_, epoch);
   epoch_ = epoch;
+  metrics_.epoch.Set(static_cast<double>(epoch_));
   redis_run_.clear();
 }
 

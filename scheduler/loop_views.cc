@@ -5,11 +5,15 @@
 
 #include "scheduler/farm_loop.h"
 #include "scheduler/message_checks.h"
+#include "scheduler/queue_text.h"
 
 namespace tiltshift::scheduler {
 namespace {
 
 constexpr int64_t kPublishEveryMs = 100;
+constexpr int64_t kLookEveryMs = 500;
+constexpr int64_t kKeepQueueEveryMs = 2'000;
+constexpr int kQueueLivesMs = 10'000;
 constexpr int64_t kTellEveryMs = 100;
 constexpr int64_t kTellAllEveryMs = 500;
 
@@ -42,7 +46,7 @@ void FarmLoop::PublishWorkers(int64_t now_ms) {
     std::lock_guard lock(mutex_);
     workers_.swap(workers);
   }
-  const Farm::Counts counts = farm_->counts();
+  const Farm::Counts counts = farm_->counts(now_ms);
   metrics_.queue_variants.Set(counts.pending);
   metrics_.leases_active.Set(counts.leases);
   metrics_.workers_connected.Set(counts.workers);
@@ -51,7 +55,61 @@ void FarmLoop::PublishWorkers(int64_t now_ms) {
   metrics_.variants_retried.Add(counts.retried - counted_.retried);
   metrics_.leases_stolen.Add(counts.stolen - counted_.stolen);
   metrics_.workers_benched.Add(counts.benched - counted_.benched);
+  metrics_.variants_quarantined.Add(counts.quarantined - counted_.quarantined);
+  metrics_.workers_idle.Set(counts.idle);
+  metrics_.workers_busy.Set(counts.busy);
+  metrics_.workers_draining.Set(counts.draining);
+  metrics_.workers_on_bench.Set(counts.on_bench);
   counted_ = counts;
+  CountRenders();
+  PublishQueue(now_ms);
+}
+
+void FarmLoop::CountRenders() {
+  farm_->TakeRenders([&](const v1::JobSpec& spec, const char* device, const Farm::Renders& done) {
+    const auto& counters = metrics_.RendersOf(spec.model(), device);
+    counters.images.Add(static_cast<double>(done.images));
+    counters.render_seconds.Add(done.seconds);
+    counters.encode.Add(done.stages.encode());
+    counters.denoise.Add(done.stages.denoise());
+    counters.decode.Add(done.stages.decode());
+    counters.finish.Add(done.stages.finish());
+    counters.store.Add(done.stages.store());
+    metrics_.TenantSeconds(spec.tenant()).Add(done.seconds);
+  });
+}
+
+void FarmLoop::PublishQueue(int64_t now_ms) {
+  if (now_ms - looked_ms_ < kLookEveryMs) return;
+  looked_ms_ = now_ms;
+  Farm::Queue queue = farm_->LookAtQueue(now_ms);
+  ShowQueue(queue);
+  if (now_ms - kept_queue_ms_ >= kKeepQueueEveryMs && !in_trouble_) {
+    kept_queue_ms_ = now_ms;
+    store_->KeepQueue(TextOf(queue), kQueueLivesMs).IgnoreError();  // comes again
+  }
+  std::lock_guard lock(mutex_);
+  queue_ = std::move(queue);
+}
+
+// Gauges whose model has nothing to do any more go to 0; several models may share one.
+void FarmLoop::ShowQueue(const Farm::Queue& queue) {
+  metrics_.oldest_waiting_seconds.Set(queue.oldest_waiting_seconds);
+  for (const auto& [labels, gauges] : metrics_.queues()) {
+    gauges.waiting_seconds.Set(0);
+    gauges.remaining_seconds.Set(0);
+  }
+  for (const Farm::Load& load : queue.loads) {
+    const auto& gauges = metrics_.QueueOf(load.model, load.device);
+    gauges.waiting_seconds.Add(load.waiting_seconds);
+    gauges.remaining_seconds.Add(load.remaining_seconds);
+  }
+}
+
+absl::StatusOr<Farm::Queue> FarmLoop::Queue() const {
+  std::lock_guard lock(mutex_);
+  if (!queue_.has_value()) return health_.ok() ? NotLeading("nothing is known yet", "") : health_;
+  return *queue_;
 }
 
 void FarmLoop::CountView(const v1::Job& job, int by) {

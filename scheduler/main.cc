@@ -15,12 +15,14 @@
 #include "scheduler/message_checks.h"
 #include "scheduler/photo_warden.h"
 #include "scheduler/rebuild.h"
+#include "scheduler/scaler_service.h"
 #include "scheduler/security.h"
 #include "scheduler/standard_services.h"
 #include "scheduler/tenants.h"
 #include "scheduler/token_service.h"
 #include "scheduler/worker_service.h"
 #include "store/blob_flags.h"
+#include "store/observed_blob_store.h"
 
 namespace tiltshift::scheduler {
 namespace {
@@ -196,14 +198,16 @@ absl::Status Serve(const Options& options) {
   TS_ASSIGN_OR_RETURN(auto redis, store::ParseRedisAddress(options.redis));
   redis.tls_files = options.redis_tls;
   redis = store::WithCredentialsOfEnvironment(redis);
-  TS_ASSIGN_OR_RETURN(auto blobs, store::OpenBlobStore(options.blobs));
+  TS_ASSIGN_OR_RETURN(auto opened, store::OpenBlobStore(options.blobs));
   // Not before: a signal ends a process that still looks for its blob store.
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_stop = 1; });
   std::signal(SIGHUP, [](int) { g_reopen = 1; });
-  if (options.rebuild) return RunRebuild(redis, *blobs);
+  if (options.rebuild) return RunRebuild(redis, *opened);
   monitoring::Registry registry;
   monitoring::SchedulerMetrics metrics(registry);
   if (!options.metrics.empty()) TS_RETURN_IF_ERROR(registry.Serve(options.metrics));
+  const auto blobs = store::Observed(std::move(opened),
+                                     [&metrics](auto... call) { metrics.blobs.Observe(call...); });
 
   LoopOptions loop_options = options.loop;
   loop_options.cpus = farm_cpus;
@@ -233,6 +237,7 @@ absl::Status Serve(const Options& options) {
   photo_service.AddTo(server);
   AddWorkerService(server, loop, metrics);
   AddTokenService(server, loop, loop_options.tokens, RealClock());
+  Scaler scaler(server, loop);
   AddReflection(server);
   Health health(server);
   FirstToken first_token(options.security.first_token, loop, tokens, RealClock());
@@ -243,6 +248,7 @@ absl::Status Serve(const Options& options) {
   warden.Start();
   WaitForTheEnd(loop, health, [&] {
     server.EndStreams(RealClock());
+    scaler.Look();
     first_token.Look();
     if (g_reopen == 0 || watched.log == nullptr) return;
     g_reopen = 0;

@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/protocol.h"
 
 namespace tiltshift::scheduler {
 namespace {
 
-constexpr uint32_t kProtocol = 1;
+constexpr double kMostWatts = 1e6, kMostCelsius = 1e4;
 constexpr size_t kLongestProblem = 4'096;
 
 absl::Status Bad(const std::string& field, const std::string& what) {
@@ -32,6 +35,11 @@ bool IsRange(const v1::VariantRange& range) {
          range.count() <= kMostVariants - range.first();
 }
 
+absl::Status CheckNumber(const std::string& field, const char* name, double value, double most) {
+  if (value >= 0 && value <= most) return absl::OkStatus();
+  return Bad(absl::StrCat(field, name), absl::StrCat(value, " is not from 0 to ", most));
+}
+
 // Of every turn, so that a field is named only where something is wrong with it.
 absl::Status CheckOutcome(int at, const v1::Outcome& outcome) {
   const auto in = [at](const auto&... parts) {
@@ -50,9 +58,25 @@ absl::Status CheckOutcome(int at, const v1::Outcome& outcome) {
                  absl::StrCat(outcome.failed(i).index(), " is beyond any job's variants"));
     }
   }
-  const double seconds = outcome.render_seconds();
-  if (seconds >= 0 && seconds <= kMostSeconds) return absl::OkStatus();
-  return Bad(in("render_seconds"), absl::StrCat(seconds, " is not from 0 to ", kMostSeconds));
+  const v1::StageSeconds& stages = outcome.stages();
+  for (const auto& [name, seconds] : std::initializer_list<std::pair<const char*, double>>{
+           {"render_seconds", outcome.render_seconds()},
+           {"stages.encode", stages.encode()},
+           {"stages.denoise", stages.denoise()},
+           {"stages.decode", stages.decode()},
+           {"stages.finish", stages.finish()},
+           {"stages.store", stages.store()}}) {
+    if (seconds >= 0 && seconds <= kMostSeconds) continue;
+    return Bad(in(name), absl::StrCat(seconds, " is not from 0 to ", kMostSeconds));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckDevice(const v1::DeviceStatus& device) {
+  const std::string field = "heartbeat.device_status";
+  TS_RETURN_IF_ERROR(CheckNumber(field, ".utilization", device.utilization(), 1));
+  TS_RETURN_IF_ERROR(CheckNumber(field, ".power_watts", device.power_watts(), kMostWatts));
+  return CheckNumber(field, ".temperature_celsius", device.temperature_celsius(), kMostCelsius);
 }
 
 absl::Status CheckTurn(const v1::Turn& turn) {
@@ -66,6 +90,7 @@ absl::Status CheckTurn(const v1::Turn& turn) {
 
 absl::Status CheckHeartbeat(const v1::Heartbeat& heartbeat) {
   TS_RETURN_IF_ERROR(CheckHeld("heartbeat.held_tokens", heartbeat.held_tokens_size()));
+  TS_RETURN_IF_ERROR(CheckDevice(heartbeat.device_status()));
   if (heartbeat.loaded_models_size() > kMostModels)
     return Bad("heartbeat.loaded_models", absl::StrCat("more than ", kMostModels));
   for (const std::string& model : heartbeat.loaded_models())
@@ -105,9 +130,11 @@ absl::Status NoSuchJob(const std::string& id) {
 }
 
 absl::Status CheckHello(const v1::Hello& hello) {
-  if (hello.protocol() != kProtocol) {
-    return Bad("hello", absl::StrCat("protocol ", hello.protocol(), " is not ", kProtocol,
-                                     "; use a worker of this scheduler's version"));
+  const uint32_t oldest = hello.oldest_protocol() == 0 ? hello.protocol() : hello.oldest_protocol();
+  if (hello.protocol() < kOldestProtocol || oldest > kProtocol || oldest > hello.protocol()) {
+    return Bad("hello", absl::StrCat("protocols ", oldest, " to ", hello.protocol(),
+                                     " are none of this scheduler's, ", kOldestProtocol, " to ",
+                                     kProtocol, "; use a worker of its version, or of the next"));
   }
   if (hello.worker_id().empty()) return Bad("hello.worker_id", "is empty");
   TS_RETURN_IF_ERROR(CheckId("hello.worker_id", hello.worker_id()));

@@ -304,14 +304,14 @@ TEST_F(PlacementTest, AWorkerThatFailsWhatOthersRenderIsBenched) {
   Connect(Worker("bad", {"*"}));
   farm_.AddJob("j", Spec("sd"), 2'000, now_ms_);
   v1::Lease good = Ask("good"), bad = Ask("bad");
-  for (int round = 0; round < 200 && farm_.counts().benched == 0; ++round) {
+  for (int round = 0; round < 200 && farm_.counts(0).benched == 0; ++round) {
     now_ms_ += 1'000;
     if (bad.token() != 0) bad = Ask("bad", {Failed(bad)});
     if (bad.token() == 0) bad = Ask("bad");
     good = good.token() != 0 ? Ask("good", {Done(good)}) : Ask("good");
   }
   EXPECT_EQ(farm_.View("j", now_ms_, false)->failed(), 0u);
-  EXPECT_EQ(farm_.counts().benched, 1u);
+  EXPECT_EQ(farm_.counts(0).benched, 1u);
   EXPECT_THAT(*farm_.ExplainWorker("bad", now_ms_), HasSubstr("is benched for another"));
   EXPECT_THAT(*farm_.ExplainWorker("bad", now_ms_), HasSubstr("no such tensor"));
   farm_.AddJob("k", Spec("sd"), 60, now_ms_);
@@ -337,7 +337,7 @@ TEST_F(PlacementTest, ABrokenJobHoldsUpItselfAlone) {
   }
   EXPECT_EQ(farm_.View("good", now_ms_, false)->committed(), 40u);
   EXPECT_EQ(farm_.View("broken", now_ms_, false)->failed(), 12u);
-  EXPECT_EQ(farm_.counts().benched, 0u);
+  EXPECT_EQ(farm_.counts(0).benched, 0u);
 }
 
 // What a worker held of a job that it fails is given back, and it is told.

@@ -14,6 +14,7 @@ constexpr size_t kRangesAtOnce = 1'000;
 constexpr uint64_t kTokenGap = 1'000'000;
 
 absl::Status CheckEmpty(store::FarmStore& store) {
+  TS_RETURN_IF_ERROR(store.CheckSchema());
   TS_ASSIGN_OR_RETURN(const uint64_t keys, store.KeysOfOthers());
   if (keys == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(

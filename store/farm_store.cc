@@ -16,6 +16,8 @@ constexpr char kLeader[] = "ts:leader";
 constexpr char kJobs[] = "ts:jobs";
 constexpr char kLeases[] = "ts:leases";
 constexpr char kToken[] = "ts:token";
+constexpr char kQueue[] = "ts:queue";
+constexpr char kSchema[] = "ts:schema";
 constexpr size_t kMostFailuresShown = 20;
 constexpr uint64_t kLargestEpochStep = 1'000'000;
 
@@ -77,7 +79,8 @@ absl::StatusOr<bool> FarmStore::HasEpoch() {
 
 absl::StatusOr<uint64_t> FarmStore::KeysOfOthers() {
   TS_ASSIGN_OR_RETURN(const RedisReply all, client_.Run({"DBSIZE"}));
-  TS_ASSIGN_OR_RETURN(const RedisReply ours, client_.Run({"EXISTS", kEpoch, kLeader}));
+  TS_ASSIGN_OR_RETURN(const RedisReply ours,
+                      client_.Run({"EXISTS", kEpoch, kLeader, kQueue, kSchema}));
   return static_cast<uint64_t>(std::max<int64_t>(0, all.integer - ours.integer));
 }
 
@@ -96,9 +99,21 @@ absl::Status FarmStore::CheckServer() {
   return absl::OkStatus();
 }
 
+absl::Status FarmStore::CheckSchema() {
+  TS_ASSIGN_OR_RETURN(const RedisReply reply, client_.Run({"GET", kSchema}));
+  const auto schema = reply.text.empty() ? 1 : Number<uint64_t>(reply.text);
+  if (schema != 0 && schema <= kNewestSchema) return absl::OkStatus();
+  return absl::UnimplementedError(
+      absl::StrCat("Redis at ", client_.address(), " holds a farm of schema ", reply.text,
+                   ", and this scheduler ", "knows 1 to ", kNewestSchema,
+                   ": it was led by a newer scheduler; start one of that version, ",
+                   "or give this one a Redis of its own. Nothing was changed"));
+}
+
 absl::Status FarmStore::Prepare() {
   TS_RETURN_IF_ERROR(CheckServer());
-  return functions_.Load();
+  TS_RETURN_IF_ERROR(functions_.Load());
+  return client_.Run({"SET", kSchema, std::to_string(kNewestSchema)}).status();
 }
 
 absl::StatusOr<uint64_t> FarmStore::Lead(const std::string& name, int ttl_ms, uint64_t epoch) {
@@ -201,6 +216,15 @@ absl::StatusOr<StoredFarm> FarmStore::Load(const std::function<absl::Status()>& 
   TS_ASSIGN_OR_RETURN(const RedisReply token, client_.Run({"GET", kToken}));
   farm.last_token = Number<uint64_t>(token.text);
   return farm;
+}
+
+absl::Status FarmStore::KeepQueue(const std::string& queue, int ttl_ms) {
+  return client_.Run({"SET", kQueue, queue, "PX", std::to_string(ttl_ms)}).status();
+}
+
+absl::StatusOr<std::string> FarmStore::LoadQueue() {
+  TS_ASSIGN_OR_RETURN(const RedisReply reply, client_.Run({"GET", kQueue}));
+  return reply.text;
 }
 
 Write FarmStore::Submit(uint64_t epoch, const std::string& job_id, const v1::JobSpec& spec,

@@ -22,6 +22,10 @@
 
 namespace tiltshift::store {
 
+// Of what is in Redis (docs/redis.md): 1 had no number yet. A scheduler reads every one up to its
+// own, and what it leads is of its own from then on.
+constexpr uint64_t kNewestSchema = 2;
+
 struct StoredLease {
   uint64_t token = 0;
   std::string job_id;
@@ -83,8 +87,10 @@ class FarmStore {
 
   // Unimplemented below Redis 6. Asked once a connection.
   absl::Status CheckServer();
-  // Checks the server and gives it the functions of this build in place of those it has: only for
-  // who leads. Calls by others load them where there are none at all.
+  // Unimplemented where a newer scheduler has led here: what it wrote may mean something else.
+  absl::Status CheckSchema();
+  // Checks the server and gives it the functions of this build in place of those it has, and its
+  // schema's number: only for who leads. Calls by others load them where there are none at all.
   absl::Status Prepare();
 
   // Takes the lead, or keeps it where `epoch` is the one held. The epoch, a new one where Redis
@@ -109,8 +115,13 @@ class FarmStore {
 
   // Whether a scheduler has ever led here: false of a Redis that is new, or that lost everything.
   absl::StatusOr<bool> HasEpoch();
-  // Keys beside the epoch and the leader: 0 where the database has nothing to lose.
+  // Keys beside those that come by themselves: 0 where the database has nothing to lose.
   absl::StatusOr<uint64_t> KeysOfOthers();
+
+  // What the leader last said of what there is to do, for those that stand by: forgotten after
+  // `ttl_ms`, and fenced by nothing. Empty where nobody has.
+  absl::Status KeepQueue(const std::string& queue, int ttl_ms);
+  absl::StatusOr<std::string> LoadQueue();
 
   // Which run of which server holds the data. A new one may lack what the last one had not yet
   // written to its file. Costs a round trip only after a reconnect.

@@ -7,8 +7,11 @@
 #include <map>
 #include <set>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "proto/externalscaler.pb.h"
 #include "proto/health.grpc.pb.h"
 #include "proto/reflection.grpc.pb.h"
 #include "tests/support/guarded_farm.h"
@@ -47,6 +50,10 @@ const std::map<std::string, std::string> kMayCall = {
     {"tiltshift.v1.Tokens/ListTokens", "operate"},
     {"tiltshift.v1.Workers/Session", "worker"},
     {"tiltshift.v1.Workers/OpenPhoto", "worker"},
+    {"externalscaler.ExternalScaler/IsActive", "operate"},
+    {"externalscaler.ExternalScaler/StreamIsActive", "operate"},
+    {"externalscaler.ExternalScaler/GetMetricSpec", "operate"},
+    {"externalscaler.ExternalScaler/GetMetrics", "operate"},
     {"grpc.health.v1.Health/Check", "submit read operate worker"},
     {"grpc.health.v1.Health/Watch", "submit read operate worker"},
     {"grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "submit read operate worker"},
@@ -55,6 +62,8 @@ const std::map<std::string, v1::Role> kRoles = {{"submit", v1::ROLE_SUBMIT},
                                                 {"read", v1::ROLE_READ},
                                                 {"operate", v1::ROLE_OPERATE},
                                                 {"worker", v1::ROLE_WORKER}};
+// A certificate of the farm's CA lets in whoever gives no token.
+constexpr char kForCertificates[] = "externalscaler.ExternalScaler/";
 constexpr char kNoJob[] = "j000000000000000";
 
 bool May(const std::string& method, const std::string& role) {
@@ -109,7 +118,8 @@ class RoleWalkTest : public GuardedFarmTest {
     contests_job_ = Submit(contest_["submit"]);
   }
   std::set<std::string> Methods() {
-    grpc::health::v1::HealthCheckRequest::descriptor();  // links it, so that Request finds it
+    grpc::health::v1::HealthCheckRequest::descriptor();  // links them, so that Request finds them
+    externalscaler::ScaledObjectRef::descriptor();
     std::set<std::string> methods;
     grpc::ClientContext context;
     Prepare(context, operate_);
@@ -179,7 +189,9 @@ TEST_F(RoleWalkTest, EveryMethodByEverybody) {
     ASSERT_NE(Request(method), nullptr) << "its messages are not linked in";
     for (const auto& message : Messages(method, brands_job_)) {
       for (const auto& [who, token] : nobodies) {
-        const Answer answer = Ask("/" + method, *message, token, worker_channel_);
+        const bool shows_one = !absl::StartsWith(method, kForCertificates) || !token.empty();
+        const Answer answer =
+            Ask("/" + method, *message, token, shows_one ? worker_channel_ : channel_);
         EXPECT_FALSE(answer.responded) << who;
         EXPECT_EQ(answer.status.error_code(), StatusCode::UNAUTHENTICATED) << who;
       }
@@ -217,6 +229,13 @@ TEST_F(RoleWalkTest, EveryMethodByEverybody) {
       }
     }
   }
+}
+
+TEST_F(RoleWalkTest, KedaShowsACertificateInPlaceOfAToken) {
+  const externalscaler::ScaledObjectRef ref;
+  EXPECT_TRUE(Ask(absl::StrCat("/", kForCertificates, "IsActive"), ref, "", worker_channel_).in());
+  EXPECT_FALSE(
+      Ask("/tiltshift.v1.Farm/ListWorkers", v1::ListWorkersRequest(), "", worker_channel_).in());
 }
 
 TEST_F(RoleWalkTest, ListsAndRequestIdsAreATenantsOwn) {

@@ -18,6 +18,17 @@ void AddRange(v1::Outcome& outcome, uint64_t index) {
   range.set_count(1);
 }
 
+void AddSums(const v1::Outcome& from, v1::Outcome& to) {
+  to.set_render_seconds(to.render_seconds() + from.render_seconds());
+  to.set_stored_bytes(to.stored_bytes() + from.stored_bytes());
+  v1::StageSeconds& stages = *to.mutable_stages();
+  stages.set_encode(stages.encode() + from.stages().encode());
+  stages.set_denoise(stages.denoise() + from.stages().denoise());
+  stages.set_decode(stages.decode() + from.stages().decode());
+  stages.set_finish(stages.finish() + from.stages().finish());
+  stages.set_store(stages.store() + from.stages().store());
+}
+
 }  // namespace
 
 absl::Status LeaseQueue::Add(const v1::Lease& lease) {
@@ -91,14 +102,18 @@ void LeaseQueue::AddNews(const Work& work, LeaseState& lease) {
   news_ready_.notify_all();
 }
 
-void LeaseQueue::Finish(const Work& work, double seconds, uint64_t bytes) {
+void LeaseQueue::Finish(const Work& work, double seconds, uint64_t bytes,
+                        const v1::StageSeconds& stages) {
   std::lock_guard lock(mutex_);
   const auto lease = leases_.find(work.token);
   if (lease == leases_.end())
     return;  // revoked meanwhile; the output is in the blob store, another commits it
   AddRange(lease->second.outcome, work.index);
-  lease->second.outcome.set_render_seconds(lease->second.outcome.render_seconds() + seconds);
-  lease->second.outcome.set_stored_bytes(lease->second.outcome.stored_bytes() + bytes);
+  v1::Outcome sums;
+  sums.set_render_seconds(seconds);
+  sums.set_stored_bytes(bytes);
+  *sums.mutable_stages() = stages;
+  AddSums(sums, lease->second.outcome);
   AddNews(work, lease->second);
 }
 
@@ -208,9 +223,8 @@ void LeaseQueue::Unsend() {
     for (v1::Outcome& outcome : outcomes) {
       const auto lease = leases_.find(outcome.token());
       if (lease == leases_.end()) continue;
-      const double seconds = lease->second.outcome.render_seconds() + outcome.render_seconds();
-      lease->second.outcome.MergeFrom(outcome);
-      lease->second.outcome.set_render_seconds(seconds);
+      AddSums(lease->second.outcome, outcome);
+      lease->second.outcome.MergeFrom(outcome);  // ranges are joined, sums taken over
       lease->second.has_news = true;
       lease->second.released = false;
     }

@@ -44,8 +44,9 @@ class LeaseQueue {
   std::optional<Work> Take();
   // Without blocking: nullopt where there is none now.
   std::optional<Work> TakeIfThere();
-  // `bytes`: of the output.
-  void Finish(const Work& work, double seconds, uint64_t bytes = 0);
+  // `bytes`: of the output; `stages`: where the seconds went, and those of storing it.
+  void Finish(const Work& work, double seconds, uint64_t bytes = 0,
+              const v1::StageSeconds& stages = {});
   // `vetoed`: it is not to be tried again.
   void Fail(const Work& work, const std::string& reason, bool vetoed = false);
 

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <thread>
 
 #include "absl/strings/str_split.h"
@@ -15,12 +17,15 @@
 #include "engine/device.h"
 #include "engine/pack/weight_cache.h"
 #include "moderation/moderator_flags.h"
+#include "monitoring/card_watch.h"
 #include "monitoring/metrics.h"
 #include "proto/channel.h"
 #include "proto/identity_flags.h"
 #include "proto/leader.h"
+#include "proto/protocol.h"
 #include "provenance/signer.h"
 #include "store/blob_flags.h"
+#include "store/observed_blob_store.h"
 #include "worker/describe_models.h"
 #include "worker/session.h"
 #include "worker/slots.h"
@@ -136,6 +141,23 @@ engine::Device ToDevice(const std::string& name) {
   return name == "cpu" ? engine::Device::kCpu : engine::Device::kAuto;
 }
 
+monitoring::CardWatchOptions CardOptions() {
+  monitoring::CardWatchOptions options;
+  if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) options.visible_devices = visible;
+  options.log = [](const std::string& line) { spdlog::info("{}", line); };
+  return options;
+}
+
+v1::DeviceStatus ToProto(const monitoring::CardReading& reading) {
+  v1::DeviceStatus status;
+  status.set_utilization(reading.utilization.value_or(0));
+  status.set_memory_used_mb(reading.memory_used_bytes.value_or(0) / 1'000'000);
+  status.set_memory_mb(reading.memory_bytes.value_or(0) / 1'000'000);
+  status.set_power_watts(reading.power_watts.value_or(0));
+  status.set_temperature_celsius(reading.temperature_celsius.value_or(0));
+  return status;
+}
+
 uint64_t MachineMemoryMb() {
   return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
          static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) / 1'000'000;
@@ -168,11 +190,10 @@ absl::Status Serve(const Options& options) {
   setrlimit(RLIMIT_CORE, &no_core);
   store::BlobOptions blob_options = options.blobs;
   blob_options.keep_free = options.keep_free_mb * 1'000'000;
-  TS_ASSIGN_OR_RETURN(auto blobs, store::OpenBlobStore(blob_options));
+  TS_ASSIGN_OR_RETURN(auto opened, store::OpenBlobStore(blob_options));
   // Not before: a signal ends a process that still looks for its blob store.
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_stop = 1; });
   monitoring::Registry registry;
-  monitoring::WorkerMetrics metrics(registry);
   if (!options.metrics.empty()) TS_RETURN_IF_ERROR(registry.Serve(options.metrics));
 
   SessionOptions session_options;
@@ -188,10 +209,15 @@ absl::Status Serve(const Options& options) {
       const engine::DeviceInfo device,
       engine::ChooseDevice(engine ? ToDevice(options.device) : engine::Device::kCpu));
   const bool on_card = device.device == engine::Device::kCuda;
+  monitoring::WorkerMetrics metrics(registry, on_card ? "cuda" : "cpu");
+  const auto blobs = store::Observed(std::move(opened),
+                                     [&metrics](auto... call) { metrics.blobs.Observe(call...); });
+  const monitoring::CardWatch card(registry, CardOptions());
   hello.set_device(
       absl::StrCat(device.name, ", ", options.slots, " slots", engine ? "" : ", renders nothing"));
   hello.set_slots(static_cast<uint32_t>(options.slots));
-  hello.set_protocol(1);
+  hello.set_protocol(kProtocol);
+  hello.set_oldest_protocol(kOldestProtocol);
   hello.set_device_kind(on_card ? "cuda" : "cpu");
   const uint64_t there_mb = on_card ? device.memory_bytes / 1'000'000 : MachineMemoryMb();
   hello.set_memory_mb(options.memory_mb != 0 ? options.memory_mb : there_mb);
@@ -209,7 +235,13 @@ absl::Status Serve(const Options& options) {
   }
   for (const v1::BesideInfo& lora : renderers->Loras()) *hello.add_loras() = lora;
   for (const v1::BesideInfo& control : renderers->Controls()) *hello.add_controls() = control;
-  session_options.loaded_models = [&renderers] { return renderers->Loaded(); };
+  std::atomic<const Slots*> at_work{nullptr};
+  session_options.tell = [&](v1::Heartbeat& heartbeat) {
+    for (const std::string& model : renderers->Loaded()) heartbeat.add_loaded_models(model);
+    const Slots* slots = at_work;
+    if (slots != nullptr) heartbeat.set_slots_busy(slots->busy());
+    if (const auto reading = card.Latest()) *heartbeat.mutable_device_status() = ToProto(*reading);
+  };
 
   LeaseQueue queue;
   Session session(session_options, queue);
@@ -217,9 +249,11 @@ absl::Status Serve(const Options& options) {
                      [&session](const auto& request) { return session.OpenPhoto(request); });
   Slots slots(options.slots, *renderers, queue, *blobs, metrics, hello.worker_id(), &photos,
               moderator.get());
+  at_work = &slots;
   std::thread watcher([&] {
     while (g_stop == 0 && slots.trouble().ok()) {
       slots.MeasureRate();
+      metrics.connected.Set(session.connected());
       usleep(50'000);
     }
     spdlog::info("draining: renders stop at their next step");

@@ -75,6 +75,7 @@ grpc::Status Session::RunStream(const std::string& address) {
       Receive(message);
       if (message.has_welcome() && !turns.joinable()) {
         spdlog::info("connected to {}, epoch {}", address, message.welcome().epoch());
+        connected_ = true;
         said_.clear();
         std::lock_guard lock(stub_mutex_);
         stub_ = stub;
@@ -84,6 +85,7 @@ grpc::Status Session::RunStream(const std::string& address) {
     }
   }
   over = true;
+  connected_ = false;
   {
     std::lock_guard lock(stub_mutex_);
     stub_.reset();
@@ -158,10 +160,7 @@ void Session::SendHeartbeats(Stream& stream, const std::atomic<bool>& over,
     message.mutable_heartbeat();
     for (const uint64_t token : queue_.HeldTokens())
       message.mutable_heartbeat()->add_held_tokens(token);
-    if (options_.loaded_models != nullptr) {
-      for (const std::string& model : options_.loaded_models())
-        message.mutable_heartbeat()->add_loaded_models(model);
-    }
+    if (options_.tell != nullptr) options_.tell(*message.mutable_heartbeat());
     if (!Send(stream, message)) return;
   }
 }

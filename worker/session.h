@@ -21,7 +21,7 @@ struct SessionOptions {
   Identity identity;                    // shown to each
   v1::Hello hello;                      // held_tokens is filled in
   uint32_t want_leases = 2;
-  std::function<std::vector<std::string>()> loaded_models;  // for the heartbeats; may be null
+  std::function<void(v1::Heartbeat&)> tell;  // adds to each heartbeat how we are; may be null
   // Drained, with outcomes no scheduler takes: how long to go on asking. Another worker then
   // renders those variants again, to the same bytes.
   int leave_patience_ms = 10'000;
@@ -39,6 +39,8 @@ class Session {
   // Stop what the slots render between two steps, give all back, leave. From any thread (not from a
   // signal handler).
   void Drain();
+  // A scheduler has welcomed us, and the stream is open. Any thread.
+  bool connected() const { return connected_; }
 
   // Asks the scheduler that the stream is with; Unavailable where there is none now. Any thread.
   absl::StatusOr<v1::OpenPhotoResponse> OpenPhoto(const v1::OpenPhotoRequest& request);
@@ -60,7 +62,7 @@ class Session {
   std::atomic<uint32_t> heartbeat_ms_{1000}, lease_ttl_ms_{15'000};
   std::atomic<int64_t> heard_ms_{0};  // when the scheduler last said something, steady clock
   std::atomic<bool> draining_{false};
-  std::atomic<bool> welcomed_{false};
+  std::atomic<bool> welcomed_{false}, connected_{false};
   uint64_t turn_ = 0;
   std::string said_;
 };

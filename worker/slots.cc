@@ -34,6 +34,7 @@ Slots::Slots(int count, Renderers& renderers, LeaseQueue& queue, store::BlobStor
       photos_(photos),
       moderator_(moderator),
       rendering_(count) {
+  metrics_.slots.Set(count);
   for (int i = 0; i < count; ++i) renderers_.push_back(renderers.MakeOne());
   for (auto& renderer : renderers_) {
     threads_.emplace_back([this, &renderer] { RunRenderer(renderer); });
@@ -56,7 +57,9 @@ void Slots::RunRenderer(std::unique_ptr<VariantRenderer>& renderer) {
     const auto work = queue_.Take();
     if (!work) break;
     metrics_.slots_busy.Add(1);
+    ++busy_;
     Guarded(*work, [&] { stays = RenderOne(*renderer, *work); });
+    --busy_;
     metrics_.slots_busy.Add(-1);
   }
   renderer.reset();  // and what it holds of the device's memory
@@ -257,17 +260,28 @@ void Slots::StoreOne(const Rendered& rendered) {
   const absl::Status stored = WriteOutput(blobs_, work, variant, output, seconds, worker_id_);
   if (!stored.ok()) return BlobTrouble(work, stored);
   stopped_.Drop(work);
-  metrics_.encode_seconds.Observe(output.encode_seconds);
-  metrics_.denoise_seconds.Observe(output.denoise_seconds);
-  metrics_.decode_seconds.Observe(output.decode_seconds);
-  metrics_.finish_seconds.Observe(output.finish_seconds);
-  metrics_.store_seconds.Observe(SecondsSince(start));
-  metrics_.images_rendered.Add();
+  v1::StageSeconds stages;
+  stages.set_encode(output.encode_seconds);
+  stages.set_denoise(output.denoise_seconds);
+  stages.set_decode(output.decode_seconds);
+  stages.set_finish(output.finish_seconds);
+  stages.set_store(SecondsSince(start));
+  CountImage(work.plan->spec().model(), stages);
   {
     std::lock_guard lock(mutex_);
     stored_.push_back(std::chrono::steady_clock::now());
   }
-  queue_.Finish(work, seconds, output.png.size());
+  queue_.Finish(work, seconds, output.png.size(), stages);
+}
+
+void Slots::CountImage(const std::string& model, const v1::StageSeconds& stages) {
+  const monitoring::WorkerMetrics::OfModel& of_model = metrics_.Of(model);
+  of_model.images_rendered.Add();
+  of_model.encode_seconds.Observe(stages.encode());
+  of_model.denoise_seconds.Observe(stages.denoise());
+  of_model.decode_seconds.Observe(stages.decode());
+  of_model.finish_seconds.Observe(stages.finish());
+  of_model.store_seconds.Observe(stages.store());
 }
 
 bool Slots::IsAllowed(const Work& work, const plan::Variant& variant, v1::ReviewRequest& request,
@@ -310,7 +324,7 @@ void Slots::MeasureRate() {
 }
 
 void Slots::Fail(const Work& work, const absl::Status& status, bool vetoed) {
-  metrics_.render_failures.Add();
+  metrics_.Failures(status.code()).Add();
   spdlog::warn("job {} variant {}: {}", work.job_id, work.index, Message(status));
   stopped_.Drop(work);  // should they be to blame
   queue_.Fail(work, Message(status), vetoed);

@@ -6,6 +6,7 @@
 // blob store, and the variants back to the farm, where another worker goes on (stopped_renders.h).
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -41,6 +42,8 @@ class Slots {
   absl::Status trouble() const;
   // Sets the gauge of images a second over the last minute; to be called often.
   void MeasureRate();
+  // Slots that render now. Any thread.
+  uint32_t busy() const { return busy_; }
 
  private:
   struct Rendered {
@@ -87,6 +90,7 @@ class Slots {
   enum class AfterNoRoom { kLeave, kAgain, kFail };
   AfterNoRoom MakeRoom();
   void Stop(const absl::Status& trouble);
+  void CountImage(const std::string& model, const v1::StageSeconds& stages);
   void StoreOne(const Rendered& rendered);
   // The variant fails where it is to blame, else the worker leaves.
   void BlobTrouble(const Work& work, const absl::Status& status);
@@ -104,6 +108,7 @@ class Slots {
   EntryReader entries_;
   StoppedRenders stopped_;
   monitoring::WorkerMetrics& metrics_;
+  std::atomic<uint32_t> busy_{0};
   const std::string worker_id_;
   PhotoReader* const photos_;  // null: none can be read
   moderation::Moderator* const moderator_;

@@ -1,0 +1,93 @@
+#include "monitoring/card_watch.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace tiltshift::monitoring {
+
+bool IsVisible(const CardReading& card, const char* visible_devices) {
+  if (visible_devices == nullptr) return true;
+  const std::vector<std::string> named = absl::StrSplit(visible_devices, ',', absl::SkipEmpty());
+  return std::any_of(named.begin(), named.end(), [&](const std::string& name) {
+    unsigned index = 0;
+    if (absl::SimpleAtoi(name, &index)) return index == card.index;
+    return absl::StartsWith(card.uuid, name);
+  });
+}
+
+CardWatch::CardWatch(Registry& registry, CardWatchOptions options)
+    : registry_(registry), options_(std::move(options)), thread_([this] { Run(); }) {}
+
+CardWatch::~CardWatch() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+std::optional<CardReading> CardWatch::Latest() const {
+  std::lock_guard lock(mutex_);
+  return latest_;
+}
+
+void CardWatch::Run() {
+  const auto nvml = Nvml::Load(options_.library);
+  if (!nvml.ok()) return options_.log(absl::StrCat("no card is watched: ", Message(nvml.status())));
+  const char* visible =
+      options_.visible_devices.has_value() ? options_.visible_devices->c_str() : nullptr;
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    lock.unlock();
+    std::optional<CardReading> first;
+    for (const CardReading& reading : (*nvml)->Read()) {
+      if (!IsVisible(reading, visible)) continue;
+      Export(reading);
+      if (!first.has_value()) first = reading;
+    }
+    lock.lock();
+    latest_ = std::move(first);
+    wake_.wait_for(lock, std::chrono::milliseconds(options_.every_ms), [&] { return stopping_; });
+  }
+}
+
+void CardWatch::Export(const CardReading& reading) {
+  const auto [found, is_new] = series_.try_emplace(reading.index);
+  Series& series = found->second;
+  if (is_new) {
+    Registry& r = registry_;
+    const Labels gpu = {{"gpu", absl::StrCat(reading.index)}};
+    series = {r.AddGauge("tiltshift_gpu_utilization_ratio", "Of the last moments, at work", gpu),
+              r.AddGauge("tiltshift_gpu_memory_used_bytes", "Of the card's memory", gpu),
+              r.AddGauge("tiltshift_gpu_memory_bytes", "The card's memory", gpu),
+              r.AddGauge("tiltshift_gpu_power_watts", "What the card draws", gpu),
+              r.AddGauge("tiltshift_gpu_temperature_celsius", "Of the chip", gpu),
+              r.AddGauge("tiltshift_gpu_uncorrected_errors",
+                         "Of the card's memory, since its driver was loaded", gpu),
+              r.AddGauge("tiltshift_gpu_last_xid", "The driver's last error; 0: none", gpu),
+              r.AddCounter("tiltshift_gpu_xid_errors_total", "Errors that the driver told", gpu)};
+  }
+  const auto set = [](Gauge gauge, const auto& value) {
+    if (value.has_value()) gauge.Set(static_cast<double>(*value));
+  };
+  set(series.utilization, reading.utilization);
+  set(series.memory_used, reading.memory_used_bytes);
+  set(series.memory, reading.memory_bytes);
+  set(series.power, reading.power_watts);
+  set(series.temperature, reading.temperature_celsius);
+  set(series.uncorrected, reading.uncorrected_errors);
+  for (const uint64_t xid : reading.xids) {
+    series.xids.Add();
+    series.last_xid.Set(static_cast<double>(xid));
+    options_.log(absl::StrCat("card ", reading.index, ": the driver tells of error XID ", xid));
+  }
+}
+
+}  // namespace tiltshift::monitoring
