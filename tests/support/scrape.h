@@ -9,6 +9,9 @@ namespace tiltshift::tests {
 // get the same.
 int FreePort();
 
+// GET `path` from 127.0.0.1:port, headers included; empty where nobody answers.
+std::string Get(int port, const std::string& path);
+
 // GET /metrics from 127.0.0.1:port, headers included; empty where nobody answers.
 std::string Scrape(int port);
 
