@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <thread>
 
 #include "absl/strings/str_join.h"
 #include "base/hash.h"
+#include "base/log.h"
 
 namespace tiltshift::cli {
 namespace {
@@ -111,6 +113,10 @@ absl::StatusOr<Response> FarmClient::Call(grpc::Status (Stub::*method)(grpc::Cli
     TS_RETURN_IF_ERROR(MayAsk());
     grpc::ClientContext context;
     identity_->AddTo(context);
+    // Of whoever runs us: a pipeline that is traced goes on in the farm.
+    const char* traceparent = std::getenv("TRACEPARENT");
+    if (traceparent != nullptr && !TraceId(traceparent).empty())
+      context.AddMetadata("traceparent", traceparent);
     context.set_deadline(std::chrono::system_clock::now() + deadline);
     Response response;
     Stub stub(channel());

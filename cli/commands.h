@@ -33,6 +33,7 @@ struct Common {
   IdentityOptions identity;
 };
 
+void AddLogsCommand(CLI::App& app, Chosen& chosen);
 void AddModelsCommand(CLI::App& app, Chosen& chosen);
 void AddPhotoCommand(CLI::App& app, Chosen& chosen);
 void AddPlanCommand(CLI::App& app, Chosen& chosen);

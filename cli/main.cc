@@ -72,6 +72,7 @@ int Main(int argc, char** argv) {
   AddWatchCommand(app, chosen);
   AddJobCommands(app, chosen);
   AddContestCommands(app, chosen);
+  AddLogsCommand(app, chosen);
   AddPrivacyCommands(app, chosen);
   AddOutputCommands(app, chosen);
   AddVerifyCommand(app, chosen);

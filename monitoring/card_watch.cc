@@ -59,30 +59,31 @@ void CardWatch::Run() {
 }
 
 void CardWatch::Export(const CardReading& reading) {
+  Registry& r = registry_;
+  const Labels gpu = {{"gpu", absl::StrCat(reading.index)}};
   const auto [found, is_new] = series_.try_emplace(reading.index);
   Series& series = found->second;
   if (is_new) {
-    Registry& r = registry_;
-    const Labels gpu = {{"gpu", absl::StrCat(reading.index)}};
-    series = {r.AddGauge("tiltshift_gpu_utilization_ratio", "Of the last moments, at work", gpu),
-              r.AddGauge("tiltshift_gpu_memory_used_bytes", "Of the card's memory", gpu),
-              r.AddGauge("tiltshift_gpu_memory_bytes", "The card's memory", gpu),
-              r.AddGauge("tiltshift_gpu_power_watts", "What the card draws", gpu),
-              r.AddGauge("tiltshift_gpu_temperature_celsius", "Of the chip", gpu),
-              r.AddGauge("tiltshift_gpu_uncorrected_errors",
-                         "Of the card's memory, since its driver was loaded", gpu),
-              r.AddGauge("tiltshift_gpu_last_xid", "The driver's last error; 0: none", gpu),
-              r.AddCounter("tiltshift_gpu_xid_errors_total", "Errors that the driver told", gpu)};
+    series.last_xid = r.AddGauge("tiltshift_gpu_last_xid", "The driver's last error; 0: none", gpu);
+    series.xids =
+        r.AddCounter("tiltshift_gpu_xid_errors_total", "Errors that the driver told", gpu);
   }
-  const auto set = [](Gauge gauge, const auto& value) {
-    if (value.has_value()) gauge.Set(static_cast<double>(*value));
+  const auto set = [&](std::optional<Gauge>& gauge, const char* name, const char* help,
+                       const auto& value) {
+    if (!value.has_value()) return;
+    if (!gauge.has_value()) gauge = r.AddGauge(name, help, gpu);
+    gauge->Set(static_cast<double>(*value));
   };
-  set(series.utilization, reading.utilization);
-  set(series.memory_used, reading.memory_used_bytes);
-  set(series.memory, reading.memory_bytes);
-  set(series.power, reading.power_watts);
-  set(series.temperature, reading.temperature_celsius);
-  set(series.uncorrected, reading.uncorrected_errors);
+  set(series.utilization, "tiltshift_gpu_utilization_ratio", "Of the last moments, at work",
+      reading.utilization);
+  set(series.memory_used, "tiltshift_gpu_memory_used_bytes", "Of the card's memory",
+      reading.memory_used_bytes);
+  set(series.memory, "tiltshift_gpu_memory_bytes", "The card's memory", reading.memory_bytes);
+  set(series.power, "tiltshift_gpu_power_watts", "What the card draws", reading.power_watts);
+  set(series.temperature, "tiltshift_gpu_temperature_celsius", "Of the chip",
+      reading.temperature_celsius);
+  set(series.uncorrected, "tiltshift_gpu_uncorrected_errors",
+      "Of the card's memory, since its driver was loaded", reading.uncorrected_errors);
   for (const uint64_t xid : reading.xids) {
     series.xids.Add();
     series.last_xid.Set(static_cast<double>(xid));

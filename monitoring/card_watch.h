@@ -39,8 +39,9 @@ class CardWatch {
   std::optional<CardReading> Latest() const;
 
  private:
-  struct Series {
-    Gauge utilization, memory_used, memory, power, temperature, uncorrected, last_xid;
+  struct Series {  // made when there is a first value
+    std::optional<Gauge> utilization, memory_used, memory, power, temperature, uncorrected;
+    Gauge last_xid;
     Counter xids;
   };
   void Run();

@@ -80,6 +80,17 @@ TEST(CardWatch, ExportsWhatItReads) {
   EXPECT_THAT(text, Not(HasSubstr("gpu=\"1\"")));
 }
 
+TEST(CardWatch, ExportsNothingThatACardDoesNotTell) {
+  Registry registry;
+  const int port = tests::FreePort();
+  ASSERT_TRUE(registry.Serve("127.0.0.1:" + std::to_string(port)).ok());
+  CardWatch watch(registry, {.library = kFake, .visible_devices = "GPU-2222"});
+  ASSERT_TRUE(tests::WaitFor([&] { return watch.Latest().has_value(); }, kPatienceMs));
+  const std::string text = tests::Scrape(port);
+  EXPECT_EQ(tests::Sample(text, "tiltshift_gpu_memory_bytes{gpu=\"1\"}"), 8e10);
+  EXPECT_THAT(text, Not(HasSubstr("tiltshift_gpu_power_watts")));
+}
+
 TEST(CardWatch, ExportsNothingWithoutACard) {
   Registry registry;
   const int port = tests::FreePort();

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "proto/channel.h"
 #include "scheduler/farm_loop.h"
 #include "scheduler/guarded_stream.h"
@@ -27,6 +28,11 @@ std::vector<std::string> CallServer::Services() const {
   std::set<std::string> names;
   for (const auto& [name, method] : methods_) names.insert(ServiceOf(name));
   return {names.begin(), names.end()};
+}
+
+std::string TraceparentOf(const Call& call) {
+  const auto brought = call.Metadata("traceparent");
+  return brought.size() == 1 && !TraceId(brought[0]).empty() ? brought[0] : NewTraceparent();
 }
 
 absl::Status CallServer::Start(const std::string& address,

@@ -24,6 +24,9 @@ absl::StatusOr<Message> Parse(grpc::ByteBuffer& bytes) {
   return message;
 }
 
+// W3C Trace Context's header of a call that has not started yet; a new trace where it brings none.
+std::string TraceparentOf(const Call& call);
+
 // A method that is asked once, and answers once: `reply` is called from any thread.
 template <typename Response>
 using Reply = std::function<void(absl::StatusOr<Response>)>;
@@ -34,9 +37,12 @@ class CallServer {
   ~CallServer();
 
   // Before Start. `seconds`: of each call, from its message to its answer.
+  // `trace`, where given, has each message, and the traceparent that came with the call: the
+  // caller's, or a new one.
   template <typename Request, typename Response>
   void Unary(const std::string& method, monitoring::Histogram seconds,
-             std::function<void(const Request&, Reply<Response>)> answer);
+             std::function<void(const Request&, Reply<Response>)> answer,
+             std::function<void(const std::string& traceparent, Request&)> trace = nullptr);
   // `open` is called for each call, and gets its one message by CallHandler::OnMessage.
   using Open = std::function<std::shared_ptr<CallHandler>(std::shared_ptr<Call>)>;
   void ServerStream(const std::string& method, Open open) {
@@ -100,12 +106,17 @@ template <typename Request, typename Response>
 class UnaryCall : public CallHandler {
  public:
   using Method = std::function<void(const Request&, Reply<Response>)>;
-  UnaryCall(std::shared_ptr<Call> call, const Method& method, monitoring::Histogram seconds)
-      : call_(std::move(call)), method_(method), seconds_(seconds) {}
+  using Trace = std::function<void(const std::string& traceparent, Request&)>;
+  UnaryCall(std::shared_ptr<Call> call, const Method& method, monitoring::Histogram seconds,
+            const Trace& trace)
+      : call_(std::move(call)), method_(method), seconds_(seconds), trace_(trace) {
+    if (trace_ != nullptr) traceparent_ = TraceparentOf(*call_);
+  }
 
   absl::Status OnMessage(grpc::ByteBuffer& message) override {
     auto timer = std::make_shared<monitoring::Timer>(seconds_);
     TS_ASSIGN_OR_RETURN(Request request, Parse<Request>(message));
+    if (trace_ != nullptr) trace_(traceparent_, request);
     TS_RETURN_IF_ERROR(call_->Admitted(request));
     method_(request, [call = call_, timer](const absl::StatusOr<Response>& response) {
       if (response.ok()) {
@@ -124,16 +135,20 @@ class UnaryCall : public CallHandler {
   const std::shared_ptr<Call> call_;
   const Method& method_;
   const monitoring::Histogram seconds_;
+  const Trace& trace_;
+  std::string traceparent_;
 };
 
 template <typename Request, typename Response>
 void CallServer::Unary(const std::string& method, monitoring::Histogram seconds,
-                       std::function<void(const Request&, Reply<Response>)> answer) {
-  Add(method, {[answer = std::move(answer), seconds](std::shared_ptr<Call> call) {
-                 return std::make_shared<UnaryCall<Request, Response>>(std::move(call), answer,
-                                                                       seconds);
-               },
-               1, /*stream=*/false});
+                       std::function<void(const Request&, Reply<Response>)> answer,
+                       std::function<void(const std::string& traceparent, Request&)> trace) {
+  Add(method,
+      {[answer = std::move(answer), seconds, trace = std::move(trace)](std::shared_ptr<Call> call) {
+         return std::make_shared<UnaryCall<Request, Response>>(std::move(call), answer, seconds,
+                                                               trace);
+       },
+       1, /*stream=*/false});
 }
 
 }  // namespace tiltshift::scheduler

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/log.h"
 #include "proto/protocol.h"
 #include "scheduler/answer.h"
 #include "scheduler/round.h"
@@ -82,6 +83,7 @@ bool FarmLoop::RunRound(std::deque<Event> events) {
   farm_->Assign(round.now_ms, round.batch, round.messages);
   if (!WriteRound(round)) return false;
   Publish(clock_.UnixMs());  // first: who has an answer finds what it told
+  if (LogsEvents()) LogTurns(round.batch);
   SendAll(round);
   for (auto& act : round.when_durable) act();
   return true;
@@ -172,6 +174,31 @@ bool FarmLoop::WriteRound(Round& round) {
 int64_t FarmLoop::RetryRedisMs() {
   const int64_t client_ms = store_->client().RetryInMs();
   return client_ms > 0 ? client_ms : backoff_.NextMs();
+}
+
+// Durable by now.
+void FarmLoop::LogTurns(const Batch& batch) {
+  for (const auto& [job_id, turns] : batch.jobs) {
+    const JobView job = Job(job_id);
+    const LogScope scope(
+        {.job = job_id, .trace = job != nullptr ? job->spec().traceparent() : std::string_view()});
+    for (const store::StoredLease& lease : turns.grants) {
+      LogEvent("leased", {.shard = lease.token,
+                          .first = lease.first,
+                          .count = lease.count,
+                          .worker = lease.worker_id});
+    }
+    for (const store::StoredOutcome& outcome : turns.outcomes) {
+      for (const v1::VariantRange& range : outcome.committed)
+        LogEvent("committed",
+                 {.shard = outcome.token, .first = range.first(), .count = range.count()});
+      for (const store::StoredFailure& failure : outcome.failed) {
+        LogEvent(
+            absl::StrCat(failure.is_final ? "failed: " : "to be tried again: ", failure.reason),
+            {.variant = failure.index, .shard = outcome.token});
+      }
+    }
+  }
 }
 
 void FarmLoop::CountCommits(const Batch& batch) {

@@ -155,6 +155,7 @@ class FarmLoop {
   void SendAll(Round& round);
   int64_t RetryRedisMs();
   bool Stopping() const;
+  void LogTurns(const Batch& batch);
   void CountCommits(const Batch& batch);
   void Publish(int64_t now_ms);
   void PublishWorkers(int64_t now_ms);

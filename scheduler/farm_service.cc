@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "plan/entries.h"
 #include "plan/limits.h"
 #include "scheduler/contest.h"
@@ -55,7 +56,10 @@ void FarmService::AddTo(CallServer& server) {
   const std::string farm = "/tiltshift.v1.Farm/";
   server.Unary<v1::SubmitRequest, v1::SubmitResponse>(
       farm + "Submit", metrics_.submit_seconds,
-      [this](const auto& request, auto reply) { Submit(request, std::move(reply)); });
+      [this](const auto& request, auto reply) { Submit(request, std::move(reply)); },
+      [](const std::string& traceparent, v1::SubmitRequest& request) {
+        request.mutable_spec()->set_traceparent(traceparent);
+      });
   server.Unary<v1::AppendEntriesRequest, v1::SubmitResponse>(
       farm + "AppendEntries", metrics_.append_entries_seconds,
       [this](const auto& request, auto reply) { AppendEntries(request, std::move(reply)); });
@@ -151,8 +155,10 @@ void FarmService::Submit(const v1::SubmitRequest& request, Reply<v1::SubmitRespo
         store::PutSubmission(blobs_, job_id, plan->spec(), RealClock().UnixMs());
     if (!stored.ok()) return reply(stored);
     loop_.Submit(job_id, plan->spec(), plan->count(), request_id,
-                 [reply, variants = plan->count()](const absl::StatusOr<std::string>& id) {
+                 [reply, variants = plan->count(),
+                  trace = plan->spec().traceparent()](const absl::StatusOr<std::string>& id) {
                    if (!id.ok()) return reply(id.status());
+                   LogEvent("accepted", {.job = *id, .count = variants, .trace = trace});
                    reply(Submitted(*id, variants));
                  });
   });

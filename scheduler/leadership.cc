@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "base/log.h"
 #include "scheduler/queue_text.h"
 #include "scheduler/round.h"
 
@@ -159,6 +160,7 @@ absl::Status FarmLoop::TryToLead() {
                stored->leases.size());
   metrics_.leader.Set(1);
   metrics_.epoch.Set(static_cast<double>(epoch_));
+  SetLogEpoch(epoch_);
   published_ms_ = 0;
   looked_ms_ = 0;
   Publish(now_ms);
@@ -207,6 +209,7 @@ void FarmLoop::StepDown() {
   to_watch_.clear();
   farm_.reset();
   counted_ = {};
+  SetLogEpoch(0);
   ShowQueue({});
   for (const monitoring::Gauge& gauge :
        {metrics_.leader, metrics_.epoch, metrics_.queue_variants, metrics_.leases_active,
@@ -242,6 +245,7 @@ void FarmLoop::TakeEpoch(uint64_t epoch) {
   spdlog::warn("Redis does not know of epoch {} any more; leading on in epoch {}", epoch_, epoch);
   epoch_ = epoch;
   metrics_.epoch.Set(static_cast<double>(epoch_));
+  SetLogEpoch(epoch_);
   redis_run_.clear();
 }
 

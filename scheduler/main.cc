@@ -9,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "access/gate.h"
 #include "base/hash.h"
+#include "base/log_flags.h"
 #include "moderation/moderator_flags.h"
 #include "scheduler/farm_service.h"
 #include "scheduler/first_token.h"
@@ -40,7 +41,7 @@ struct Options {
   std::string farm_key;
   SecurityOptions security;
   std::string metrics;
-  std::string log_level = "info";
+  LogOptions log;
   std::string farm_cpus, client_cpus;
   int lease_seconds = 30;
   bool rebuild = false;
@@ -118,8 +119,7 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_flag("--rebuild", options.rebuild,
                "restore an empty Redis from the blob store, and end: jobs, and what of them is "
                "stored");
-  app.add_option("--log-level", options.log_level, "debug, info, warn, error")
-      ->capture_default_str();
+  AddLogFlags(app, options.log);
 }
 
 // What is kept of calls, and how often they may come; what is not wanted is null.
@@ -276,8 +276,7 @@ int main(int argc, char** argv) {
   Options options;
   AddOptions(app, options);
   CLI11_PARSE(app, argc, argv);
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
-  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  tiltshift::StartLog(options.log);
   const absl::Status status = Serve(options);
   if (status.ok()) return 0;
   spdlog::error("{}", tiltshift::Message(status));

@@ -37,7 +37,7 @@ std::string Sources() {
   return text;
 }
 
-int Run(const std::vector<std::string>& command, std::string* said) {
+int RunCommand(const std::vector<std::string>& command, std::string* said) {
   Process process(command, FreshFolder());
   const int code = process.Wait(60'000);
   *said = process.Output() + process.Errors();
@@ -99,18 +99,19 @@ TEST(MonitoringFiles, EachAlertHasItsTestAndItsSectionInTheRunbook) {
 
 TEST(MonitoringFiles, EachAlertFiresWhenItShouldAndNotElse) {
   std::string said;
-  const int code =
-      Run({"promtool", "test", "rules", kMonitoring + "rules/tests/alerts_test.yaml"}, &said);
+  const int code = RunCommand(
+      {"promtool", "test", "rules", kMonitoring + "rules/tests/alerts_test.yaml"}, &said);
   if (code == 127) GTEST_SKIP() << "no promtool here; scripts/setup installs Prometheus";
   EXPECT_EQ(code, 0) << said;
   EXPECT_THAT(said, HasSubstr("SUCCESS"));
-  EXPECT_EQ(Run({"promtool", "check", "config", kMonitoring + "prometheus.yaml"}, &said), 0)
+  EXPECT_EQ(RunCommand({"promtool", "check", "config", kMonitoring + "prometheus.yaml"}, &said), 0)
       << said;
 }
 
 TEST(MonitoringFiles, DashboardsAreAsTheyAreGenerated) {
   std::string said;
-  EXPECT_EQ(Run({"python3", kMonitoring + "grafana/dashboards.py", "--check"}, &said), 0) << said;
+  EXPECT_EQ(RunCommand({"python3", kMonitoring + "grafana/dashboards.py", "--check"}, &said), 0)
+      << said;
 }
 
 }  // namespace

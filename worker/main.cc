@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "base/disk.h"
 #include "base/hash.h"
+#include "base/log_flags.h"
 #include "engine/device.h"
 #include "engine/pack/weight_cache.h"
 #include "moderation/moderator_flags.h"
@@ -43,7 +44,7 @@ struct Options {
   std::string render = "engine";
   std::string precision = "auto";
   std::string device = "auto";
-  std::string log_level = "info";
+  LogOptions log;
   std::string models = "models";
   std::string weight_cache = engine::DefaultWeightCacheFolder();
   std::string signing_cert, signing_key;
@@ -126,8 +127,7 @@ void AddOptions(CLI::App& app, Options& options) {
                  "engine, or noop: a 1x1 picture a variant, to test a farm without rendering")
       ->capture_default_str()
       ->check(CLI::IsMember({"engine", "noop"}));
-  app.add_option("--log-level", options.log_level, "debug, info, warn, error")
-      ->capture_default_str();
+  AddLogFlags(app, options.log);
 }
 
 std::string WorkerName(const Options& options) {
@@ -204,6 +204,7 @@ absl::Status Serve(const Options& options) {
   session_options.want_leases = static_cast<uint32_t>(options.slots) + 1;
   v1::Hello& hello = session_options.hello;
   hello.set_worker_id(WorkerName(options));
+  SetLogWorker(hello.worker_id());
   const bool engine = options.render == "engine";
   TS_ASSIGN_OR_RETURN(
       const engine::DeviceInfo device,
@@ -286,8 +287,7 @@ int main(int argc, char** argv) {
   Options options;
   AddOptions(app, options);
   CLI11_PARSE(app, argc, argv);
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
-  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  tiltshift::StartLog(options.log);
   if (options.describe) {
     const absl::Status described = Describe(options);
     if (described.ok()) return 0;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <thread>
 
+#include "base/log.h"
 #include "proto/channel.h"
 #include "proto/leader.h"
 
@@ -76,6 +77,7 @@ grpc::Status Session::RunStream(const std::string& address) {
       if (message.has_welcome() && !turns.joinable()) {
         spdlog::info("connected to {}, epoch {}", address, message.welcome().epoch());
         connected_ = true;
+        SetLogEpoch(message.welcome().epoch());
         said_.clear();
         std::lock_guard lock(stub_mutex_);
         stub_ = stub;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <exception>
 
+#include "base/log.h"
 #include "picture/png.h"
 #include "plan/photo_id.h"
 #include "seal/secret.h"
@@ -81,6 +82,10 @@ void Slots::RunStorer() {
 
 template <typename What>
 void Slots::Guarded(const Work& work, What what) {
+  const LogScope scope({.job = work.job_id,
+                        .variant = work.index,
+                        .shard = work.token,
+                        .trace = work.plan->spec().traceparent()});
   try {
     what();
   } catch (const std::exception& error) {
@@ -90,6 +95,7 @@ void Slots::Guarded(const Work& work, What what) {
 
 bool Slots::RenderOne(VariantRenderer& renderer, const Work& work) {
   const auto start = std::chrono::steady_clock::now();
+  LogEvent("begun");
   auto found = entries_.VariantAt(work.job_id, *work.plan, work.index);
   if (!found.ok()) {
     BlobTrouble(work, found.status());
@@ -267,6 +273,7 @@ void Slots::StoreOne(const Rendered& rendered) {
   stages.set_finish(output.finish_seconds);
   stages.set_store(SecondsSince(start));
   CountImage(work.plan->spec().model(), stages);
+  LogEvent("stored");
   {
     std::lock_guard lock(mutex_);
     stored_.push_back(std::chrono::steady_clock::now());
