@@ -152,6 +152,8 @@ absl::Status Gate::Admit(Admission& admission, google::protobuf::Message& messag
     admission.why = why;
     return absl::PermissionDeniedError(why);
   };
+  for (const std::string& path : Paths(rule->caller))
+    SetField(message, path, caller == nullptr ? "" : caller->id());
   for (const std::string& path : Paths(rule->operators)) {
     if (!all && !ValueOf(message, path).empty())
       return deny(absl::StrCat(path, ": only a token that may operate names one"));

@@ -43,6 +43,8 @@ constexpr MethodRule kRules[] = {
      .jobs = "job_id variant.job_id",
      .operators = "worker_id"},
     {.method = "/tiltshift.v1.Farm/ReadOutputs", .roles = kSee, .jobs = "job_id"},
+    {.method = "/tiltshift.v1.Farm/ListVariants", .roles = kSee, .jobs = "job_id"},
+    {.method = "/tiltshift.v1.Farm/ReadPicture", .roles = kSee, .jobs = "job_id"},
     {.method = "/tiltshift.v1.Farm/ListWorkers", .roles = kOperate},
     {.method = "/tiltshift.v1.Farm/UploadPhoto",
      .roles = kChange,
@@ -61,6 +63,7 @@ constexpr MethodRule kRules[] = {
     {.method = "/tiltshift.v1.Tokens/CreateToken", .roles = kOperate, .changes = true},
     {.method = "/tiltshift.v1.Tokens/RevokeToken", .roles = kOperate, .changes = true},
     {.method = "/tiltshift.v1.Tokens/ListTokens", .roles = kOperate},
+    {.method = "/tiltshift.v1.Tokens/WhoAmI", .roles = kAny, .caller = "token_id"},
     {.method = "/tiltshift.v1.Workers/Session", .roles = kWorker, .changes = true},
     // The key of a photo: who had it is worth a line as well.
     {.method = "/tiltshift.v1.Workers/OpenPhoto",

@@ -16,6 +16,7 @@ struct MethodRule {
   const char* jobs = "";       // hold a job's id. Another tenant's job is none, as an unknown one
   const char* tenants = "";    // hold a tenant: the token's, whatever the caller left out
   const char* operators = "";  // are set by operators alone
+  const char* caller = "";     // is set to the id of the caller's token
   bool changes = false;        // goes into the audit log
   bool submits = false;        // counts as a submission
   bool certificate = false;    // one that the server's CA signed will do in place of a token

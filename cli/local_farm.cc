@@ -117,6 +117,10 @@ absl::Status LocalFarm::Prepare() {
        "unix:" + redis, "--blobs", blob_folder, "--lease-ttl-ms", "5000", "--heartbeat-ms", "1000",
        "--leader-ttl-ms", "1500"},
       kPatienceMs);
+  if (!options_.gallery.empty()) {
+    auto& scheduler = children_.back()->arguments;
+    scheduler.insert(scheduler.end(), {"--gallery", options_.gallery});
+  }
   if (options_.takes_photos) {
     Child& scheduler = *children_.back();
     scheduler.arguments.insert(scheduler.arguments.end(),

@@ -29,6 +29,7 @@ struct LocalFarmOptions {
   // With a farm key of its own, in memory alone: photos that were left behind can't be opened any
   // more.
   bool takes_photos = false;
+  std::string gallery;                    // where browsers see it, "127.0.0.1:7080"; empty: nowhere
   std::string metrics;                    // the worker's /metrics address; empty: none
   std::string signing_cert, signing_key;  // files; empty: pictures are not signed
 };

@@ -44,7 +44,7 @@ struct RenderOptions {
   int slots = 2;
   std::string render = "engine";
   std::string device = "auto";
-  std::string metrics;
+  std::string gallery, metrics;
   uint64_t keep_free_mb = 64;
   std::string signing_cert, signing_key;
   bool no_sheet = false;
@@ -185,6 +185,14 @@ void PrintResult(const RenderOptions& options, const v1::Job& job, const Fetched
   for (const std::string& sheet : sheets) std::printf("contact sheet: %s\n", sheet.c_str());
 }
 
+// Pictures are looked at for longer than they are rendered: the farm stays until Ctrl-C.
+absl::Status ShowGallery(const RenderOptions& options, const LocalFarm& farm) {
+  if (options.gallery.empty()) return absl::OkStatus();
+  std::fprintf(stderr, "the gallery stays on http://%s/ until Ctrl-C\n", options.gallery.c_str());
+  while (!Interrupted() && farm.status().ok()) std::this_thread::sleep_for(kLook);
+  return farm.status();
+}
+
 absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   PhotoFiles photos;
   TS_ASSIGN_OR_RETURN(const plan::SpecFile file, plan::LoadSpec(options.spec, photos.Checker()));
@@ -208,6 +216,7 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
                                 .render = options.render,
                                 .device = options.device,
                                 .takes_photos = plan::HasPhotos(plan.spec()),
+                                .gallery = options.gallery,
                                 .metrics = options.metrics};
   TS_RETURN_IF_ERROR(ChooseSigner(options, farm_options));
   TS_ASSIGN_OR_RETURN(auto farm, LocalFarm::Start(farm_options));
@@ -215,6 +224,8 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
   if (!options.common.json)
     std::fprintf(stderr, "%s: %s pictures into %s\n", spec.name().c_str(),
                  WithCommas(plan.count()).c_str(), options.out.c_str());
+  if (!options.gallery.empty())
+    std::fprintf(stderr, "gallery: http://%s/\n", options.gallery.c_str());
   TS_RETURN_IF_ERROR(WaitForWorker(*farm, client));
   const auto submitted =
       SubmitWhenReady(*farm, client, file, photos, "render-" + spec_hash.substr(0, 40));
@@ -249,6 +260,7 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
     TS_ASSIGN_OR_RETURN(sheets, WriteSheets(options.out, {.title = spec.name()}));
   }
   PrintResult(options, *followed, *fetched, sheets);
+  TS_RETURN_IF_ERROR(ShowGallery(options, *farm));
   return ExitCodeOf(followed->state());
 }
 
@@ -285,6 +297,10 @@ void AddRenderCommand(CLI::App& app, Chosen& chosen) {
                    "cpu, cuda, or auto: the card where one is, else the processor")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  command->add_option(
+      "--gallery", options->gallery,
+      "host:port of this machine, as 127.0.0.1:7080, to look at the pictures with a "
+      "browser, as they come and until Ctrl-C");
   command->add_option("--metrics", options->metrics,
                       "host:port for the worker's /metrics while it renders");
   command

@@ -59,7 +59,8 @@ struct SchedulerMetrics {
   Histogram get_job_seconds, list_jobs_seconds, watch_job_seconds;
   Histogram cancel_job_seconds, pause_job_seconds, resume_job_seconds, retry_failed_seconds;
   Histogram set_priority_seconds, explain_seconds;
-  Histogram read_outputs_seconds, list_workers_seconds, session_seconds;
+  Histogram read_outputs_seconds, list_variants_seconds, read_picture_seconds;
+  Histogram list_workers_seconds, session_seconds;
   Histogram upload_photo_seconds, open_photo_seconds, forget_seconds, list_receipts_seconds;
   BlobMetrics blobs;
 

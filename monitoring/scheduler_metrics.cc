@@ -76,6 +76,8 @@ SchedulerMetrics::SchedulerMetrics(Registry& r)
       set_priority_seconds(Calls(r, "SetPriority")),
       explain_seconds(Calls(r, "Explain")),
       read_outputs_seconds(Calls(r, "ReadOutputs")),
+      list_variants_seconds(Calls(r, "ListVariants")),
+      read_picture_seconds(Calls(r, "ReadPicture")),
       list_workers_seconds(Calls(r, "ListWorkers")),
       session_seconds(Calls(r, "Session")),
       upload_photo_seconds(Calls(r, "UploadPhoto")),

@@ -6,9 +6,11 @@
 #include <thread>
 
 #include "base/file.h"
+#include "picture/photo.h"
 #include "picture/png.h"
 #include "picture/png_chunk.h"
 #include "picture/sheet.h"
+#include "picture/smaller.h"
 
 namespace tiltshift::picture {
 namespace {
@@ -58,6 +60,23 @@ TEST(Png, TooManyPixelsAreRefusedByTheHeader) {
   huge.replace(16, 8, std::string("\0\0\x75\x30\0\0\x75\x30", 8));  // IHDR: 30000 x 30000
   huge.replace(29, 4, "\xe9\x45\x6f\xed");                          // and its right CRC
   EXPECT_EQ(DecodePng(huge).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(Smaller, HasItsSizeAndItsColours) {
+  Image image{400, 200, std::vector<uint8_t>(400 * 200 * 3)};
+  for (size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = i % 1200 < 600 ? 30 : 220;
+  const auto jpeg = SmallerJpeg(Encode(image), 100);
+  ASSERT_TRUE(jpeg.ok()) << jpeg.status();
+  const auto back = DecodePhoto(*jpeg);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->width, 100);
+  EXPECT_EQ(back->height, 50);
+  EXPECT_NEAR(back->rgb[(25 * 100 + 20) * 3], 30, 3);
+  EXPECT_NEAR(back->rgb[(25 * 100 + 80) * 3], 220, 3);
+  const auto as_large = DecodePhoto(*SmallerJpeg(Encode(Noise(40, 24, 5)), 100));
+  ASSERT_TRUE(as_large.ok());
+  EXPECT_EQ(as_large->width, 40) << "nothing is made larger";
+  EXPECT_FALSE(SmallerJpeg("<svg/>", 100).ok());
 }
 
 TEST(PngChunk, APacketGoesInAndComesOut) {

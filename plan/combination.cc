@@ -5,16 +5,9 @@
 
 #include "absl/strings/str_join.h"
 #include "base/check.h"
+#include "plan/combination_node.h"
 
 namespace tiltshift::plan {
-
-struct Combination::Node {
-  enum class Kind { kAxis, kProduct, kAssociation };
-  Kind kind = Kind::kAxis;
-  size_t axis = 0;
-  uint64_t count = 0;
-  std::vector<std::unique_ptr<Node>> children;
-};
 
 namespace {
 

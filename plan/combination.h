@@ -49,6 +49,7 @@ class Combination {
   bool IsToldBy(const std::vector<bool>& known) const;
 
   struct Node;
+  const Node& root() const { return *root_; }
 
  private:
   Combination(std::unique_ptr<Node> root, size_t axes);

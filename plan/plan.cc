@@ -147,4 +147,25 @@ absl::StatusOr<uint64_t> Plan::IndexOf(const std::map<std::string, std::string>&
   return impl_->combination->IndexOf(positions);
 }
 
+absl::StatusOr<Selection> Plan::Select(
+    const std::map<std::string, std::vector<std::string>>& choices) const {
+  std::vector<std::optional<std::vector<uint64_t>>> chosen(impl_->axes.size());
+  size_t known = 0;
+  for (size_t i = 0; i < impl_->axes.size(); ++i) {
+    const AxisValues& axis = impl_->axes[i];
+    const auto found = choices.find(axis.name());
+    if (found == choices.end() || axis.is_entries()) continue;
+    ++known;
+    chosen[i].emplace();
+    for (const std::string& value : found->second) {
+      const auto position = axis.IndexOf(value);
+      if (!position.ok()) return absl::InvalidArgumentError(position.status().message());
+      chosen[i]->push_back(*position);
+    }
+  }
+  if (known != choices.size())
+    return absl::InvalidArgumentError("choices: one is of an axis that the job has not");
+  return Selection::Create(*impl_->combination, chosen);
+}
+
 }  // namespace tiltshift::plan

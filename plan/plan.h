@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "plan/entries.h"
+#include "plan/selection.h"
 #include "proto/job.pb.h"
 
 namespace tiltshift::plan {
@@ -51,6 +52,11 @@ class Plan {
   // The inverse of At over parameters. NotFound where no variant has them. Not of a contest,
   // checked.
   absl::StatusOr<uint64_t> IndexOf(const std::map<std::string, std::string>& parameters) const;
+
+  // The variants that have one of the values of each axis that is named; none named: all. The plan
+  // must outlive it. InvalidArgument: no such axis or value, or the axis "id" of a contest.
+  absl::StatusOr<Selection> Select(
+      const std::map<std::string, std::vector<std::string>>& choices) const;
 
   const v1::JobSpec& spec() const;
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "proto/channel.h"
@@ -17,6 +18,14 @@ namespace {
 constexpr int kTaking = 16;               // calls that gRPC may have ready at once for the thread
 constexpr int64_t kTellWithinMs = 2'000;  // a client that does not read is cut off then
 constexpr auto kEndWithin = std::chrono::seconds(1);
+
+// Where a call comes from. The gallery calls from within this process, and says for whom.
+std::string PeerOf(const Call& call) {
+  const std::string peer = call.peer();
+  if (peer != "unknown" && !absl::StartsWith(peer, "inproc")) return peer;  // by gRPC's version
+  const auto visitor = call.Metadata("x-gallery-visitor");
+  return absl::StrCat("gallery:", visitor.empty() ? "" : visitor[0]);
+}
 
 std::string ServiceOf(const std::string& method) { return method.substr(1, method.rfind('/') - 1); }
 
@@ -101,7 +110,7 @@ void CallServer::Begin(const std::shared_ptr<Call>& call) {
 absl::StatusOr<std::shared_ptr<access::Admission>> CallServer::LetIn(
     const std::shared_ptr<Call>& call, bool stream) {
   auto admission = gate_->Begin(
-      {call->method(), call->peer(), call->Metadata("authorization"), call->CertificateName()});
+      {call->method(), PeerOf(*call), call->Metadata("authorization"), call->CertificateName()});
   // Another scheduler may know the tokens by now.
   if (absl::IsUnavailable(admission.status())) return NotLeading(Message(admission.status()), "");
   if (!admission.ok()) return admission;

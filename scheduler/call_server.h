@@ -70,6 +70,8 @@ class CallServer {
   absl::Status Start(const std::string& address,
                      const std::shared_ptr<grpc::ServerCredentials>& credentials =
                          grpc::InsecureServerCredentials());
+  // After Start: to this server, from within its process.
+  std::shared_ptr<grpc::Channel> InProcessChannel() { return server_->InProcessChannel({}); }
   // Calls that are open have a second to end; they are cancelled then.
   void Stop();
 

@@ -10,11 +10,13 @@
 #include "access/gate.h"
 #include "base/hash.h"
 #include "base/log_flags.h"
+#include "gallery/gallery.h"
 #include "moderation/moderator_flags.h"
 #include "scheduler/farm_service.h"
 #include "scheduler/first_token.h"
 #include "scheduler/message_checks.h"
 #include "scheduler/photo_warden.h"
+#include "scheduler/picture_service.h"
 #include "scheduler/rebuild.h"
 #include "scheduler/scaler_service.h"
 #include "scheduler/security.h"
@@ -41,6 +43,7 @@ struct Options {
   std::string farm_key;
   SecurityOptions security;
   std::string metrics;
+  std::string gallery;
   LogOptions log;
   std::string farm_cpus, client_cpus;
   int lease_seconds = 30;
@@ -90,6 +93,10 @@ void AddOptions(CLI::App& app, Options& options) {
   moderation::AddModeratorFlags(app, "submissions", options.moderator);
   app.add_option("--metrics", options.metrics,
                  "host:port of the loopback for Prometheus' /metrics; empty: none");
+  app.add_option(
+      "--gallery", options.gallery,
+      "host:port to show the farm to browsers on (docs/gallery.md); beyond loopback with "
+      "--auth on and TLS; empty: none");
   app.add_option("--lease-ttl-ms", options.loop.farm.lease_ttl_ms,
                  "a lease that no heartbeat names for so long is given to another worker")
       ->capture_default_str()
@@ -179,10 +186,27 @@ absl::Status RunRebuild(const store::RedisAddress& redis, store::BlobStore& blob
   return absl::OkStatus();
 }
 
+// Null where none is wanted. It calls `server`, which must outlive it.
+absl::StatusOr<std::unique_ptr<gallery::Gallery>> StartGallery(const Options& options,
+                                                               CallServer& server) {
+  if (options.gallery.empty()) return nullptr;
+  std::signal(SIGPIPE, SIG_IGN);  // a visitor may be gone at any time
+  TS_ASSIGN_OR_RETURN(auto gallery,
+                      gallery::Gallery::Start({.address = options.gallery,
+                                               .tls_cert = options.security.tls_cert,
+                                               .tls_key = options.security.tls_key,
+                                               .asks_callers = options.security.asks_callers(),
+                                               .farm = server.InProcessChannel()},
+                                              RealClock()));
+  spdlog::info("gallery on {}", gallery->url());
+  return gallery;
+}
+
 absl::Status Serve(const Options& options) {
   TS_RETURN_IF_ERROR(CheckListen(options.listen, options.metrics, options.security));
   TS_ASSIGN_OR_RETURN(const Cpus farm_cpus, Cpus::Parse(options.farm_cpus));
   TS_ASSIGN_OR_RETURN(const Cpus client_cpus, Cpus::Parse(options.client_cpus));
+  TS_RETURN_IF_ERROR(CheckGallery(options.gallery, options.security));
   TS_ASSIGN_OR_RETURN(const auto credentials, CredentialsOf(options.security));
   std::map<std::string, TenantRule> tenants;
   if (!options.tenants.empty()) {
@@ -230,11 +254,13 @@ absl::Status Serve(const Options& options) {
   PhotoService photo_service(loop, vault, photo_rows, *blobs, metrics);
   TS_ASSIGN_OR_RETURN(const auto moderator, moderation::OpenModerator(options.moderator));
   FarmService farm_service(loop, *blobs, photo_service, metrics, moderator.get());
+  PictureService picture_service(loop, *blobs, metrics);
   const access::Gate gate(GateOf(options, loop, watched, tokens), RealClock());
   CallServer server;
   if (asks || watched.log != nullptr) server.Guard(gate);
   farm_service.AddTo(server);
   photo_service.AddTo(server);
+  picture_service.AddTo(server);
   AddWorkerService(server, loop, metrics);
   AddTokenService(server, loop, loop_options.tokens, RealClock());
   Scaler scaler(server, loop);
@@ -244,6 +270,7 @@ absl::Status Serve(const Options& options) {
   server.RunOn(client_cpus);
   TS_RETURN_IF_ERROR(server.Start(options.listen, credentials));
   spdlog::info("serving on {}{}", options.listen, asks ? ", to those who have a token" : "");
+  TS_ASSIGN_OR_RETURN(auto gallery, StartGallery(options, server));
   loop.Start();
   warden.Start();
   WaitForTheEnd(loop, health, [&] {
@@ -255,6 +282,7 @@ absl::Status Serve(const Options& options) {
     if (const absl::Status reopened = watched.log->Reopen(); !reopened.ok())
       spdlog::error("{}", Message(reopened));
   });
+  gallery.reset();
   blobs->Interrupt();
   loop.Stop();  // first: it answers whoever still waits, and the server waits for them
   warden.Stop();

@@ -3,8 +3,10 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "scheduler/call_server.h"
 
@@ -13,6 +15,17 @@ namespace {
 
 constexpr size_t kPieceBytes = 1 << 20;  // below gRPC's limit of 4 MB a message
 constexpr size_t kReaders = 16;
+
+// The variants that a manifest part tells of, first and last, by its name: "7-7-123.jsonl". All, of
+// another name.
+std::pair<uint64_t, uint64_t> PartOf(const std::string& name) {
+  const std::vector<std::string> numbers = absl::StrSplit(name, '-');
+  uint64_t from = 0, to = 0;
+  if (numbers.size() == 3 && absl::SimpleAtoi(numbers[0], &from) &&
+      absl::SimpleAtoi(numbers[1], &to))
+    return {from, to};
+  return {0, std::numeric_limits<uint64_t>::max()};
+}
 
 // The blobs of `keys`, in their order, several at once: another machine's may be a round trip each.
 absl::StatusOr<std::vector<std::string>> GetAll(store::BlobStore& blobs,
@@ -57,8 +70,12 @@ absl::Status OutputReader::OnMessage(grpc::ByteBuffer& message) {
 absl::Status OutputReader::ReadManifest() {
   const uint64_t first = request_.range().first();
   const uint64_t count = request_.range().count();
-  TS_ASSIGN_OR_RETURN(const auto keys,
-                      blobs_.List(absl::StrCat("jobs/", request_.job_id(), "/manifest/")));
+  const std::string folder = absl::StrCat("jobs/", request_.job_id(), "/manifest/");
+  TS_ASSIGN_OR_RETURN(auto keys, blobs_.List(folder));
+  std::erase_if(keys, [&](const std::string& key) {
+    const auto [from, to] = PartOf(key.substr(folder.size()));
+    return to < first || (count != 0 && from >= first && from - first >= count);
+  });
   TS_ASSIGN_OR_RETURN(const auto parts, GetAll(blobs_, keys));
   std::map<uint64_t, v1::OutputInfo> by_index;
   for (size_t i = 0; i < parts.size(); ++i) {

@@ -1,5 +1,7 @@
 #include "scheduler/security.h"
 
+#include "absl/strings/match.h"
+#include "base/file.h"
 #include "proto/channel.h"
 #include "proto/tls_files.h"
 
@@ -41,6 +43,15 @@ absl::Status CheckListen(const std::string& listen, const std::string& metrics,
       "--listen ", listen, ": beyond this machine callers must give a token, over TLS: add ",
       options.asks_callers() ? "" : "--auth on, ",
       "--tls-cert and --tls-key, or listen on 127.0.0.1:PORT or unix:PATH (docs/security.md)"));
+}
+
+absl::Status CheckGallery(const std::string& address, const SecurityOptions& options) {
+  if (address.empty() || (options.asks_callers() && options.has_tls())) return absl::OkStatus();
+  if (IsLoopback(address) && !absl::StartsWith(address, "unix:")) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--gallery ", address, ": beyond this machine visitors must give a token, over TLS: add ",
+      options.asks_callers() ? "" : "--auth on, ",
+      "--tls-cert and --tls-key, or show it on 127.0.0.1:PORT (docs/security.md)"));
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(

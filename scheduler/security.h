@@ -27,6 +27,9 @@ void AddSecurityFlags(CLI::App& app, SecurityOptions& options);
 absl::Status CheckListen(const std::string& listen, const std::string& metrics,
                          const SecurityOptions& options);
 
+// As CheckListen, of where the gallery is shown; empty: it is not.
+absl::Status CheckGallery(const std::string& address, const SecurityOptions& options);
+
 // Of the server: TLS where it has a certificate. InvalidArgument names the file that can't be used.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(
     const SecurityOptions& options);

@@ -19,6 +19,17 @@ absl::StatusOr<access::TokenBook::Made> NewToken(const access::TokenBook& tokens
   return access::TokenBook::Make(request, now_ms);
 }
 
+v1::Token WhoIs(const access::TokenBook* tokens, const std::string& id) {
+  v1::Token whole;
+  if (tokens == nullptr) {
+    whole.add_roles(v1::ROLE_OPERATE);
+    return whole;
+  }
+  for (const v1::StoredToken& stored : tokens->All())
+    if (stored.token().id() == id) return stored.token();
+  return whole;
+}
+
 }  // namespace
 
 void AddTokenService(CallServer& server, FarmLoop& loop, access::TokenBook* tokens,
@@ -56,6 +67,9 @@ void AddTokenService(CallServer& server, FarmLoop& loop, access::TokenBook* toke
         for (const v1::StoredToken& stored : tokens->All()) *response.add_tokens() = stored.token();
         reply(response);
       });
+  server.Unary<v1::WhoAmIRequest, v1::Token>(
+      service + "WhoAmI", {},
+      [tokens](const auto& request, auto reply) { reply(WhoIs(tokens, request.token_id())); });
 }
 
 }  // namespace tiltshift::scheduler

@@ -41,6 +41,8 @@ const std::map<std::string, std::string> kMayCall = {
     {"tiltshift.v1.Farm/SetPriority", "submit operate"},
     {"tiltshift.v1.Farm/Explain", "submit read operate"},
     {"tiltshift.v1.Farm/ReadOutputs", "submit read operate"},
+    {"tiltshift.v1.Farm/ListVariants", "submit read operate"},
+    {"tiltshift.v1.Farm/ReadPicture", "submit read operate"},
     {"tiltshift.v1.Farm/ListWorkers", "operate"},
     {"tiltshift.v1.Farm/UploadPhoto", "submit operate"},
     {"tiltshift.v1.Farm/Forget", "submit operate"},
@@ -48,6 +50,7 @@ const std::map<std::string, std::string> kMayCall = {
     {"tiltshift.v1.Tokens/CreateToken", "operate"},
     {"tiltshift.v1.Tokens/RevokeToken", "operate"},
     {"tiltshift.v1.Tokens/ListTokens", "operate"},
+    {"tiltshift.v1.Tokens/WhoAmI", "submit read operate worker"},
     {"tiltshift.v1.Workers/Session", "worker"},
     {"tiltshift.v1.Workers/OpenPhoto", "worker"},
     {"externalscaler.ExternalScaler/IsActive", "operate"},
@@ -236,6 +239,21 @@ TEST_F(RoleWalkTest, KedaShowsACertificateInPlaceOfAToken) {
   EXPECT_TRUE(Ask(absl::StrCat("/", kForCertificates, "IsActive"), ref, "", worker_channel_).in());
   EXPECT_FALSE(
       Ask("/tiltshift.v1.Farm/ListWorkers", v1::ListWorkersRequest(), "", worker_channel_).in());
+}
+
+TEST_F(RoleWalkTest, EverybodyIsToldWhoTheyAreAndNoOtherIs) {
+  v1::WhoAmIRequest request;
+  request.set_token_id(operate_.substr(3, 12));
+  for (const auto& [role, token] : brand_) {
+    Answer answer = Ask("/tiltshift.v1.Tokens/WhoAmI", request, token);
+    ASSERT_TRUE(answer.responded) << answer.status.error_message();
+    v1::Token told;
+    ASSERT_TRUE(grpc::SerializationTraits<v1::Token>::Deserialize(&answer.response, &told).ok());
+    EXPECT_EQ(told.id(), token.substr(3, told.id().size()));
+    EXPECT_EQ(told.tenant(), "brand");
+    ASSERT_EQ(told.roles_size(), 1);
+    EXPECT_EQ(told.roles(0), kRoles.at(role));
+  }
 }
 
 TEST_F(RoleWalkTest, ListsAndRequestIdsAreATenantsOwn) {

@@ -44,6 +44,7 @@ class GuardedFarmTest : public ::testing::Test {
         "--first-token",   first_token_,       "--audit-log", audit_,
         "--tls-cert",      file("server.crt"), "--tls-key",   file("server.key"),
         "--tls-client-ca", file("ca.crt")};
+    options.insert(options.end(), more_.begin(), more_.end());
     options.insert(options.end(), more.begin(), more.end());
     scheduler_ = std::make_unique<SchedulerProcess>(folder_, redis_->address(), options);
     ASSERT_TRUE(scheduler_->Leads()) << scheduler_->process().Output();
@@ -143,6 +144,7 @@ class GuardedFarmTest : public ::testing::Test {
     return response;
   }
 
+  std::vector<std::string> more_;  // options of every scheduler
   const std::string folder_ = FreshFolder();
   const std::string address_ = "127.0.0.1:" + std::to_string(FreePort());
   const std::string first_token_ = folder_ + "/first.token", audit_ = folder_ + "/audit.log";
