@@ -119,7 +119,8 @@ def main():
         frames(browser, "through all of it in 240 frames", "whole * step / steps")
         browser.wait("[...document.querySelectorAll('.tile')].every((t) => t.querySelector('img.there'))")
         time.sleep(1)
-        metrics = {entry["name"]: entry["value"] for entry in browser.call("Performance.getMetrics")["metrics"]} if browser.call("Performance.enable") is not None else {}
+        browser.call("Performance.enable")
+        metrics = {entry["name"]: entry["value"] for entry in browser.call("Performance.getMetrics")["metrics"]}
         held = held_mb(browser)
         print(f"the page's process holds {held:.0f} MB, limit {HELD_MB:.0f} MB ({100 * held / HELD_MB:.0f}%); of that JavaScript "
               f"{metrics['JSHeapUsedSize'] / 1e6:.1f} MB; {metrics['Nodes']:.0f} nodes, {browser.evaluate('document.querySelectorAll(`.tile`).length')} tiles")

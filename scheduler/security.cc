@@ -1,7 +1,6 @@
 #include "scheduler/security.h"
 
 #include "absl/strings/match.h"
-#include "base/file.h"
 #include "proto/channel.h"
 #include "proto/tls_files.h"
 
