@@ -110,8 +110,13 @@ TEST_F(ControlFarmTest, APictureThatNobodyCanDecodeSaysSo) {
   const std::string good = *ReadFile(folder_ + "/map0.png");
   const std::string frame = good.substr(0, picture::kAfterPngHeader) + good.substr(good.size() - 12);
   Put("broken.png", *picture::WithChunk(frame, "IDAT", "no picture"));
-  const Result result = Render("broken", "controls: [{name: edges, picture: broken.png}]");
-  EXPECT_NE(result.code, 0);
+  Put("broken.yaml",
+      "name: n\nmodel: small\nprompt: a {thing}\naxes: {thing: [cat]}\n"
+      "render: {width: 64, height: 64, steps: 4}\n"
+      "controls: [{name: edges, picture: broken.png}]\n");
+  const Result result = Run({"render", folder_ + "/broken.yaml", "--out", folder_ + "/broken",
+                             "--models", models_, "--no-sheet"});
+  EXPECT_EQ(result.code, 1) << result.text;
   EXPECT_THAT(result.text, HasSubstr("controls[0].picture: the PNG is damaged or cut off"));
 }
 
