@@ -1,10 +1,13 @@
-// tiltshift-photo-decoder: a photo from standard input to pixels on standard output, locked down in
-// between. For photo_process.cc alone, which says what goes over the pipe.
+// tiltshift-photo-decoder: forks a process a photo, which locks itself down before it reads a byte
+// of it. For photo_process.cc alone; photo_pipe.h says what goes between them. Started once,
+// because that takes longer than most photos: what is forked has libvips ready.
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "picture/lock_down.h"
 #include "picture/photo.h"
@@ -53,18 +56,42 @@ int Answer(const absl::StatusOr<Image>& image) {
 }
 
 absl::StatusOr<Image> Run() {
-  // No photo goes to a file on its way through libvips, however large.
-  setenv("VIPS_DISC_THRESHOLD", "16g", 1);
-  StartVips();
   TS_RETURN_IF_ERROR(LockDown({}));
   TS_ASSIGN_OR_RETURN(const std::string bytes, ReadInput());
   return DecodePhoto(bytes);
+}
+
+// The process of one photo.
+[[noreturn]] void DecodeAlone(int photo, int answer) {
+  const bool ready = dup2(photo, STDIN_FILENO) >= 0 && dup2(answer, STDOUT_FILENO) >= 0;
+  close(photo);
+  close(answer);
+  _exit(ready ? Answer(Run()) : 1);  // libvips' own end wants more than is allowed now
+}
+
+// Until whoever gives the orders is gone.
+void TakeOrders() {
+  for (;;) {
+    const std::vector<int> order = ReceiveDescriptors(STDIN_FILENO);
+    if (order.empty()) return;
+    const pid_t pid = order.size() == 2 ? fork() : -1;
+    if (pid == 0) DecodeAlone(order[0], order[1]);
+    for (const int descriptor : order) close(descriptor);
+    // Not waited for yet, so the number can't be another's.
+    const int handle = pid < 0 ? -1 : static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    if (handle < 0 || !SendDescriptors(STDIN_FILENO, {&handle, 1})) return;
+    close(handle);
+    while (waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+  }
 }
 
 }  // namespace
 }  // namespace tiltshift::picture
 
 int main() {
-  const int code = tiltshift::picture::Answer(tiltshift::picture::Run());
-  _exit(code);  // libvips' own end wants more than is allowed now
+  // No photo goes to a file on its way through libvips, however large.
+  setenv("VIPS_DISC_THRESHOLD", "16g", 1);
+  tiltshift::picture::StartVips();
+  tiltshift::picture::TakeOrders();
 }

@@ -1,8 +1,15 @@
-// What tiltshift-photo-decoder writes: this, then the pixels, or the message.
+// Between photo_process.cc and tiltshift-photo-decoder.
+//
+// The decoder's standard input is a socket (SOCK_SEQPACKET). An order is a packet with two
+// descriptors: a file that holds the photo, and the pipe for what it comes to. It is answered with
+// a packet that has one, a pidfd of the process that was forked for it. Into the pipe that process
+// writes a PhotoAnswer, then the pixels, or the message.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 namespace tiltshift::picture {
 
@@ -14,5 +21,13 @@ struct PhotoAnswer {
   int32_t width = 0, height = 0;
   int32_t message_bytes = 0;
 };
+
+inline constexpr size_t kMostDescriptors = 2;
+
+// False where the other side is gone.
+bool SendDescriptors(int socket, std::span<const int> descriptors);
+// The next packet's, the caller's to close from now on; none where the other side is gone, or does
+// not answer in the socket's time.
+std::vector<int> ReceiveDescriptors(int socket);
 
 }  // namespace tiltshift::picture

@@ -6,13 +6,17 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <optional>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 #include "base/program.h"
 #include "picture/photo.h"
@@ -22,6 +26,7 @@ namespace tiltshift::picture {
 namespace {
 
 constexpr auto kPatience = std::chrono::seconds(60);
+constexpr int kStartPatienceSeconds = 30;  // for a machine that is busy
 constexpr char kDecoder[] = "tiltshift-photo-decoder";
 
 class Descriptor {
@@ -57,34 +62,20 @@ absl::Status PutInMemory(std::string_view bytes, Descriptor& file) {
   return lseek(file.get(), 0, SEEK_SET) == 0 ? absl::OkStatus() : Trouble("lseek");
 }
 
-// A decoder at work; killed and waited for with the object.
+// One photo's decoder at work; killed with the object.
 class Decoder {
  public:
-  static absl::StatusOr<Decoder> Start(const std::string& program, int input, int output) {
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    char* arguments[] = {const_cast<char*>(program.c_str()), nullptr};
-    pid_t pid = -1;
-    const int error = posix_spawnp(&pid, program.c_str(), &actions, nullptr, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (error == 0) return Decoder(pid);
-    return absl::FailedPreconditionError(absl::StrCat(program, " can't be started (errno ", error,
-                                                      "); it is installed beside this program"));
-  }
-  Decoder(Decoder&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+  explicit Decoder(int pidfd) : pidfd_(pidfd) {}
+  Decoder(Decoder&& other) noexcept : pidfd_(std::exchange(other.pidfd_, -1)) {}
   Decoder& operator=(Decoder&&) = delete;
   ~Decoder() {
-    if (pid_ < 0) return;
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
+    if (pidfd_ < 0) return;
+    syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0);
+    close(pidfd_);
   }
 
  private:
-  explicit Decoder(pid_t pid) : pid_(pid) {}
-  pid_t pid_;
+  int pidfd_;
 };
 
 // Whole, before the time is up; false where the pipe ends first.
@@ -105,7 +96,8 @@ bool ReadAll(int fd, void* to, size_t size, std::chrono::steady_clock::time_poin
 
 absl::Status Died() {
   return absl::InvalidArgumentError(
-      "the photo is damaged in a way that stops its decoder; open it with another program and save "
+      "the photo is damaged in a way that stops its decoder; open it with "
+      "another program and save "
       "it anew");
 }
 
@@ -139,8 +131,70 @@ absl::StatusOr<Image> ReadAnswer(int fd) {
 
 }  // namespace
 
+// The process that decoders are forked from: started when the first photo comes, and anew where it
+// has died.
+class PhotoProcess::Host {
+ public:
+  explicit Host(std::string program) : program_(std::move(program)) {}
+  ~Host() { End(); }
+
+  absl::StatusOr<Decoder> Begin(int photo, int answer) {
+    std::lock_guard lock(mutex_);
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      if (pid_ < 0) TS_RETURN_IF_ERROR(Start());
+      const int order[] = {photo, answer};
+      if (SendDescriptors(socket_.get(), order)) {
+        const std::vector<int> begun = ReceiveDescriptors(socket_.get());
+        if (begun.size() == 1) return Decoder(begun[0]);
+        for (const int descriptor : begun) close(descriptor);
+      }
+      End();
+    }
+    return absl::FailedPreconditionError(
+        absl::StrCat(program_, " ends, or does not answer, when it is to decode a photo"));
+  }
+
+ private:
+  absl::Status Start() {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+      return Trouble("socketpair");
+    socket_.Set(ends[0]);
+    Descriptor theirs(ends[1]);
+    const timeval patience{.tv_sec = kStartPatienceSeconds, .tv_usec = 0};
+    setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, theirs.get(), STDIN_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    char* arguments[] = {const_cast<char*>(program_.c_str()), nullptr};
+    const int error = posix_spawnp(&pid_, program_.c_str(), &actions, nullptr, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error == 0) return absl::OkStatus();
+    pid_ = -1;
+    return absl::FailedPreconditionError(absl::StrCat(program_, " can't be started (errno ", error,
+                                                      "); it is installed beside this program"));
+  }
+
+  void End() {
+    socket_.Close();
+    if (pid_ < 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+
+  const std::string program_;
+  std::mutex mutex_;
+  Descriptor socket_;
+  pid_t pid_ = -1;
+};
+
 PhotoProcess::PhotoProcess(std::string program)
-    : program_(program.empty() ? ProgramBeside(kDecoder) : std::move(program)) {}
+    : host_(
+          std::make_unique<Host>(program.empty() ? ProgramBeside(kDecoder) : std::move(program))) {}
+PhotoProcess::~PhotoProcess() = default;
 
 absl::StatusOr<Image> PhotoProcess::Decode(std::string_view bytes) const {
   TS_RETURN_IF_ERROR(CheckPhotoBytes(bytes.size()));
@@ -150,7 +204,7 @@ absl::StatusOr<Image> PhotoProcess::Decode(std::string_view bytes) const {
   if (pipe2(ends, O_CLOEXEC) != 0) return Trouble("pipe");
   from_decoder.Set(ends[0]);
   to_us.Set(ends[1]);
-  TS_ASSIGN_OR_RETURN(const Decoder decoder, Decoder::Start(program_, photo.get(), to_us.get()));
+  TS_ASSIGN_OR_RETURN(const Decoder decoder, host_->Begin(photo.get(), to_us.get()));
   to_us.Close();  // the decoder's end alone is left: its death is the end of the answer
   return ReadAnswer(from_decoder.get());
 }

@@ -14,8 +14,12 @@
 #include <array>
 #include <atomic>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <random>
+#include <thread>
 
 #include "picture/lock_down.h"
 #include "picture/photo_process.h"
@@ -143,13 +147,54 @@ TEST(PhotoProcessTest, DecodesAsWeDo) {
 }
 
 TEST(PhotoProcessTest, ADecoderThatDiesOrLiesIsThePhotosFault) {
-  for (const char* program : {"/bin/false", "/bin/cat"}) {
+  // Takes orders as the decoder does, and has this to say to each.
+  const std::string program = testing::TempDir() + "/liar";
+  for (const char* answer :
+       {"b''", "b'RIFF'", "struct.pack('<Iiiii', 0x31544854, 0, 1 << 30, 1, 0)"}) {
+    std::ofstream(program) << "#!/usr/bin/env python3\n"
+                              "import os, socket, struct\n"
+                              "orders = socket.socket(fileno=0)\n"
+                              "while True:\n"
+                              "  _, descriptors, _, _ = socket.recv_fds(orders, 1, 2)\n"
+                              "  if not descriptors: break\n"
+                              "  os.write(descriptors[1], "
+                           << answer
+                           << ")\n"
+                              "  socket.send_fds(orders, [b'x'], [descriptors[0]])\n"
+                              "  for one in descriptors: os.close(one)\n";
+    std::filesystem::permissions(program, std::filesystem::perms::owner_all);
     const auto image = PhotoProcess(program).Decode("RIFF");
-    EXPECT_EQ(image.status().code(), absl::StatusCode::kInvalidArgument) << program;
+    EXPECT_EQ(image.status().code(), absl::StatusCode::kInvalidArgument) << answer << Why(image);
     EXPECT_THAT(Why(image), HasSubstr("stops its decoder"));
   }
-  EXPECT_EQ(PhotoProcess("/nonexistent/decoder").Decode("x").status().code(),
-            absl::StatusCode::kFailedPrecondition);
+  for (const char* none : {"/nonexistent/decoder", "/bin/false"})
+    EXPECT_EQ(PhotoProcess(none).Decode("x").status().code(),
+              absl::StatusCode::kFailedPrecondition);
+}
+
+// Of this process, or of another.
+std::vector<pid_t> Children(const std::string& of) {
+  std::ifstream file("/proc/" + of + "/task/" + (of == "self" ? std::to_string(getpid()) : of) +
+                     "/children");
+  return {std::istream_iterator<pid_t>(file), {}};
+}
+
+TEST(PhotoProcessTest, WhoeverIsKilledTheNextPhotoIsDecoded) {
+  const PhotoProcess process(DecoderProgram());
+  const std::string jpeg = *Saved(Scene(64, 48), ".jpg", {});
+  ASSERT_TRUE(process.Decode(jpeg).ok());
+  const auto hosts = Children("self");
+  ASSERT_EQ(hosts.size(), 1u);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int photo = 0; photo < 10; ++photo) EXPECT_TRUE(process.Decode(jpeg).ok());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  kill(hosts[0], SIGKILL);
+  EXPECT_TRUE(process.Decode(jpeg).ok());
+  EXPECT_NE(Children("self"), hosts);
 }
 
 // A child that locks itself down and then does it: how it ends.
