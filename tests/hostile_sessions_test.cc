@@ -86,8 +86,10 @@ TEST_F(HostileSessionsTest, SessionsThatBeginWrong) {
   heartbeat.mutable_heartbeat();
   for (const v1::WorkerMessage& first : {v1::WorkerMessage(), turn, heartbeat})
     EXPECT_THAT(Greeted(first), Refused(invalid, "the first message must be hello"));
-  EXPECT_THAT(changed([](auto& h) { h.set_protocol(2); }),
-              Refused(invalid, HasSubstr("use a worker of this scheduler's version")));
+  EXPECT_THAT(
+      changed([](auto& h) { h.set_protocol(9); }),
+      Refused(invalid,
+              HasSubstr("are none of this scheduler's, 1 to 2; use a worker of its version")));
   EXPECT_THAT(changed([](auto& h) { h.clear_worker_id(); }),
               Refused(invalid, "hello.worker_id: is empty"));
   EXPECT_THAT(changed([](auto& h) { h.set_worker_id(std::string(129, 'w')); }),
