@@ -156,7 +156,7 @@ TEST(Farm, AVetoIsFinalAndNoFaultOfTheWorkers) {
   ASSERT_GT(job.failures_size(), 0);
   EXPECT_TRUE(job.failures(0).vetoed());
   EXPECT_EQ(job.failures(0).attempts(), 1u);
-  EXPECT_EQ(wheel.farm_.counts().retried, 0u);
+  EXPECT_EQ(wheel.farm_.counts(0).retried, 0u);
 }
 
 TEST(Farm, TheVariantThatKillsWorkersIsFoundAndTheRestRendered) {
