@@ -8,9 +8,9 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
-#include "proto/farm.pb.h"
 #include "base/hash.h"
 #include "plan/entries.h"
+#include "proto/farm.pb.h"
 #include "proto/submission.pb.h"
 #include "store/entry_batches.h"
 
@@ -132,6 +132,7 @@ absl::Status PutSubmission(BlobStore& blobs, const std::string& job_id, const v1
   if (!earlier.ParseFromString(there))
     return absl::DataLossError(absl::StrCat(key, " is damaged; choose a new request_id"));
   earlier.DiscardUnknownFields();
+  earlier.set_traceparent(spec.traceparent());  // another call's, which says nothing of the job
   if (earlier.SerializeAsString() == bytes) return absl::OkStatus();
   return absl::AlreadyExistsError("request_id: it was used for another spec; choose a new one");
 }

@@ -12,8 +12,8 @@
 
 namespace tiltshift::store {
 
-// Durable when it returns. The same spec again is no error; AlreadyExists where the job has
-// another.
+// Durable when it returns. The same spec again is no error, under whatever trace; AlreadyExists
+// where the job has another.
 absl::Status PutSubmission(BlobStore& blobs, const std::string& job_id, const v1::JobSpec& spec,
                            int64_t now_ms);
 

@@ -95,6 +95,21 @@ class SchedulerMetricsTest : public ::testing::Test {
     v1::ExplainResponse text;
     EXPECT_TRUE(farm_->Explain(&explain_context, explain, &text).ok());
   }
+  // Its first variant's picture is not there: the worker here only says that it is.
+  void LookAt(const std::string& done) {
+    grpc::ClientContext list_context, picture_context;
+    v1::ListVariantsRequest list;
+    list.set_job_id(done);
+    v1::ListVariantsResponse variants;
+    EXPECT_TRUE(farm_->ListVariants(&list_context, list, &variants).ok());
+    EXPECT_GT(variants.variants_size(), 0);
+    v1::ReadPictureRequest picture;
+    picture.set_job_id(done);
+    v1::PicturePiece piece;
+    auto pieces = farm_->ReadPicture(&picture_context, picture);
+    EXPECT_FALSE(pieces->Read(&piece));
+    EXPECT_FALSE(pieces->Finish().ok());
+  }
   // A contest of two batches.
   void RunContest() {
     grpc::ClientContext submit_context, append_context, list_context, cancel_context;
@@ -178,6 +193,7 @@ TEST_F(SchedulerMetricsTest, EveryMethodAndEveryRedisFunctionIsTimed) {
   const std::string done = Submit();
   Work();
   CallEverythingElse(done, Submit());
+  LookAt(done);
   RunContest();
   CallForPhotos();
   const auto* pool = google::protobuf::DescriptorPool::generated_pool();
