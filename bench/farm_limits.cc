@@ -168,9 +168,12 @@ double CodeTurnsPerSecond(uint64_t variants_a_turn, bool scattered, double secon
 
 int ServeEcho(const std::string& address) {
   scheduler::CallServer server;
-  server.BidiStream("/tiltshift.v1.Workers/Session", [](std::shared_ptr<scheduler::Call> call) {
-    return std::make_shared<EchoCall>(std::move(call));
-  });
+  for (const char* method : {"Session", "OpenPhoto"}) {  // a service is there whole, or not at all
+    server.BidiStream(absl::StrCat("/tiltshift.v1.Workers/", method),
+                      [](std::shared_ptr<scheduler::Call> call) {
+                        return std::make_shared<EchoCall>(std::move(call));
+                      });
+  }
   if (!server.Start(address).ok()) return 1;
   for (;;) pause();
 }
