@@ -114,6 +114,38 @@ TEST_F(FarmServiceTest, CancelEndsAJobAndRevokesItsLeases) {
   EXPECT_EQ(Job(response.job_id()).committed(), 0u);
 }
 
+// Nobody knew the model when the contest began; once a worker does, each batch is held against it.
+TEST_F(FarmServiceTest, AppendedEntriesAreWhatTheModelNeeds) {
+  v1::SubmitRequest submit;
+  submit.mutable_spec()->set_kind(v1::JOB_KIND_CONTEST);
+  submit.mutable_spec()->set_name("contest");
+  submit.mutable_spec()->set_model("edits");
+  submit.mutable_spec()->set_prompt("{id}");
+  submit.mutable_entries()->add_columns("id");
+  submit.mutable_entries()->add_entries()->add_values("first");
+  grpc::ClientContext context;
+  v1::SubmitResponse contest;
+  ASSERT_TRUE(farm_->Submit(&context, submit, &contest).ok());
+  const auto append = [&](const std::string& id) {
+    v1::AppendEntriesRequest request;
+    request.set_job_id(contest.job_id());
+    request.mutable_entries()->add_columns("id");
+    request.mutable_entries()->add_entries()->add_values(id);
+    grpc::ClientContext context;
+    v1::SubmitResponse response;
+    return farm_->AppendEntries(&context, request, &response);
+  };
+  EXPECT_TRUE(append("second").ok());
+  v1::ModelInfo edits;
+  edits.set_name("edits");
+  edits.set_needs("a photo");
+  const Worker worker(channel_, "w", {}, {edits});
+  const grpc::Status refused = append("third");
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(refused.error_message(), HasSubstr("edits makes pictures of a photo"));
+  EXPECT_EQ(Job(contest.job_id()).variants(), 2u);
+}
+
 // What an operator changes is durable: it outlives the scheduler that was told.
 TEST_F(FarmServiceTest, PausePriorityAndRetryOutliveTheScheduler) {
   v1::SubmitResponse submitted;

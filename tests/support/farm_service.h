@@ -104,14 +104,16 @@ class FarmServiceTest : public ::testing::Test {
 // A worker that speaks the protocol by hand.
 class Worker {
  public:
+  // `models`: those it says it has; none: it does not say.
   Worker(std::shared_ptr<grpc::Channel> channel, const std::string& id,
-         const std::vector<uint64_t>& held = {})
+         const std::vector<uint64_t>& held = {}, const std::vector<v1::ModelInfo>& models = {})
       : stub_(v1::Workers::NewStub(channel)), stream_(stub_->Session(&context_)) {
     v1::WorkerMessage message;
     message.mutable_hello()->set_worker_id(id);
     message.mutable_hello()->set_slots(1);
     message.mutable_hello()->set_protocol(1);
     for (const uint64_t token : held) message.mutable_hello()->add_held_tokens(token);
+    for (const auto& model : models) *message.mutable_hello()->add_models() = model;
     stream_->Write(message);
     stream_->Read(&welcome_);
   }
