@@ -1,7 +1,9 @@
 #include "proto/tls_files.h"
 
+#if __has_include(<grpcpp/security/tls_certificate_provider.h>)
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
+#endif
 
 #include "absl/strings/match.h"
 #include "base/file.h"
@@ -10,9 +12,6 @@
 namespace tiltshift {
 namespace {
 
-using grpc::experimental::FileWatcherCertificateProvider;
-
-constexpr unsigned kLookEverySeconds = 1;
 constexpr size_t kLargestPem = 16'000'000;
 
 absl::StatusOr<std::string> ReadPem(const std::string& path, const char* kind) {
@@ -59,11 +58,12 @@ absl::Status CheckPair(const TlsFiles& files, const Pems& pems) {
       absl::StrCat(files.key, " is not the key of the certificate in ", files.cert));
 }
 
-}  // namespace
+#if __has_include(<grpcpp/security/tls_certificate_provider.h>)
+using grpc::experimental::FileWatcherCertificateProvider;
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerTls(const TlsFiles& files) {
-  TS_ASSIGN_OR_RETURN(const Pems pems, ReadAll(files));
-  TS_RETURN_IF_ERROR(CheckPair(files, pems));
+constexpr unsigned kLookEverySeconds = 1;
+
+std::shared_ptr<grpc::ServerCredentials> ServerOf(const TlsFiles& files, const Pems&) {
   grpc::experimental::TlsServerCredentialsOptions options(
       std::make_shared<FileWatcherCertificateProvider>(files.key, files.cert, files.ca,
                                                        kLookEverySeconds));
@@ -76,15 +76,41 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerTls(const TlsFile
   return grpc::experimental::TlsServerCredentials(options);
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> ClientTls(const TlsFiles& files) {
-  TS_ASSIGN_OR_RETURN(const Pems pems, ReadAll(files));
-  TS_RETURN_IF_ERROR(CheckPair(files, pems));
+std::shared_ptr<grpc::ChannelCredentials> ClientOf(const TlsFiles& files, const Pems&) {
   grpc::experimental::TlsChannelCredentialsOptions options;
   options.set_certificate_provider(std::make_shared<FileWatcherCertificateProvider>(
       files.key, files.cert, files.ca, kLookEverySeconds));
   options.watch_root_certs();
   if (!files.cert.empty()) options.watch_identity_key_cert_pairs();
   return grpc::experimental::TlsCredentials(options);
+}
+#else  // gRPC 1.30, Ubuntu 22.04's: as they are now
+std::shared_ptr<grpc::ServerCredentials> ServerOf(const TlsFiles& files, const Pems& pems) {
+  grpc::SslServerCredentialsOptions options(files.ca.empty()
+                                                ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                                                : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_root_certs = pems.ca;
+  options.pem_key_cert_pairs.push_back({pems.key, pems.cert});
+  return grpc::SslServerCredentials(options);
+}
+
+std::shared_ptr<grpc::ChannelCredentials> ClientOf(const TlsFiles&, const Pems& pems) {
+  return grpc::SslCredentials({pems.ca, pems.key, pems.cert});
+}
+#endif
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerTls(const TlsFiles& files) {
+  TS_ASSIGN_OR_RETURN(const Pems pems, ReadAll(files));
+  TS_RETURN_IF_ERROR(CheckPair(files, pems));
+  return ServerOf(files, pems);
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> ClientTls(const TlsFiles& files) {
+  TS_ASSIGN_OR_RETURN(const Pems pems, ReadAll(files));
+  TS_RETURN_IF_ERROR(CheckPair(files, pems));
+  return ClientOf(files, pems);
 }
 
 }  // namespace tiltshift

@@ -1,6 +1,6 @@
 // TLS by certificates in files that are looked at every second: what is renewed counts for
 // connections that begin from then on, and nothing is restarted. Until a new certificate and its
-// key fit each other, the earlier pair goes on.
+// key fit each other, the earlier pair goes on. With gRPC 1.30, which can't look, they are read once.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

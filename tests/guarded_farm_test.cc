@@ -223,6 +223,9 @@ TEST_F(GuardedFarm, WhatTheCommandRefuses) {
 // A renewal as it is done: files replaced, nothing restarted, with an authority that the old
 // certificates mean nothing to.
 TEST_F(GuardedFarm, CertificatesAreReadAgainWhenTheyChange) {
+#if !__has_include(<grpcpp/security/tls_certificate_provider.h>)
+  GTEST_SKIP() << "this gRPC reads certificates once";
+#endif
   const auto file = [&](const char* name) { return certificates_.File(name); };
   const std::string token = folder_ + "/operate.token";
   ASSERT_TRUE(WriteFileAtomic(token, operate_, IfPresent::kReplace, 0600).ok());
