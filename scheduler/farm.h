@@ -224,7 +224,7 @@ class Farm {
   bool TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id, WorkerState& worker,
                    int64_t now_ms, Batch& batch);
   void NoteRenders(JobState& job, const WorkerState& worker, const v1::Outcome& outcome,
-                   uint64_t variants);
+                   uint64_t variants, double share);
   double SecondsPerVariant(const JobState& job) const;
   static size_t DeviceNumber(const std::string& kind);
   void TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed,

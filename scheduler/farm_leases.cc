@@ -78,7 +78,10 @@ bool Farm::TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id,
   AddStored(job, variants == told ? outcome.stored_bytes()
                                   : outcome.stored_bytes() / told * variants);  // told again
   worker.committed += variants;
-  if (variants > 0) NoteRenders(job, worker, outcome, variants);
+  if (variants > 0) {
+    const double share = static_cast<double>(variants) / static_cast<double>(told);
+    NoteRenders(job, worker, outcome, variants, share);
+  }
   bool gives_back = false;
   for (const auto& failed : outcome.failed()) {
     if (Subtract(lease.remaining, {failed.index(), 1}).empty()) continue;

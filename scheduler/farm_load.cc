@@ -32,12 +32,9 @@ size_t Farm::DeviceNumber(const std::string& kind) {
   return static_cast<size_t>(found - kDeviceNames.begin());
 }
 
-// Of an outcome that told of perhaps more variants than the `variants` that count.
+// `share`: of the variants that the outcome told of, those that count.
 void Farm::NoteRenders(JobState& job, const WorkerState& worker, const v1::Outcome& outcome,
-                       uint64_t variants) {
-  uint64_t told = 0;
-  for (const auto& range : outcome.committed()) told += range.count();
-  const double share = static_cast<double>(variants) / static_cast<double>(told);
+                       uint64_t variants, double share) {
   Renders& renders = job.renders[worker.device];
   renders.images += variants;
   renders.seconds += share * outcome.render_seconds() / std::max(1u, worker.hello.slots());
