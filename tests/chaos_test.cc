@@ -25,6 +25,7 @@
 #include "proto/farm.grpc.pb.h"
 #include "store/redis_client.h"
 #include "tests/support/append_only_file.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 
@@ -100,7 +101,7 @@ struct AttemptLog {
   }
 };
 
-class ChaosTest : public ::testing::Test {
+class ChaosTest : public FolderTest {
  protected:
   void SetUp() override {
     for (int i = 0; i < kSchedulers; ++i) AddScheduler(i);
@@ -108,9 +109,6 @@ class ChaosTest : public ::testing::Test {
     members_.push_back({"redis", [this] { redis_.Start(); }, [this] { return redis_.Running(); },
                         [this] { redis_.KillMinus9(); }});
     std::printf("seed %lu: TILTSHIFT_CHAOS_SEED=%lu kills the same again\n", seed_, seed_);
-  }
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
   }
 
   void AddScheduler(int i) {
@@ -292,7 +290,6 @@ class ChaosTest : public ::testing::Test {
     for (const uint32_t count : lines) repeated_ += count - 1;
   }
 
-  const std::string folder_ = FreshFolder();
   const uint64_t seed_ = Setting("SEED", RandomSeed());
   const uint64_t variants_ = Setting("VARIANTS", 100'000);
   std::mt19937_64 random_{seed_};

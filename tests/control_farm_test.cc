@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -13,12 +12,12 @@
 #include "engine/testing/parity_photo.h"
 #include "picture/png.h"
 #include "picture/png_chunk.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/process.h"
 
 namespace tiltshift {
 namespace {
 
-namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using tests::Process;
@@ -26,10 +25,9 @@ using tests::Program;
 
 constexpr int kLongMs = 180'000;
 
-class ControlFarmTest : public ::testing::Test {
+class ControlFarmTest : public tests::FolderTest {
  protected:
   void SetUp() override {
-    folder_ = tests::FreshFolder();
     models_ = folder_ + "/models";
     ASSERT_TRUE(engine::WriteParityModel(TILTSHIFT_SOURCE_DIR, "small", models_ + "/small").ok());
     ASSERT_TRUE(engine::WriteParityModel(TILTSHIFT_SOURCE_DIR, "photo", models_ + "/photo").ok());
@@ -43,9 +41,6 @@ class ControlFarmTest : public ::testing::Test {
       Put(absl::StrCat("map", i, ".png"),
           *picture::EncodePng(picture.width, picture.height, picture.rgb));
     }
-  }
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
   }
   void Put(const std::string& name, const std::string& bytes) {
     ASSERT_TRUE(WriteFileAtomic(folder_ + "/" + name, bytes, IfPresent::kReplace).ok());
@@ -78,7 +73,7 @@ class ControlFarmTest : public ::testing::Test {
     return result;
   }
 
-  std::string folder_, models_;
+  std::string models_;
 };
 
 TEST_F(ControlFarmTest, APictureSteersEveryVariant) {
@@ -105,10 +100,12 @@ TEST_F(ControlFarmTest, APictureSteersEveryVariant) {
   }
 }
 
-// Its header is right, and what follows is no picture: that is the decoder's to see, apart from the worker.
+// Its header is right, and what follows is no picture: that is the decoder's to see, apart from the
+// worker.
 TEST_F(ControlFarmTest, APictureThatNobodyCanDecodeSaysSo) {
   const std::string good = *ReadFile(folder_ + "/map0.png");
-  const std::string frame = good.substr(0, picture::kAfterPngHeader) + good.substr(good.size() - 12);
+  const std::string frame =
+      good.substr(0, picture::kAfterPngHeader) + good.substr(good.size() - 12);
   Put("broken.png", *picture::WithChunk(frame, "IDAT", "no picture"));
   Put("broken.yaml",
       "name: n\nmodel: small\nprompt: a {thing}\naxes: {thing: [cat]}\n"

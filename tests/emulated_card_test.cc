@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "engine/renderer.h"
 #include "kernels/emulation/card.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/process.h"
 
 namespace tiltshift::tests {
@@ -38,14 +39,10 @@ class Environment {
   const char* name_;
 };
 
-class EmulatedCardTest : public ::testing::Test {
+class EmulatedCardTest : public FolderTest {
  protected:
   void SetUp() override {
-    folder_ = FreshFolder();
     ASSERT_TRUE(WriteFileAtomic(folder_ + "/spec.yaml", kSpec, IfPresent::kReplace).ok());
-  }
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
   }
 
   struct Outcome {
@@ -68,8 +65,6 @@ class EmulatedCardTest : public ::testing::Test {
     }
     return outcome;
   }
-
-  std::string folder_;
 };
 
 // A megabyte number between what one slot takes and what two take.

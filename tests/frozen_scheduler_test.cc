@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "proto/channel.h"
 #include "proto/farm.grpc.pb.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 #include "tests/support/scrape.h"
@@ -19,7 +20,7 @@ constexpr int kPatienceMs = 20'000;
 // Pings, a missing answer, a lead that changes, and a slow machine.
 constexpr int kNoticeMs = 2 * (kPingEveryMs + kPingTimeoutMs) + kPatienceMs;
 
-class FrozenSchedulerTest : public ::testing::Test {
+class FrozenSchedulerTest : public FolderTest {
  protected:
   void SetUp() override {
     ASSERT_TRUE(WriteFileAtomic(folder_ + "/spec.yaml",
@@ -67,7 +68,6 @@ class FrozenSchedulerTest : public ::testing::Test {
     EXPECT_TRUE(farm_->CancelJob(&context, request, &job).ok());
   }
 
-  const std::string folder_ = FreshFolder();
   RedisServer redis_{folder_};
   SchedulerProcess first_{folder_, redis_.address(), Options()};
   std::shared_ptr<grpc::Channel> channel_;

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/process.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr int kPatienceMs = 60'000;
 
-class GalleryBrowser : public ::testing::Test {
+class GalleryBrowser : public FolderTest {
  protected:
   void SetUp() override {
     if (std::system("command -v chromium-headless-shell chromium >/dev/null") != 0)
@@ -66,7 +67,7 @@ class GalleryBrowser : public ::testing::Test {
     return file;
   }
 
-  const std::string folder_ = FreshFolder(), token_ = folder_ + "/first.token";
+  const std::string token_ = folder_ + "/first.token";
   const int port_ = FreePort();
   RedisServer redis_{folder_};
   std::unique_ptr<SchedulerProcess> scheduler_;

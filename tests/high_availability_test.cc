@@ -14,6 +14,7 @@
 #include "proto/farm.grpc.pb.h"
 #include "proto/health.grpc.pb.h"
 #include "proto/leader.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 
@@ -28,7 +29,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kPatienceMs = 60'000;
 
-class HighAvailabilityTest : public ::testing::Test {
+class HighAvailabilityTest : public FolderTest {
  protected:
   void SetUp() override {
     for (int i = 0; i < 2; ++i) {
@@ -111,7 +112,6 @@ class HighAvailabilityTest : public ::testing::Test {
     EXPECT_EQ(std::set<std::string>(indices.begin(), indices.end()).size(), variants);
   }
 
-  const std::string folder_ = FreshFolder();
   RedisServer redis_{folder_};
   std::string leader_ttl_ms_ = "3000";
   std::unique_ptr<SchedulerProcess> schedulers_[2];

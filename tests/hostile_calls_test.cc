@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "proto/channel.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 #include "tests/support/services_by_hand.h"
@@ -21,7 +22,7 @@ using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-class HostileCallsTest : public ::testing::Test {
+class HostileCallsTest : public FolderTest {
  protected:
   void SetUp() override { ASSERT_TRUE(scheduler_.Leads()) << scheduler_.process().Output(); }
   // It lives, has complained of nothing, and takes a job.
@@ -119,7 +120,6 @@ class HostileCallsTest : public ::testing::Test {
     EXPECT_TRUE(Of(&v1::Farm::Stub::GetJob, id).ok());
     return job_.committed();
   }
-  const std::string folder_ = FreshFolder();
   RedisServer redis_{folder_};
   SchedulerProcess scheduler_{folder_, redis_.address()};
   std::shared_ptr<grpc::Channel> channel_ = ConnectTo(scheduler_.address());

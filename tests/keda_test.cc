@@ -3,17 +3,15 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
 #include "proto/externalscaler.grpc.pb.h"
 #include "proto/farm.grpc.pb.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 
 namespace tiltshift::tests {
 namespace {
 
-namespace fs = std::filesystem;
 using externalscaler::ExternalScaler;
 using ::testing::HasSubstr;
 
@@ -27,12 +25,9 @@ externalscaler::ScaledObjectRef Ref(const std::map<std::string, std::string>& me
   return ref;
 }
 
-class KedaTest : public ::testing::Test {
+class KedaTest : public FolderTest {
  protected:
   void SetUp() override { ASSERT_TRUE(leader_.Leads()) << leader_.process().Output(); }
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
-  }
   static std::shared_ptr<grpc::Channel> ChannelTo(const SchedulerProcess& scheduler) {
     const auto channel =
         grpc::CreateChannel(scheduler.address(), grpc::InsecureChannelCredentials());
@@ -86,7 +81,6 @@ class KedaTest : public ::testing::Test {
     return response.result();
   }
 
-  const std::string folder_ = FreshFolder();
   RedisServer redis_{folder_};
   SchedulerProcess leader_{folder_, redis_.address()};
 };

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "engine/testing/tensor_file.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/process.h"
 
 namespace tiltshift {
@@ -24,19 +25,15 @@ using tests::Program;
 constexpr int kLongMs = 180'000;
 constexpr int kChannels = 64, kRank = 2;  // of the built-in UNet's first level
 
-class LoraFarmTest : public ::testing::Test {
+class LoraFarmTest : public tests::FolderTest {
  protected:
   void SetUp() override {
-    folder_ = tests::FreshFolder();
     models_ = folder_ + "/models";
     fs::create_directories(models_ + "/loras");
     fs::create_directory_symlink(std::string(TILTSHIFT_SOURCE_DIR) + "/models/diorama",
                                  models_ + "/diorama");
     PutLora("toy", 1);
     PutLora("soft", 2);
-  }
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
   }
 
   // Of conv_in, in kohya's words.
@@ -90,7 +87,7 @@ class LoraFarmTest : public ::testing::Test {
     return result;
   }
 
-  std::string folder_, models_;
+  std::string models_;
 };
 
 TEST_F(LoraFarmTest, ASetIsAModelOfItsOwnWithTheSameBitsEveryTime) {

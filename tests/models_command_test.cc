@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "engine/testing/tensor_file.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/process.h"
 
 namespace tiltshift {
@@ -26,14 +27,12 @@ struct Result {
   std::string output, errors;
 };
 
-class ModelsCommandTest : public ::testing::Test {
+class ModelsCommandTest : public tests::FolderTest {
  protected:
   void SetUp() override {
-    folder_ = tests::FreshFolder();
     models_ = folder_ + "/models";
     Copy("good");
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   void Copy(const std::string& name) {
     fs::create_directories(models_);
@@ -81,7 +80,7 @@ class ModelsCommandTest : public ::testing::Test {
     EXPECT_THAT(std::string(json["advice"]), HasSubstr(advice));
   }
 
-  std::string folder_, models_;
+  std::string models_;
 };
 
 TEST_F(ModelsCommandTest, AGoodModelIsExplained) {

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "picture/png.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/process.h"
 #include "tests/support/redis_server.h"
 
@@ -26,19 +27,15 @@ using ::testing::UnorderedElementsAre;
 
 constexpr int kLongMs = 60'000;
 
-class ModerationFarmTest : public ::testing::Test {
+class ModerationFarmTest : public FolderTest {
  protected:
   void SetUp() override {
-    folder_ = FreshFolder();
     redis_ = std::make_unique<RedisServer>(folder_);
     setenv("TS_FARM_KEY", RandomHex(32).c_str(), 1);
     scheduler_ = Start({"tiltshift-scheduler", "--listen", address_, "--redis", redis_->address(),
                         "--leader-ttl-ms", "600", "--farm-key", "env:TS_FARM_KEY", "--moderate",
                         "command:grep -q RUDE && { echo 'mind your words'; exit 1; } || exit 0"});
     ASSERT_TRUE(WaitFor([&] { return Run({"list"}).code == 0; }, kLongMs));
-  }
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
   }
 
   std::unique_ptr<Process> Start(std::vector<std::string> arguments) {
@@ -79,7 +76,7 @@ class ModerationFarmTest : public ::testing::Test {
     return count;
   }
 
-  std::string folder_, address_ = "unix:/tmp/ts-moderation-" + std::to_string(getpid());
+  std::string address_ = "unix:/tmp/ts-moderation-" + std::to_string(getpid());
   std::unique_ptr<RedisServer> redis_;
   std::unique_ptr<Process> scheduler_, worker_;
 };

@@ -7,7 +7,6 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -15,6 +14,7 @@
 #include "proto/farm.grpc.pb.h"
 #include "proto/worker.grpc.pb.h"
 #include "tests/monitoring_files.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 #include "tests/support/scrape.h"
@@ -22,7 +22,6 @@
 namespace tiltshift::tests {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 using ::testing::HasSubstr;
 
@@ -37,7 +36,7 @@ std::string Escaped(const std::string& text) {
   return out;
 }
 
-class MonitoringFarmTest : public ::testing::Test {
+class MonitoringFarmTest : public FolderTest {
  protected:
   void SetUp() override {
     if (std::system("prometheus --version >/dev/null 2>&1") != 0)
@@ -54,11 +53,6 @@ class MonitoringFarmTest : public ::testing::Test {
     StartPrometheus();
     channel_ = grpc::CreateChannel(scheduler_.address(), grpc::InsecureChannelCredentials());
     farm_ = v1::Farm::NewStub(channel_);
-  }
-  void TearDown() override {
-    prometheus_.reset();
-    worker_.reset();
-    if (!HasFailure()) fs::remove_all(folder_);
   }
   static std::string At(int port) { return "127.0.0.1:" + std::to_string(port); }
 
@@ -160,7 +154,6 @@ class MonitoringFarmTest : public ::testing::Test {
     });
   }
 
-  const std::string folder_ = FreshFolder();
   const int scheduler_port_ = FreePort(), worker_port_ = FreePort(), prometheus_port_ = FreePort();
   RedisServer redis_{folder_};
   SchedulerProcess scheduler_{

@@ -30,8 +30,7 @@ constexpr int kPatienceMs = 60'000;
 class PhotoFarmTest : public FarmServiceTest {
  protected:
   void SetUp() override {
-    unsetenv("TMPDIR");
-    const std::string temporary = FreshFolder() + "/tmp";
+    const std::string temporary = folder_ + "/tmp";
     fs::create_directories(temporary);
     setenv("TMPDIR", temporary.c_str(), 1);
     setenv("TS_FARM_KEY", RandomHex(32).c_str(), 1);
@@ -43,6 +42,7 @@ class PhotoFarmTest : public FarmServiceTest {
     fs::create_directories(photos_);
     FarmServiceTest::SetUp();
   }
+  void TearDown() override { unsetenv("TMPDIR"); }
   void StartWorker(const std::string& render = "noop") {
     worker_ = std::make_unique<Process>(
         std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", socket_, "--blobs",

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 #include "tests/support/scrape.h"
@@ -18,10 +19,9 @@ using ::testing::Not;
 
 constexpr int kPatienceMs = 20'000;
 
-class RedisLoginTest : public ::testing::Test {
+class RedisLoginTest : public FolderTest {
  protected:
   void TearDown() override { unsetenv("TILTSHIFT_REDIS_PASSWORD"); }
-  const std::string folder_ = FreshFolder();
   const int port_ = FreePort();
   RedisServer redis_{folder_, {"--requirepass", "s3cret", "--port", std::to_string(port_)}};
 };

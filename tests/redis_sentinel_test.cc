@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "store/redis_client.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/scheduler_process.h"
 #include "tests/support/scrape.h"
 
@@ -23,7 +24,7 @@ constexpr int kPatienceMs = 30'000;
 // Shorter, and a server that a busy machine held up for that long is failed over as well.
 constexpr int kDownAfterMs = 2'000;
 
-class RedisSentinelTest : public ::testing::Test {
+class RedisSentinelTest : public FolderTest {
  protected:
   void SetUp() override {
     for (int i = 0; i < 2; ++i) {
@@ -132,7 +133,6 @@ class RedisSentinelTest : public ::testing::Test {
     EXPECT_EQ(client.Run({"BITCOUNT", "ts:job:" + job + ":done"})->integer, variants);
   }
 
-  const std::string folder_ = FreshFolder();
   const int ports_[2] = {FreePort(), FreePort()}, sentinel_port_ = FreePort();
   std::unique_ptr<Process> servers_[2], sentinel_, worker_;
   std::unique_ptr<SchedulerProcess> scheduler_;

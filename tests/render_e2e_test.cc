@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/process.h"
 
 namespace tiltshift::tests {
@@ -34,13 +35,8 @@ std::string SmallCampaign(int seeds) {
          "output: {name: \"{subject}-{color}-{seed}\"}\n";
 }
 
-class RenderE2e : public ::testing::Test {
+class RenderE2e : public FolderTest {
  protected:
-  void SetUp() override { folder_ = FreshFolder(); }
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
-  }
-
   std::string WriteSpec(const std::string& text) {
     const std::string path = folder_ + "/spec.yaml";
     EXPECT_TRUE(WriteFileAtomic(path, text, IfPresent::kReplace).ok());
@@ -91,8 +87,6 @@ class RenderE2e : public ::testing::Test {
       count += it->path().extension() == ".png";
     return count;
   }
-
-  std::string folder_;
 };
 
 TEST_F(RenderE2e, PicturesManifestAndSheet) {
@@ -113,10 +107,12 @@ TEST_F(RenderE2e, PicturesManifestAndSheet) {
   EXPECT_THAT(output, HasSubstr("\"state\":\"done\""));
 }
 
-// What a spec says of the text reaches the picture; an empty negative prompt is what this model means by none.
+// What a spec says of the text reaches the picture; an empty negative prompt is what this model
+// means by none.
 TEST_F(RenderE2e, TheTextsSettingsCount) {
   const auto picture = [&](const std::string& name, const std::string& more) {
-    const std::string spec = WriteSpec("name: text\nmodel: diorama\n" + more), out = folder_ + "/" + name;
+    const std::string spec = WriteSpec("name: text\nmodel: diorama\n" + more),
+                      out = folder_ + "/" + name;
     EXPECT_EQ(Run(Render(spec, out)), 0) << more;
     return Hashes(out).at("0.png");
   };
@@ -126,8 +122,11 @@ TEST_F(RenderE2e, TheTextsSettingsCount) {
   EXPECT_EQ(picture("empty", prompt + "negative_prompt: ''\n" + small), plain);
   EXPECT_NE(picture("negative", prompt + "negative_prompt: blue\n" + small), plain);
   EXPECT_NE(picture("weight", "prompt: a miniature (red:1.5) robot\n" + small), plain);
-  EXPECT_NE(picture("skip", prompt + "render: {width: 64, height: 72, steps: 2, guidance_scale: 3, clip_skip: 1}\n"),
-            plain);
+  EXPECT_NE(
+      picture(
+          "skip",
+          prompt + "render: {width: 64, height: 72, steps: 2, guidance_scale: 3, clip_skip: 1}\n"),
+      plain);
 }
 
 // I1, I2, I4: every process of the farm killed once in the middle of a job.
@@ -288,7 +287,6 @@ TEST_F(RenderE2e, AnotherCampaignInTheFolderIsRefused) {
 class SmallDisk : public RenderE2e {
  protected:
   void SetUp() override {
-    RenderE2e::SetUp();
     out_ = folder_ + "/small";
     fs::create_directories(out_);
     mounted_ = mount("tmpfs", out_.c_str(), "tmpfs", 0, "size=4m") == 0;
@@ -296,7 +294,6 @@ class SmallDisk : public RenderE2e {
   }
   void TearDown() override {
     if (mounted_) umount2(out_.c_str(), MNT_DETACH);
-    RenderE2e::TearDown();
   }
   // More room, and the same command again: every picture is there, whole, and nothing else is.
   void ExpectNothingIsLost(const std::string& spec, size_t pictures) {
@@ -384,8 +381,7 @@ TEST_F(RenderE2e, SchedulerRefusesToListenBeyondLoopback) {
       {Program("tiltshift-scheduler"), "--listen", "0.0.0.0:7070", "--blobs", folder_ + "/blobs"},
       folder_);
   EXPECT_EQ(scheduler.Wait(10'000), 1);
-  EXPECT_THAT(scheduler.Output(),
-              HasSubstr("beyond this machine callers must give a token"));
+  EXPECT_THAT(scheduler.Output(), HasSubstr("beyond this machine callers must give a token"));
 }
 
 TEST_F(RenderE2e, ClientSaysThatNoSchedulerAnswers) {

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "proto/farm.grpc.pb.h"
 #include "store/blob_store.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/s3_server.h"
 #include "tests/support/scheduler_process.h"
@@ -30,15 +31,11 @@ using ::testing::Not;
 constexpr int kLongMs = 60'000;
 constexpr char kWhere[] = "s3://farm/tilt";
 
-class S3FarmTest : public ::testing::Test {
+class S3FarmTest : public FolderTest {
  protected:
   void SetUp() override {
-    folder_ = FreshFolder();
     logs_ = folder_ + "/logs";
     fs::create_directories(logs_);
-  }
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
   }
   void ServeS3(std::vector<std::string> options = {}) {
     s3_ = std::make_unique<S3Server>(folder_, std::move(options));
@@ -74,7 +71,7 @@ class S3FarmTest : public ::testing::Test {
     return process.Output();
   }
 
-  std::string folder_, logs_;
+  std::string logs_;
   std::unique_ptr<S3Server> s3_;
   std::unique_ptr<RedisServer> redis_;
   std::unique_ptr<SchedulerProcess> scheduler_;

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "proto/channel.h"
 #include "proto/farm.grpc.pb.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 #include "tests/support/slurm_cluster.h"
@@ -24,7 +25,7 @@ using ::testing::StartsWith;
 constexpr int kPatienceMs = 60'000;
 constexpr char kScript[] = TILTSHIFT_SOURCE_DIR "/deploy/slurm/tiltshift-workers.sbatch";
 
-class SlurmTest : public ::testing::Test {
+class SlurmTest : public FolderTest {
  protected:
   void SetUp() override {
     if (const std::string missing = SlurmCluster::Missing(); !missing.empty())
@@ -91,7 +92,6 @@ class SlurmTest : public ::testing::Test {
     return job;
   }
 
-  const std::string folder_ = FreshFolder();
   RedisServer redis_{folder_};
   std::unique_ptr<SlurmCluster> cluster_;
   std::unique_ptr<SchedulerProcess> scheduler_;

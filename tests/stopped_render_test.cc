@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 #include "tests/support/scrape.h"
@@ -23,7 +24,7 @@ constexpr int kPatienceMs = 60'000;
 constexpr int kSteps = 600;       // at this size, some seconds of them
 constexpr int kStopsAfter = 100;  // begun by a worker before it is told
 
-class StoppedRenderTest : public ::testing::Test {
+class StoppedRenderTest : public FolderTest {
  protected:
   struct Worker {
     int port;
@@ -31,9 +32,6 @@ class StoppedRenderTest : public ::testing::Test {
     double Metric(const std::string& name) const { return Sample(Scrape(port), name); }
   };
   void SetUp() override { ASSERT_TRUE(scheduler_.Leads()) << scheduler_.process().Output(); }
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
-  }
   Worker StartWorker() {
     const int port = FreePort();
     return {port, std::make_unique<Process>(
@@ -90,7 +88,6 @@ class StoppedRenderTest : public ::testing::Test {
     return picture.ok() ? Sha256Hex(*picture) : "";
   }
 
-  const std::string folder_ = FreshFolder();
   RedisServer redis_{folder_};
   SchedulerProcess scheduler_{folder_, redis_.address()};
 };

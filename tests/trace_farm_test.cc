@@ -4,18 +4,17 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 
 namespace tiltshift::tests {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::IsSupersetOf;
@@ -23,7 +22,7 @@ using ::testing::IsSupersetOf;
 constexpr int kPatienceMs = 30'000;
 constexpr char kTrace[] = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-class TraceFarmTest : public ::testing::Test {
+class TraceFarmTest : public FolderTest {
  protected:
   void SetUp() override {
     ASSERT_TRUE(
@@ -31,10 +30,6 @@ class TraceFarmTest : public ::testing::Test {
                 kPatienceMs));
     std::ofstream(folder_ + "/spec.yaml")
         << "name: traced\nmodel: any\nprompt: \"{n}\"\naxes: {n: {range: 0-9}}\n";
-  }
-  void TearDown() override {
-    worker_.reset();
-    if (!HasFailure()) fs::remove_all(folder_);
   }
   std::string Run(std::vector<std::string> command, bool to_the_farm = true) {
     command.insert(command.begin(), Program("tiltshift"));
@@ -64,7 +59,6 @@ class TraceFarmTest : public ::testing::Test {
     return found;
   }
 
-  const std::string folder_ = FreshFolder();
   RedisServer redis_{folder_};
   SchedulerProcess scheduler_{folder_, redis_.address(), {"--log", "json"}};
   std::unique_ptr<Process> worker_;

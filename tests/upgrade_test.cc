@@ -3,27 +3,22 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
 #include "proto/protocol.h"
 #include "proto/worker.grpc.pb.h"
 #include "store/farm_store.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 
 namespace tiltshift::tests {
 namespace {
 
-namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 constexpr int kPatienceMs = 30'000;
 
-class UpgradeTest : public ::testing::Test {
+class UpgradeTest : public FolderTest {
  protected:
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
-  }
   std::string Run(const std::vector<std::string>& command) {
     Process process(command, folder_);
     EXPECT_EQ(process.Wait(kPatienceMs), 0) << process.Output() << process.Errors();
@@ -57,7 +52,6 @@ class UpgradeTest : public ::testing::Test {
     return greeting;
   }
 
-  const std::string folder_ = FreshFolder();
   RedisServer redis_{folder_};
 };
 

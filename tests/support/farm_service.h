@@ -15,6 +15,7 @@
 
 #include "proto/farm.grpc.pb.h"
 #include "proto/worker.grpc.pb.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/process.h"
 #include "tests/support/redis_server.h"
 
@@ -31,19 +32,27 @@ inline v1::JobSpec Spec(const std::string& range) {
   return spec;
 }
 
-class FarmServiceTest : public ::testing::Test {
+class FarmServiceTest : public FolderTest {
  protected:
   void SetUp() override {
-    folder_ = FreshFolder();
     redis_ = std::make_unique<RedisServer>(folder_);
     StartScheduler();
   }
   void StartScheduler() {
     socket_ = "unix:/tmp/ts-scheduler-" + std::to_string(getpid());
-    std::vector<std::string> command = {
-        Program("tiltshift-scheduler"), "--listen", socket_, "--redis", redis_->address(),
-        "--blobs", folder_ + "/blobs", "--lease-ttl-ms", lease_ttl_ms_, "--heartbeat-ms", "200",
-        "--leader-ttl-ms", "600"};
+    std::vector<std::string> command = {Program("tiltshift-scheduler"),
+                                        "--listen",
+                                        socket_,
+                                        "--redis",
+                                        redis_->address(),
+                                        "--blobs",
+                                        folder_ + "/blobs",
+                                        "--lease-ttl-ms",
+                                        lease_ttl_ms_,
+                                        "--heartbeat-ms",
+                                        "200",
+                                        "--leader-ttl-ms",
+                                        "600"};
     command.insert(command.end(), scheduler_options_.begin(), scheduler_options_.end());
     scheduler_ = std::make_unique<Process>(command, folder_);
     // Before anyone connects: gRPC's first attempt would fail, and the next comes a second later.
@@ -91,7 +100,7 @@ class FarmServiceTest : public ::testing::Test {
     return job;
   }
 
-  std::string folder_, socket_;
+  std::string socket_;
   std::vector<std::string> scheduler_options_;  // beside the usual ones
   // A lease outlives the test, so that a busy machine ends none; who tests its end gives it less.
   std::string lease_ttl_ms_ = "60000";

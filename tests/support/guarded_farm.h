@@ -15,6 +15,7 @@
 #include "proto/farm.grpc.pb.h"
 #include "proto/tokens.grpc.pb.h"
 #include "tests/support/certificates.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 #include "tests/support/scrape.h"
@@ -22,7 +23,7 @@
 
 namespace tiltshift::tests {
 
-class GuardedFarmTest : public ::testing::Test {
+class GuardedFarmTest : public FolderTest {
  protected:
   void SetUp() override {
     certificates_.Sign("server", "DNS:localhost,IP:127.0.0.1");
@@ -145,7 +146,6 @@ class GuardedFarmTest : public ::testing::Test {
   }
 
   std::vector<std::string> more_;  // options of every scheduler
-  const std::string folder_ = FreshFolder();
   const std::string address_ = "127.0.0.1:" + std::to_string(FreePort());
   const std::string first_token_ = folder_ + "/first.token", audit_ = folder_ + "/audit.log";
   Certificates certificates_{folder_, "ca"};
