@@ -36,13 +36,15 @@ class PhotoFarmTest : public FarmServiceTest {
     setenv("TS_FARM_KEY", RandomHex(32).c_str(), 1);
     scheduler_options_ = {"--farm-key", "env:TS_FARM_KEY"};
     lease_ttl_ms_ = "2000";
-    // On a file system of its own: what is searched is the farm's alone.
-    photos_ = testing::TempDir() + "/photos-of-entrants";
-    fs::remove_all(photos_);
+    // Apart: what is searched is the farm's alone.
+    photos_ = folder_ + "-photos";
     fs::create_directories(photos_);
     FarmServiceTest::SetUp();
   }
-  void TearDown() override { unsetenv("TMPDIR"); }
+  void TearDown() override {
+    unsetenv("TMPDIR");
+    fs::remove_all(photos_);
+  }
   void StartWorker(const std::string& render = "noop") {
     worker_ = std::make_unique<Process>(
         std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", socket_, "--blobs",
