@@ -69,6 +69,8 @@ class FarmLoop {
            monitoring::SchedulerMetrics& metrics);
   ~FarmLoop();
 
+  // Where browsers reach this scheduler's gallery. Before it starts.
+  void ShowGallery(std::string url) { gallery_ = std::move(url); }
   // Starts the thread, standing by.
   void Start();
   // Gives up the lead, where it is held, so that another can have it at once.
@@ -97,6 +99,8 @@ class FarmLoop {
   // What has become of some of a job's variants.
   void FindProgress(const std::string& job_id, const v1::VariantRange& range,
                     std::function<void(absl::StatusOr<store::FarmStore::Progress>)> done);
+  void FindFailures(const std::string& job_id, uint64_t first, size_t limit,
+                    std::function<void(absl::StatusOr<store::FarmStore::Failures>)> done);
   // FailedPrecondition where the worker does not hold this lease, or it is another job's.
   void CheckLease(uint64_t token, const std::string& worker_id, const std::string& job_id,
                   Done done);
@@ -127,6 +131,8 @@ class FarmLoop {
   absl::StatusOr<std::vector<JobView>> NewestJobs(size_t limit,
                                                   const std::string& tenant) const;  // "": any
   absl::StatusOr<std::vector<v1::WorkerInfo>> Workers() const;
+  // Where the leader's gallery is; empty where nobody said; nothing where this scheduler leads.
+  std::optional<std::string> GalleryOfLeader() const;
   // What there is to do, as of the last half second; standing by, as of what the leader said.
   absl::StatusOr<Farm::Queue> Queue() const;
   // Why nothing can be accepted now (it stands by, Redis is away); OK where it can.
@@ -172,6 +178,7 @@ class FarmLoop {
 
   const LoopOptions options_;
   const std::string name_;  // in Redis: with the address that is advertised
+  std::string gallery_;
   std::unique_ptr<store::FarmStore> store_;
   const Clock& clock_;
   monitoring::SchedulerMetrics& metrics_;
@@ -202,6 +209,7 @@ class FarmLoop {
   std::vector<std::string> view_order_;
   std::vector<v1::WorkerInfo> workers_;
   std::optional<Farm::Queue> queue_;  // the leader's, also where this one stands by
+  std::string leader_gallery_;        // while standing by
   std::thread thread_;
 };
 

@@ -1,7 +1,6 @@
 // How a FarmLoop comes to lead, how it keeps the lead, also when Redis comes back as another run,
 // and how it stops.
 #include <pthread.h>
-
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -176,9 +175,11 @@ void FarmLoop::ShowStandby(const absl::Status& why) {
   const std::string leader =
       absl::IsFailedPrecondition(why) ? AddressIn(store_->leader()) : std::string();
   const auto queue = leader.empty() ? absl::StatusOr<std::string>("") : store_->LoadQueue();
+  const auto gallery = leader.empty() ? absl::StatusOr<std::string>("") : store_->LoadGallery();
   std::lock_guard lock(mutex_);
   health_ = NotLeading(absl::StrCat("this scheduler stands by: ", Message(why)), leader);
   queue_ = queue.ok() ? QueueOf(*queue) : std::nullopt;
+  leader_gallery_ = gallery.value_or("");
 }
 
 // Contract: after it nothing is left of the leadership: no farm, no views, no stream, no watcher,
@@ -201,6 +202,7 @@ void FarmLoop::StepDown() {
     view_order_.clear();
     workers_.clear();
     queue_.reset();
+    leader_gallery_.clear();
   }
   store_->Resign(name_, epoch_).IgnoreError();
   dropped.clear();

@@ -64,6 +64,13 @@ void FarmLoop::FindProgress(const std::string& job_id, const v1::VariantRange& r
   Post([=, this](Round&) { answer->Give(store_->LoadProgress(job_id, range)); });
 }
 
+void FarmLoop::FindFailures(const std::string& job_id, uint64_t first, size_t limit,
+                            std::function<void(absl::StatusOr<store::FarmStore::Failures>)> done) {
+  auto answer =
+      std::make_shared<Answer<absl::StatusOr<store::FarmStore::Failures>>>(*this, std::move(done));
+  Post([=, this](Round&) { answer->Give(store_->LoadFailures(job_id, first, limit)); });
+}
+
 void FarmLoop::CheckLease(uint64_t token, const std::string& worker_id, const std::string& job_id,
                           Done done) {
   auto answer = std::make_shared<Answer<absl::Status>>(*this, std::move(done));

@@ -87,6 +87,7 @@ void FarmLoop::PublishQueue(int64_t now_ms) {
   if (now_ms - kept_queue_ms_ >= kKeepQueueEveryMs && !in_trouble_) {
     kept_queue_ms_ = now_ms;
     store_->KeepQueue(TextOf(queue), kQueueLivesMs).IgnoreError();  // comes again
+    if (!gallery_.empty()) store_->KeepGallery(gallery_, kQueueLivesMs).IgnoreError();
   }
   std::lock_guard lock(mutex_);
   queue_ = std::move(queue);
@@ -110,6 +111,12 @@ absl::StatusOr<Farm::Queue> FarmLoop::Queue() const {
   std::lock_guard lock(mutex_);
   if (!queue_.has_value()) return health_.ok() ? NotLeading("nothing is known yet", "") : health_;
   return *queue_;
+}
+
+std::optional<std::string> FarmLoop::GalleryOfLeader() const {
+  std::lock_guard lock(mutex_);
+  if (leading_) return std::nullopt;
+  return leader_gallery_;
 }
 
 void FarmLoop::CountView(const v1::Job& job, int by) {

@@ -25,6 +25,16 @@ std::vector<v1::VariantRange> RangesOf(const v1::ListVariantsResponse& response)
   return ranges;
 }
 
+v1::VariantStatus& Add(plan::Variant variant, v1::ListVariantsResponse& response) {
+  v1::VariantStatus& listed = *response.add_variants();
+  listed.set_index(variant.index);
+  for (auto& [name, value] : variant.parameters) (*listed.mutable_parameters())[name] = value;
+  listed.set_prompt(std::move(variant.prompt));
+  listed.set_seed(variant.seed);
+  listed.set_name(std::move(variant.output_name));
+  return listed;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const plan::Plan>> Variants::PlanOf(const v1::Job& job) {
@@ -78,6 +88,7 @@ absl::StatusOr<v1::ListVariantsResponse> Variants::List(const v1::Job& job,
                                                         const v1::ListVariantsRequest& request) {
   if (request.limit() > kMostListed)
     return absl::InvalidArgumentError(absl::StrCat("limit: more than ", kMostListed));
+  if (request.failed()) return ListFailed(job, request);
   TS_ASSIGN_OR_RETURN(const auto plan, PlanOf(job));
   std::map<std::string, std::vector<std::string>> choices;
   for (const v1::AxisChoice& choice : request.choices())
@@ -91,15 +102,37 @@ absl::StatusOr<v1::ListVariantsResponse> Variants::List(const v1::Job& job,
     if (request.first() >= selection.count() || i >= selection.count() - request.first()) break;
     TS_ASSIGN_OR_RETURN(plan::Variant variant,
                         At(job, *plan, selection.IndexAt(request.first() + i)));
-    v1::VariantStatus& listed = *response.add_variants();
-    listed.set_index(variant.index);
-    for (auto& [name, value] : variant.parameters) (*listed.mutable_parameters())[name] = value;
-    listed.set_prompt(std::move(variant.prompt));
-    listed.set_seed(variant.seed);
-    listed.set_name(std::move(variant.output_name));
-    bytes += listed.ByteSizeLong();
+    bytes += Add(std::move(variant), response).ByteSizeLong();
   }
   TS_RETURN_IF_ERROR(AddStates(job, response));
+  return response;
+}
+
+absl::StatusOr<v1::ListVariantsResponse> Variants::ListFailed(
+    const v1::Job& job, const v1::ListVariantsRequest& request) {
+  if (request.choices_size() != 0)
+    return absl::InvalidArgumentError("failed: not together with choices");
+  TS_ASSIGN_OR_RETURN(const auto plan, PlanOf(job));
+  std::promise<absl::StatusOr<store::FarmStore::Failures>> answer;
+  loop_.FindFailures(job.id(), request.first(), request.limit() == 0 ? kListed : request.limit(),
+                     [&answer](auto found) { answer.set_value(std::move(found)); });
+  TS_ASSIGN_OR_RETURN(const auto found, answer.get_future().get());
+  v1::ListVariantsResponse response;
+  response.set_total(job.failed());
+  response.set_next(found.next);
+  size_t bytes = 0;
+  for (const store::StoredFailure& failure : found.failed) {
+    if (bytes >= kListedBytes) {
+      response.set_next(failure.index);
+      break;
+    }
+    TS_ASSIGN_OR_RETURN(plan::Variant variant, At(job, *plan, failure.index));
+    v1::VariantStatus& listed = Add(std::move(variant), response);
+    listed.set_state(v1::VARIANT_STATE_FAILED);
+    listed.set_reason(failure.reason);
+    listed.set_attempts(failure.attempts);
+    bytes += listed.ByteSizeLong();
+  }
   return response;
 }
 

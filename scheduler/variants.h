@@ -31,6 +31,8 @@ class Variants {
   absl::StatusOr<std::shared_ptr<const plan::Plan>> PlanOf(const v1::Job& job);
   absl::StatusOr<plan::EntryRow> RowOf(const v1::Job& job, uint64_t entry);
   absl::StatusOr<plan::Variant> At(const v1::Job& job, const plan::Plan& plan, uint64_t index);
+  absl::StatusOr<v1::ListVariantsResponse> ListFailed(const v1::Job& job,
+                                                      const v1::ListVariantsRequest& request);
   absl::Status AddStates(const v1::Job& job, v1::ListVariantsResponse& response);
 
   FarmLoop& loop_;

@@ -17,8 +17,11 @@ constexpr char kJobs[] = "ts:jobs";
 constexpr char kLeases[] = "ts:leases";
 constexpr char kToken[] = "ts:token";
 constexpr char kQueue[] = "ts:queue";
+constexpr char kGallery[] = "ts:gallery";
 constexpr char kSchema[] = "ts:schema";
 constexpr size_t kMostFailuresShown = 20;
+constexpr uint64_t kBitsRead = 1 << 19;  // of a bitmap at once
+constexpr int kMostReads = 200;
 constexpr uint64_t kLargestEpochStep = 1'000'000;
 
 std::string JobKey(const std::string& id) { return "ts:job:" + id; }
@@ -80,7 +83,7 @@ absl::StatusOr<bool> FarmStore::HasEpoch() {
 absl::StatusOr<uint64_t> FarmStore::KeysOfOthers() {
   TS_ASSIGN_OR_RETURN(const RedisReply all, client_.Run({"DBSIZE"}));
   TS_ASSIGN_OR_RETURN(const RedisReply ours,
-                      client_.Run({"EXISTS", kEpoch, kLeader, kQueue, kSchema}));
+                      client_.Run({"EXISTS", kEpoch, kLeader, kQueue, kGallery, kSchema}));
   return static_cast<uint64_t>(std::max<int64_t>(0, all.integer - ours.integer));
 }
 
@@ -202,6 +205,48 @@ absl::StatusOr<FarmStore::Progress> FarmStore::LoadProgress(const std::string& i
   return progress;
 }
 
+absl::StatusOr<FarmStore::Failures> FarmStore::LoadFailures(const std::string& id, uint64_t first,
+                                                            size_t limit) {
+  const std::string bitmap = JobKey(id) + ":failed";
+  Failures failures;
+  failures.next = first;
+  for (int reads = 0; reads < kMostReads && failures.failed.size() < limit; ++reads) {
+    TS_ASSIGN_OR_RETURN(const RedisReply found,
+                        client_.Run({"BITPOS", bitmap, "1", std::to_string(failures.next / 8)}));
+    if (found.integer < 0) {
+      failures.next = 0;
+      break;
+    }
+    const uint64_t from = std::max<uint64_t>(failures.next, static_cast<uint64_t>(found.integer));
+    const uint64_t begin = from / 8 * 8;
+    TS_ASSIGN_OR_RETURN(const RedisReply bits,
+                        client_.Run({"GETRANGE", bitmap, std::to_string(begin / 8),
+                                     std::to_string((begin + kBitsRead) / 8 - 1)}));
+    const uint64_t end = begin + 8 * bits.text.size();
+    for (failures.next = from; failures.next < end && failures.failed.size() < limit;
+         ++failures.next) {
+      const auto byte = static_cast<uint8_t>(bits.text[(failures.next - begin) / 8]);
+      if ((byte >> (7 - failures.next % 8) & 1) != 0)
+        failures.failed.push_back({failures.next, true, 0, ""});
+    }
+  }
+  if (failures.failed.empty()) return failures;
+  std::vector<std::string> why = {"HMGET", JobKey(id) + ":failures"};
+  for (const StoredFailure& failure : failures.failed) why.push_back(std::to_string(failure.index));
+  std::vector<std::string> attempts = why;
+  attempts[1] = JobKey(id) + ":attempts";
+  TS_ASSIGN_OR_RETURN(const auto replies, client_.RunAll({why, attempts}));
+  for (const RedisReply& reply : replies) {
+    if (reply.kind == RedisReply::Kind::kError) return ErrorOf(reply);
+  }
+  for (size_t i = 0; i < failures.failed.size(); ++i) {
+    if (i < replies[0].items.size()) failures.failed[i].reason = replies[0].items[i].text;
+    if (i < replies[1].items.size())
+      failures.failed[i].attempts = Number<uint32_t>(replies[1].items[i].text);
+  }
+  return failures;
+}
+
 absl::StatusOr<StoredFarm> FarmStore::Load(const std::function<absl::Status()>& between) {
   StoredFarm farm;
   TS_ASSIGN_OR_RETURN(const RedisReply ids, client_.Run({"ZRANGE", kJobs, "0", "-1"}));
@@ -224,6 +269,15 @@ absl::Status FarmStore::KeepQueue(const std::string& queue, int ttl_ms) {
 
 absl::StatusOr<std::string> FarmStore::LoadQueue() {
   TS_ASSIGN_OR_RETURN(const RedisReply reply, client_.Run({"GET", kQueue}));
+  return reply.text;
+}
+
+absl::Status FarmStore::KeepGallery(const std::string& url, int ttl_ms) {
+  return client_.Run({"SET", kGallery, url, "PX", std::to_string(ttl_ms)}).status();
+}
+
+absl::StatusOr<std::string> FarmStore::LoadGallery() {
+  TS_ASSIGN_OR_RETURN(const RedisReply reply, client_.Run({"GET", kGallery}));
   return reply.text;
 }
 

@@ -112,6 +112,13 @@ class FarmStore {
     std::map<uint64_t, std::string> reasons;  // of those that failed
   };
   absl::StatusOr<Progress> LoadProgress(const std::string& id, const v1::VariantRange& range);
+  // Variants that failed for good, from `first` on and by rising index: at most `limit`, and where
+  // they lie far apart perhaps fewer.
+  struct Failures {
+    std::vector<StoredFailure> failed;
+    uint64_t next = 0;  // where to go on; 0: these were the last
+  };
+  absl::StatusOr<Failures> LoadFailures(const std::string& id, uint64_t first, size_t limit);
 
   // Whether a scheduler has ever led here: false of a Redis that is new, or that lost everything.
   absl::StatusOr<bool> HasEpoch();
@@ -122,6 +129,9 @@ class FarmStore {
   // `ttl_ms`, and fenced by nothing. Empty where nobody has.
   absl::Status KeepQueue(const std::string& queue, int ttl_ms);
   absl::StatusOr<std::string> LoadQueue();
+  // Likewise the address of the leader's gallery.
+  absl::Status KeepGallery(const std::string& url, int ttl_ms);
+  absl::StatusOr<std::string> LoadGallery();
 
   // Which run of which server holds the data. A new one may lack what the last one had not yet
   // written to its file. Costs a round trip only after a reconnect.

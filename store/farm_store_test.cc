@@ -99,10 +99,45 @@ TEST_P(FarmStoreTest, AContestGrows) {
   EXPECT_EQ(progress->committed, std::vector<bool>({true, true, false, false, false}));
   EXPECT_EQ(progress->failed, std::vector<bool>({false, false, true, true, false}));
   EXPECT_EQ(progress->reasons.at(9), "too light");
+  const auto failures = store_->LoadFailures("j", 9, 5);
+  ASSERT_TRUE(failures.ok()) << failures.status();
+  ASSERT_EQ(failures->failed.size(), 1u);
+  EXPECT_EQ(failures->failed[0].index, 9u);
+  EXPECT_EQ(failures->failed[0].reason, "too light");
+  EXPECT_EQ(failures->failed[0].attempts, 3u);
+  EXPECT_EQ(failures->next, 0u);
 
   ASSERT_TRUE(store_->WriteAll({FarmStore::Cancel(epoch_, "j", 4000)}).ok());
   EXPECT_EQ(append(30), 0);
   EXPECT_FALSE(store_->WriteAll({FarmStore::Append(epoch_ + 1, "j", spec, 40)}).ok());
+}
+
+// Near each other and so far apart that they are read apart, page by page.
+TEST_P(FarmStoreTest, FailuresAreListedPageByPage) {
+  const std::vector<uint64_t> failed = {0, 1, 7, 8, 524'286, 524'287, 524'288, 9'000'001};
+  SubmitJob("j", 10'000'000);
+  Grant(1, "j", 0, 10'000'000);
+  StoredOutcome outcome{1, {Range(2, 5)}, {}};
+  for (const uint64_t index : failed)
+    outcome.failed.push_back({index, true, 2, "of " + std::to_string(index)});
+  outcome.failed.push_back({9, false, 1, "tried again"});
+  Commit("j", outcome);
+  for (const size_t limit : {1u, 3u, 100u}) {
+    std::vector<uint64_t> seen;
+    uint64_t next = 0;
+    do {
+      const auto page = store_->LoadFailures("j", next, limit);
+      ASSERT_TRUE(page.ok()) << page.status();
+      ASSERT_LE(page->failed.size(), limit);
+      for (const StoredFailure& failure : page->failed) {
+        EXPECT_EQ(failure.reason, "of " + std::to_string(failure.index));
+        seen.push_back(failure.index);
+      }
+      next = page->next;
+    } while (next != 0);
+    EXPECT_EQ(seen, failed) << limit;
+  }
+  EXPECT_TRUE(store_->LoadFailures("none", 0, 9)->failed.empty());
 }
 
 TEST_P(FarmStoreTest, OneLeads) {
