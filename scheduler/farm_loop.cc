@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "proto/protocol.h"
 #include "scheduler/answer.h"
+#include "scheduler/message_checks.h"
 #include "scheduler/round.h"
 
 namespace tiltshift::scheduler {
@@ -220,7 +221,7 @@ void FarmLoop::Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& he
     v1::SchedulerMessage message;
     v1::Welcome& welcome = *message.mutable_welcome();
     welcome.set_epoch(epoch_);
-    welcome.set_protocol(std::min(hello.protocol(), kProtocol));
+    welcome.set_protocol(std::min(NewestProtocol(hello), kProtocol));
     welcome.set_heartbeat_ms(options_.heartbeat_ms);
     welcome.set_lease_ttl_ms(static_cast<uint32_t>(options_.farm.lease_ttl_ms));
     for (const uint64_t token : farm_->Connect(hello, round.now_ms, round.batch))

@@ -129,10 +129,14 @@ absl::Status NoSuchJob(const std::string& id) {
       absl::StrCat("there is no job \"", id, "\"; `tiltshift list` shows the jobs"));
 }
 
+uint32_t NewestProtocol(const v1::Hello& hello) {
+  return hello.newest_protocol() == 0 ? hello.protocol() : hello.newest_protocol();
+}
+
 absl::Status CheckHello(const v1::Hello& hello) {
-  const uint32_t oldest = hello.oldest_protocol() == 0 ? hello.protocol() : hello.oldest_protocol();
-  if (hello.protocol() < kOldestProtocol || oldest > kProtocol || oldest > hello.protocol()) {
-    return Bad("hello", absl::StrCat("protocols ", oldest, " to ", hello.protocol(),
+  const uint32_t oldest = hello.protocol(), newest = NewestProtocol(hello);
+  if (newest < kOldestProtocol || oldest > kProtocol || oldest > newest) {
+    return Bad("hello", absl::StrCat("protocols ", oldest, " to ", newest,
                                      " are none of this scheduler's, ", kOldestProtocol, " to ",
                                      kProtocol, "; use a worker of its version, or of the next"));
   }

@@ -27,6 +27,8 @@ absl::Status CheckId(const std::string& field, const std::string& id, size_t lon
 // Why there is no such job: InvalidArgument where no job can be called so, else NotFound.
 absl::Status NoSuchJob(const std::string& id);
 
+// The newest protocol that its sender speaks; docs/operations.md, "Upgrades".
+uint32_t NewestProtocol(const v1::Hello& hello);
 absl::Status CheckHello(const v1::Hello& hello);
 
 // What follows the hello: a turn, a heartbeat or a draining.

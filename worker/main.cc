@@ -217,8 +217,8 @@ absl::Status Serve(const Options& options) {
   hello.set_device(
       absl::StrCat(device.name, ", ", options.slots, " slots", engine ? "" : ", renders nothing"));
   hello.set_slots(static_cast<uint32_t>(options.slots));
-  hello.set_protocol(kProtocol);
-  hello.set_oldest_protocol(kOldestProtocol);
+  hello.set_protocol(kOldestProtocol);
+  hello.set_newest_protocol(kProtocol);
   hello.set_device_kind(on_card ? "cuda" : "cpu");
   const uint64_t there_mb = on_card ? device.memory_bytes / 1'000'000 : MachineMemoryMb();
   hello.set_memory_mb(options.memory_mb != 0 ? options.memory_mb : there_mb);
