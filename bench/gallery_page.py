@@ -111,13 +111,13 @@ def main():
         browser.wait("document.querySelectorAll('.tile .label').length > 20 && document.querySelector('.tile .label').innerText !== ''")
         listed = time.monotonic() - began
         browser.wait("[...document.querySelectorAll('.tile')].filter((t) => t.getBoundingClientRect().top < innerHeight)"
-                     ".every((t) => t.querySelector('img.there'))")
+                     ".every((t) => t.querySelector('canvas.there'))")
         pictured = time.monotonic() - began
         print(f"{options.variants:,} variants; from the address to a grid that can be scrolled and filtered: {listed:.2f} s, "
               f"limit {USABLE_S:.0f} s ({100 * listed / USABLE_S:.0f}%); to every picture of the window: {pictured:.2f} s")
         frames(browser, "slowly, 40 pixels a frame", "scrollY + 40")
         frames(browser, "through all of it in 240 frames", "whole * step / steps")
-        browser.wait("[...document.querySelectorAll('.tile')].every((t) => t.querySelector('img.there'))")
+        browser.wait("[...document.querySelectorAll('.tile')].every((t) => t.querySelector('canvas.there'))")
         time.sleep(1)
         browser.call("Performance.enable")
         metrics = {entry["name"]: entry["value"] for entry in browser.call("Performance.getMetrics")["metrics"]}

@@ -60,6 +60,12 @@ absl::Status FarmClient::MayAsk() const {
   return identity_->MayCall(search_.address());
 }
 
+absl::Status FarmClient::Prepare(grpc::ClientContext& context) const {
+  TS_RETURN_IF_ERROR(MayAsk());
+  identity_->AddTo(context);
+  return absl::OkStatus();
+}
+
 void FarmClient::WaitForConnection(int timeout_ms) {
   const auto start = std::chrono::system_clock::now();
   if (!MayAsk().ok()) return;  // the call says why
@@ -90,16 +96,17 @@ bool FarmClient::TryAnother(const grpc::Status& status, Patience& patience) {
 }
 
 absl::Status FarmClient::ErrorOf(const grpc::Status& status) const {
-  const auto code = static_cast<absl::StatusCode>(status.error_code());
+  const absl::Status plain = StatusOf(status);
+  const absl::StatusCode code = plain.code();
   if (code != absl::StatusCode::kUnavailable && code != absl::StatusCode::kDeadlineExceeded)
-    return absl::Status(code, status.error_message());
+    return plain;
   if (addresses_.size() > 1) {
     return absl::Status(code,
                         absl::StrCat("none of the schedulers ", absl::StrJoin(addresses_, ", "),
                                      " leads and answers (", asked_, ": ", status.error_message(),
                                      "); are they running, and is --scheduler right?"));
   }
-  if (LeaderNamedBy(status).has_value()) return absl::Status(code, status.error_message());
+  if (LeaderNamedBy(status).has_value()) return plain;
   return absl::Status(
       code, absl::StrCat("the scheduler at ", asked_, " does not answer (", status.error_message(),
                          "); is it running, and is --scheduler right?"));
@@ -110,9 +117,8 @@ absl::StatusOr<Response> FarmClient::Call(grpc::Status (Stub::*method)(grpc::Cli
                                                                        const Request&, Response*),
                                           const Request& request, std::chrono::seconds deadline) {
   for (Patience patience;;) {
-    TS_RETURN_IF_ERROR(MayAsk());
     grpc::ClientContext context;
-    identity_->AddTo(context);
+    TS_RETURN_IF_ERROR(Prepare(context));
     // Of whoever runs us: a pipeline that is traced goes on in the farm.
     const char* traceparent = std::getenv("TRACEPARENT");
     if (traceparent != nullptr && !TraceId(traceparent).empty())
@@ -145,9 +151,8 @@ absl::StatusOr<v1::UploadPhotoResponse> FarmClient::UploadPhoto(const v1::PhotoS
                                                                 std::string_view bytes) {
   const auto busy_until = Clock::now() + kBusyPatience;
   for (Patience patience;;) {
-    TS_RETURN_IF_ERROR(MayAsk());
     grpc::ClientContext context;
-    identity_->AddTo(context);
+    TS_RETURN_IF_ERROR(Prepare(context));
     context.set_deadline(std::chrono::system_clock::now() + kUploadDeadline);
     v1::UploadPhotoResponse response;
     v1::Farm::Stub stub(channel());
@@ -290,9 +295,8 @@ absl::Status FarmClient::Watch(const std::string& job_id, int patience_ms,
   v1::GetJobRequest request;
   request.set_job_id(job_id);
   for (auto heard = Clock::now();;) {
-    TS_RETURN_IF_ERROR(MayAsk());
     grpc::ClientContext context;
-    identity_->AddTo(context);
+    TS_RETURN_IF_ERROR(Prepare(context));
     v1::Farm::Stub stub(channel());
     auto reader = stub.WatchJob(&context, request);
     v1::Job job;
@@ -327,9 +331,8 @@ absl::Status FarmClient::ReadOutputs(
   v1::OutputInfo last;
   uint64_t missing = 0;  // bytes of `last`
   for (Patience patience;;) {
-    TS_RETURN_IF_ERROR(MayAsk());
     grpc::ClientContext context;
-    identity_->AddTo(context);
+    TS_RETURN_IF_ERROR(Prepare(context));
     v1::Farm::Stub stub(channel());
     auto reader = stub.ReadOutputs(&context, request);
     v1::OutputPiece piece;

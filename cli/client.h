@@ -17,6 +17,7 @@
 #include "proto/farm.grpc.pb.h"
 #include "proto/identity.h"
 #include "proto/leader.h"
+#include "proto/status.h"
 #include "proto/tokens.grpc.pb.h"
 
 namespace tiltshift::cli {
@@ -84,6 +85,8 @@ class FarmClient {
   struct Patience;
   // Why the scheduler that is next can't be asked at all.
   absl::Status MayAsk() const;
+  // Of a call to it; the error is MayAsk's.
+  absl::Status Prepare(grpc::ClientContext& context) const;
   const std::shared_ptr<grpc::Channel>& channel();
   // After a call that failed: whether to try again, after a wait, at whichever address is next.
   bool TryAnother(const grpc::Status& status, Patience& patience);

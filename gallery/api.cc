@@ -46,6 +46,15 @@ Request OfJob(const ApiCall& call) {
   return request;
 }
 
+template <typename Request>
+absl::Status ReadPage(const ApiCall& call, Request& request) {
+  TS_ASSIGN_OR_RETURN(const uint64_t first, NumberOf("first", call.request.Query("first")));
+  TS_ASSIGN_OR_RETURN(const uint64_t limit, NumberOf("limit", call.request.Query("limit")));
+  request.set_first(first);
+  request.set_limit(static_cast<uint32_t>(std::min<uint64_t>(limit, UINT32_MAX)));
+  return absl::OkStatus();
+}
+
 HttpResponse ListJobs(const ApiCall& call) {
   v1::ListJobsRequest request;
   request.set_tenant(call.request.Query("tenant"));
@@ -67,12 +76,8 @@ HttpResponse GetJob(const ApiCall& call) {
 
 HttpResponse ListVariants(const ApiCall& call) {
   auto request = OfJob<v1::ListVariantsRequest>(call);
-  const auto first = NumberOf("first", call.request.Query("first"));
-  const auto limit = NumberOf("limit", call.request.Query("limit"));
-  if (!first.ok()) return ErrorResponse(first.status());
-  if (!limit.ok()) return ErrorResponse(limit.status());
-  request.set_first(*first);
-  request.set_limit(static_cast<uint32_t>(std::min<uint64_t>(*limit, UINT32_MAX)));
+  if (const absl::Status read = ReadPage(call, request); !read.ok()) return ErrorResponse(read);
+  request.set_failed(!call.request.Query("failed").empty());
   for (const auto& [name, value] : call.request.query) {
     if (!absl::StartsWith(name, kAxisPrefix)) continue;
     const std::string axis = name.substr(sizeof(kAxisPrefix) - 1);
@@ -146,9 +151,7 @@ HttpResponse GetZip(const ApiCall& call) {
 
 HttpResponse ListEntries(const ApiCall& call) {
   auto request = OfJob<v1::ListEntriesRequest>(call);
-  const auto first = NumberOf("first", call.request.Query("first"));
-  if (!first.ok()) return ErrorResponse(first.status());
-  request.set_first(*first);
+  if (const absl::Status read = ReadPage(call, request); !read.ok()) return ErrorResponse(read);
   return Respond(call.farm->Call(&Farm::ListEntries, request));
 }
 

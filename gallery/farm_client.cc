@@ -3,6 +3,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <chrono>
+#include <nlohmann/json.hpp>
 
 namespace tiltshift::gallery {
 namespace {
@@ -35,16 +36,6 @@ int HttpStatusOf(absl::StatusCode code) {
   }
 }
 
-std::string Quoted(const std::string& text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') quoted.push_back('\\');
-    quoted.push_back(byte < 0x20 ? ' ' : c);
-  }
-  return quoted + "\"";
-}
-
 }  // namespace
 
 std::string JsonOf(const google::protobuf::Message& message) {
@@ -70,13 +61,11 @@ HttpResponse JsonResponse(std::string json) {
 }
 
 HttpResponse ErrorResponse(const absl::Status& status) {
-  HttpResponse response = JsonResponse(absl::StrCat("{\"error\":", Quoted(Message(status)), "}"));
+  const nlohmann::json error = {{"error", Message(status)}};
+  HttpResponse response =
+      JsonResponse(error.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   response.status = HttpStatusOf(status.code());
   return response;
-}
-
-absl::Status StatusOf(const grpc::Status& status) {
-  return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
 }
 
 FarmClient::FarmClient(std::shared_ptr<grpc::Channel> channel, std::string token, std::string peer)

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "gallery/http_message.h"
 #include "proto/farm.grpc.pb.h"
+#include "proto/status.h"
 #include "proto/tokens.grpc.pb.h"
 
 namespace tiltshift::gallery {
@@ -23,8 +24,6 @@ absl::Status FromJson(const std::string& json, google::protobuf::Message& messag
 // {"error": "..."} with the status that fits.
 HttpResponse ErrorResponse(const absl::Status& status);
 HttpResponse JsonResponse(std::string json);
-
-absl::Status StatusOf(const grpc::Status& status);
 
 class FarmClient {
  public:

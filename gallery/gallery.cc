@@ -1,5 +1,7 @@
 #include "gallery/gallery.h"
 
+#include <nlohmann/json.hpp>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "base/hash.h"
@@ -40,33 +42,22 @@ std::string MediaTypeOf(std::string_view name) {
   return "image/svg+xml";
 }
 
-HttpResponse AnswerPage(const HttpRequest& request) {
-  if (request.method == "POST") {
-    HttpResponse response = Plain(405, "pages are only read");
-    response.headers.emplace_back("Allow", "GET, HEAD");
-    return response;
-  }
-  const std::string name = request.path.empty() ? "index.html" : request.path[0];
+std::map<std::string, HttpResponse, std::less<>> Pages() {
+  std::map<std::string, HttpResponse, std::less<>> pages;
   for (const PageFile& file : PageFiles()) {
-    if (request.path.size() > 1 || file.name != name) continue;
-    HttpResponse response;
-    const std::string tag = absl::StrCat("\"", Sha256Hex(file.bytes).substr(0, 20), "\"");
-    response.headers = {
-        {"Content-Type", MediaTypeOf(file.name)}, {"Cache-Control", "no-cache"}, {"ETag", tag}};
-    if (request.Header("if-none-match") == tag) {
-      response.status = 304;
-    } else {
-      response.body = std::string(file.bytes);
-    }
-    return response;
+    HttpResponse& page = pages[std::string(file.name)];
+    page.headers = {{"ETag", absl::StrCat("\"", Sha256Hex(file.bytes).substr(0, 20), "\"")},
+                    {"Content-Type", MediaTypeOf(file.name)},
+                    {"Cache-Control", "no-cache"}};
+    page.body = std::string(file.bytes);
   }
-  return Plain(404, "there is no such page");
+  return pages;
 }
 
 }  // namespace
 
 Gallery::Gallery(GalleryOptions options, const Clock& clock)
-    : options_(std::move(options)), sessions_(clock), login_limits_(clock) {}
+    : options_(std::move(options)), pages_(Pages()), sessions_(clock), login_limits_(clock) {}
 
 absl::StatusOr<std::unique_ptr<Gallery>> Gallery::Start(GalleryOptions options,
                                                         const Clock& clock) {
@@ -108,6 +99,22 @@ HttpResponse Gallery::Answer(const HttpRequest& request) {
   return AnswerApi(request);
 }
 
+HttpResponse Gallery::AnswerPage(const HttpRequest& request) const {
+  if (request.method == "POST") {
+    HttpResponse response = Plain(405, "pages are only read");
+    response.headers.emplace_back("Allow", "GET, HEAD");
+    return response;
+  }
+  const auto page = pages_.find(request.path.empty() ? "index.html" : request.path[0]);
+  if (request.path.size() > 1 || page == pages_.end()) return Plain(404, "there is no such page");
+  HttpResponse response = page->second;
+  if (request.Header("if-none-match") == response.headers[0].second) {
+    response.status = 304;
+    response.body.clear();
+  }
+  return response;
+}
+
 HttpResponse Gallery::AnswerApi(const HttpRequest& request) {
   const std::string site = request.Header("sec-fetch-site");
   const std::string origin = request.Header("origin");
@@ -139,18 +146,23 @@ HttpResponse Gallery::AnswerApi(const HttpRequest& request) {
 HttpResponse Gallery::Me(const HttpRequest& request) {
   std::optional<std::string> token = std::string();
   if (options_.asks_callers) token = sessions_.TokenOf(SessionOf(request));
-  const std::string asks = options_.asks_callers ? "true" : "false";
-  if (!token.has_value())
-    return JsonResponse(absl::StrCat("{\"asks\":", asks, ",\"signed_in\":false}"));
+  nlohmann::json me = {{"asks", options_.asks_callers}, {"signed_in", false}};
+  if (const auto leader = options_.elsewhere(); leader.has_value()) {
+    me["stands_by"] = true;
+    me["leader"] = *leader;
+    token.reset();
+  }
+  if (!token.has_value()) return JsonResponse(me.dump());
   FarmClient farm(options_.farm, *token, request.peer);
   const auto who = farm.Call(&v1::Tokens::Stub::WhoAmI, v1::WhoAmIRequest());
   if (absl::IsUnauthenticated(who.status())) {
     sessions_.Close(SessionOf(request));
-    return JsonResponse(absl::StrCat("{\"asks\":", asks, ",\"signed_in\":false}"));
+    return JsonResponse(me.dump());
   }
   if (!who.ok()) return ErrorResponse(who.status());
-  return JsonResponse(
-      absl::StrCat("{\"asks\":", asks, ",\"signed_in\":true,\"token\":", JsonOf(*who), "}"));
+  me["signed_in"] = true;
+  me["token"] = nlohmann::json::parse(JsonOf(*who), nullptr, /*allow_exceptions=*/false);
+  return JsonResponse(me.dump());
 }
 
 HttpResponse Gallery::LogIn(const HttpRequest& request) {

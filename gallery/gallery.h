@@ -11,8 +11,12 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -27,6 +31,8 @@ struct GalleryOptions {
   std::string tls_cert, tls_key;  // files; empty: plain HTTP
   bool asks_callers = false;      // visitors log in with a token
   std::shared_ptr<grpc::Channel> farm;
+  // Where the leader's gallery is, perhaps empty, while this scheduler does not lead.
+  std::function<std::optional<std::string>()> elsewhere = [] { return std::nullopt; };
 };
 
 class Gallery {
@@ -42,6 +48,7 @@ class Gallery {
  private:
   Gallery(GalleryOptions options, const Clock& clock);
   HttpResponse Answer(const HttpRequest& request);
+  HttpResponse AnswerPage(const HttpRequest& request) const;
   HttpResponse AnswerApi(const HttpRequest& request);
   HttpResponse Me(const HttpRequest& request);
   HttpResponse LogIn(const HttpRequest& request);
@@ -52,6 +59,7 @@ class Gallery {
   std::string Cookie(const std::string& id) const;
 
   const GalleryOptions options_;
+  const std::map<std::string, HttpResponse, std::less<>> pages_;  // by their names
   Sessions sessions_;
   LoginLimits login_limits_;
   std::unique_ptr<HttpServer> server_;  // last: it calls the others

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 
+#include "absl/strings/match.h"
 #include "absl/synchronization/mutex.h"
 #include "access/gate.h"
 #include "base/hash.h"
@@ -43,7 +44,7 @@ struct Options {
   std::string farm_key;
   SecurityOptions security;
   std::string metrics;
-  std::string gallery;
+  std::string gallery, gallery_url;
   LogOptions log;
   std::string farm_cpus, client_cpus;
   int lease_seconds = 30;
@@ -97,6 +98,9 @@ void AddOptions(CLI::App& app, Options& options) {
       "--gallery", options.gallery,
       "host:port to show the farm to browsers on (docs/gallery.md); beyond loopback with "
       "--auth on and TLS; empty: none");
+  app.add_option("--gallery-url", options.gallery_url,
+                 "where browsers reach that gallery, told to them by schedulers that do not lead; "
+                 "default: made of --gallery, and of --advertise where that names no machine");
   app.add_option("--lease-ttl-ms", options.loop.farm.lease_ttl_ms,
                  "a lease that no heartbeat names for so long is given to another worker")
       ->capture_default_str()
@@ -186,19 +190,33 @@ absl::Status RunRebuild(const store::RedisAddress& redis, store::BlobStore& blob
   return absl::OkStatus();
 }
 
-// Null where none is wanted. It calls `server`, which must outlive it.
+// A gallery on every address of a machine is reached where its scheduler is; empty: nobody said.
+std::string GalleryUrl(std::string url, const std::string& machine) {
+  for (const std::string any : {"//0.0.0.0:", "//[::]:"}) {
+    const size_t at = url.find(any);
+    if (at == std::string::npos) continue;
+    if (machine.empty() || absl::StartsWith(machine, "unix:")) return "";
+    url.replace(at, any.size(), absl::StrCat("//", machine.substr(0, machine.rfind(':')), ":"));
+  }
+  return url;
+}
+
+// Null where none is wanted. It calls `server` and `loop`, which must outlive it.
 absl::StatusOr<std::unique_ptr<gallery::Gallery>> StartGallery(const Options& options,
-                                                               CallServer& server) {
+                                                               CallServer& server, FarmLoop& loop) {
   if (options.gallery.empty()) return nullptr;
   std::signal(SIGPIPE, SIG_IGN);  // a visitor may be gone at any time
-  TS_ASSIGN_OR_RETURN(auto gallery,
-                      gallery::Gallery::Start({.address = options.gallery,
-                                               .tls_cert = options.security.tls_cert,
-                                               .tls_key = options.security.tls_key,
-                                               .asks_callers = options.security.asks_callers(),
-                                               .farm = server.InProcessChannel()},
-                                              RealClock()));
+  TS_ASSIGN_OR_RETURN(auto gallery, gallery::Gallery::Start(
+                                        {.address = options.gallery,
+                                         .tls_cert = options.security.tls_cert,
+                                         .tls_key = options.security.tls_key,
+                                         .asks_callers = options.security.asks_callers(),
+                                         .farm = server.InProcessChannel(),
+                                         .elsewhere = [&loop] { return loop.GalleryOfLeader(); }},
+                                        RealClock()));
   spdlog::info("gallery on {}", gallery->url());
+  loop.ShowGallery(options.gallery_url.empty() ? GalleryUrl(gallery->url(), options.advertise)
+                                               : options.gallery_url);
   return gallery;
 }
 
@@ -270,7 +288,7 @@ absl::Status Serve(const Options& options) {
   server.RunOn(client_cpus);
   TS_RETURN_IF_ERROR(server.Start(options.listen, credentials));
   spdlog::info("serving on {}{}", options.listen, asks ? ", to those who have a token" : "");
-  TS_ASSIGN_OR_RETURN(auto gallery, StartGallery(options, server));
+  TS_ASSIGN_OR_RETURN(auto gallery, StartGallery(options, server, loop));
   loop.Start();
   warden.Start();
   WaitForTheEnd(loop, health, [&] {

@@ -99,15 +99,46 @@ TEST_F(GalleryBrowser, DoesAllThatAVisitorMay) {
       "kind: campaign\nname: a hundred thousand\nprompt: a miniature {color} {n}\npriority: -50\n"
       "axes: {color: [red, blue], n: {range: 1-50000}}\n" +
           start));
+  const std::string many =
+      Submit(Write("many.yaml",
+                   "kind: campaign\nname: a hundred rude wishes\nprompt: a miniature {word} robot\n"
+                   "axes: {word: [rude], seed: {range: 1-230}}\n" +
+                       start));
   const std::string worker_token = Token("worker"), read_token = Token("read");
   StartWorker(worker_token);
   Process walk({"/usr/bin/env", "python3", TILTSHIFT_SOURCE_DIR "/tests/gallery_walk.py", "--url",
                 "http://127.0.0.1:" + std::to_string(port_) + "/", "--folder", folder_, "--token",
                 token_, "--read-token", read_token, "--worker-token", worker_token, "--jobs",
-                campaign, rude, contest, big},
+                campaign, rude, contest, big, many},
                folder_);
   EXPECT_EQ(walk.Wait(120'000), 0)
       << walk.Output() << walk.Errors() << scheduler_->process().Output();
+}
+
+// Of two schedulers each shows the farm while it leads, and where it is shown while it does not.
+TEST(GalleryOfAStandby, LeadsToTheLeaders) {
+  if (std::system("command -v chromium-headless-shell chromium >/dev/null") != 0)
+    GTEST_SKIP() << "no Chromium here; scripts/setup installs one";
+  const std::string folder = FreshFolder();
+  RedisServer redis(folder);
+  const int ports[] = {FreePort(), FreePort()};
+  std::vector<std::string> urls;
+  std::vector<std::unique_ptr<SchedulerProcess>> schedulers;
+  for (const int port : ports) {
+    const std::string address = "127.0.0.1:" + std::to_string(port);
+    urls.push_back("http://" + address + "/");
+    schedulers.push_back(std::make_unique<SchedulerProcess>(
+        folder, redis.address(), std::vector<std::string>{"--gallery", address}));
+    if (schedulers.size() == 1) {
+      ASSERT_TRUE(schedulers[0]->Leads());
+    }
+  }
+  Process walk({"/usr/bin/env", "python3", TILTSHIFT_SOURCE_DIR "/tests/gallery_standby.py",
+                "--folder", folder, "--leader", urls[0], "--leader-pid",
+                std::to_string(schedulers[0]->process().pid()), "--standby", urls[1]},
+               folder);
+  EXPECT_EQ(walk.Wait(60'000), 0) << walk.Output() << walk.Errors()
+                                  << schedulers[1]->process().Output();
 }
 
 }  // namespace

@@ -14,7 +14,39 @@ import zipfile
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "support"))
 from devtools import Browser  # noqa: E402
 
-COMMITTED = "document.querySelectorAll('.tile.committed img.there').length"
+CONTROLS = {"button", "link", "textbox", "combobox", "listbox", "option", "spinbutton", "searchbox", "dialog", "progressbar", "navigation",
+            "search", "image"}
+
+# Words that are too faint for WCAG 2.2, 1.4.3; hearts lie on pictures, and have a ground of their own.
+FAINT = r"""(() => {
+  const colour = (text) => { const [r, g, b, a = 1] = text.match(/[\d.]+/g).map(Number); return [r, g, b, a]; };
+  const over = ([r, g, b, a], under) => [r, g, b].map((part, at) => part * a + under[at] * (1 - a));
+  const light = (parts) => { const [r, g, b] = parts.map((part) => { part /= 255; return part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4; });
+    return .2126 * r + .7152 * g + .0722 * b; };
+  const ground = (element) => {
+    const layers = [];
+    for (; element; element = element.parentElement) {
+      const layer = colour(getComputedStyle(element).backgroundColor);
+      layers.push(layer);
+      if (layer[3] === 1) break;
+    }
+    return layers.reduceRight((under, layer) => over(layer, under), [255, 255, 255]);
+  };
+  const seen = (element) => element.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true }) && !element.closest('.heart, .hidden, :disabled, option');
+  const faint = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement, words = texts.currentNode.data.trim();
+    if (!words || !seen(element)) continue;
+    const style = getComputedStyle(element), under = ground(element), size = parseFloat(style.fontSize);
+    const [a, b] = [light(over(colour(style.color), under)), light(under)].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < (size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5)) faint.push(`${ratio.toFixed(2)}: ${words}`);
+  }
+  return faint;
+})()"""
+
+COMMITTED = "document.querySelectorAll('.tile.committed canvas.there').length"
 
 
 class Walk:
@@ -25,7 +57,7 @@ class Walk:
         os.makedirs(self.downloads, exist_ok=True)
         self.page = Browser(self.downloads)
         self.page.window(1280, 900)
-        self.campaign, self.rude, self.contest, self.big = options.jobs
+        self.campaign, self.rude, self.contest, self.big, self.many = options.jobs
 
     def text(self, selector):
         return self.page.evaluate(f"document.querySelector('{selector}')?.innerText ?? ''")
@@ -33,7 +65,22 @@ class Walk:
     def goto(self, where):
         self.page.evaluate(f"location.hash = '#/{where}'")
 
+    # What a screen reader is told of the page, and whether its words can be read in light and in dark.
+    def judge(self, name):
+        nodes = [node for node in self.page.call("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+        for node in nodes:
+            if node["role"]["value"] in CONTROLS:
+                assert node.get("name", {}).get("value", "").strip(), f"{name}: no name: {node}"
+        roles = {node["role"]["value"] for node in nodes}
+        assert "heading" in roles and ("dialog" in roles or "main" in roles), f"{name}: {roles}"
+        for dark in (False, True):
+            self.page.window(1280, 900, dark=dark)
+            faint = self.page.evaluate(FAINT)
+            assert not faint, f"{name}, dark {dark}: {faint}"
+        self.page.window(1280, 900)
+
     def shoot(self, name):
+        self.judge(name)
         if not self.options.pictures:
             return
         os.makedirs(self.options.pictures, exist_ok=True)
@@ -57,6 +104,7 @@ class Walk:
     def log_ins(self):
         page = self.page
         page.go(self.options.url)
+        page.wait("document.activeElement?.id === 'token'", "the token is asked for")
         self.shoot("login")
         self.log_in("ts_0123_wrong")
         page.wait("document.querySelector('[role=alert]').innerText.length > 5", "a wrong token is refused")
@@ -65,7 +113,7 @@ class Walk:
         page.wait("/worker/.test(document.querySelector('[role=alert]').innerText)")
         page.evaluate("document.getElementById('token').value = ''")
         self.log_in(self.secret(self.options.token))
-        page.wait("document.querySelectorAll('.job').length === 4", "the four jobs are listed")
+        page.wait("document.querySelectorAll('.job').length === 5", "the five jobs are listed")
         cookies = page.call("Network.getCookies")["cookies"]
         assert len(cookies) == 1 and cookies[0]["httpOnly"] and cookies[0]["sameSite"] == "Strict", cookies
         assert self.secret(self.options.token) not in str(cookies)
@@ -84,8 +132,15 @@ class Walk:
         before = page.wait(COMMITTED, "the first pictures of a hundred thousand")
         page.wait(f"{COMMITTED} > {before}", "more come while one looks")
         page.wait("/images\\/s · about/.test(document.querySelector('.facts').innerText)", "rate and time left")
+        moves = "getComputedStyle(document.querySelector('.state.running'), '::before').animationName"
+        assert page.evaluate(moves) == "none", "it moves for who wants no motion"
+        page.call("Emulation.setEmulatedMedia", features=[])
+        assert page.evaluate(moves) == "breathe"
+        page.window(1280, 900)
         page.click(".acts .pause")
         page.wait("document.querySelector('.state').innerText === 'paused'")
+        page.wait("document.activeElement.matches('.acts .resume')", "focus is on what took its place")
+        page.wait("/paused: /.test(document.querySelector('.head [role=status]').innerText)", "it is said")
         page.wait("/paused/.test(document.querySelector('.why').innerText) && !document.querySelector('.why').hidden", "why it waits")
         page.click(".acts .priority")
         page.wait("!!document.querySelector('dialog.ask')")
@@ -98,6 +153,8 @@ class Walk:
         page.wait("Number(document.querySelector('.tile')?.dataset.place) > 40000", "the middle of it")
         page.wait("document.querySelector('.tile .label').innerText !== ''")
         assert page.evaluate(tiles) < 150, page.evaluate(tiles)
+        assert page.evaluate("[...document.querySelectorAll('.tile')].every((tile) => tile.getAttribute('aria-setsize') === '100000'"
+                             " && tile.getAttribute('aria-posinset') === `${Number(tile.dataset.place) + 1}`)")
         page.evaluate("document.querySelector('.grid').focus()")
         page.key("End")
         page.wait("document.querySelector('.tile.active')?.getAttribute('aria-posinset') === '100000'", "the last of them")
@@ -131,6 +188,7 @@ class Walk:
         page.key("ArrowRight")
         page.wait("location.hash.endsWith('/variants/3')")
         page.wait("document.querySelector('.side h2').innerText === 'Picture 3'")
+        page.wait("!!document.activeElement.closest('dialog')", "focus stays in the dialog")
         page.click(".like")
         page.wait("document.querySelector('.like').getAttribute('aria-pressed') === 'true'")
 
@@ -138,6 +196,7 @@ class Walk:
         page = self.page
         page.click(".compare")
         page.wait("/Choose a picture/.test(document.querySelector('.notice')?.innerText)", "the second is asked for")
+        page.wait("document.activeElement.matches('.grid')", "the keyboard chooses it")
         page.click("#tile-9 .pic")
         page.wait("document.querySelectorAll('.pair img').length === 2 && [...document.querySelectorAll('.pair img')].every((i) => i.naturalWidth === 64)")
         assert "cat" in self.text(".pair") and "robot" in self.text(".pair"), self.text(".pair")
@@ -183,6 +242,7 @@ class Walk:
         self.shoot("entries")
         page.click("tbody tr a")
         page.wait("document.querySelector('.stage img')?.naturalWidth === 64")
+        self.judge("picture of an entry")
         page.key("Escape")
         page.wait("!document.querySelector('dialog')")
 
@@ -195,9 +255,25 @@ class Walk:
         page.click(".acts .retry")
         page.wait("document.querySelector('.state').innerText === 'done'", "it is done at the second try")
 
+    # More than a page of them, to the last, and whichever was read meanwhile stays where it is.
+    def many_failures(self):
+        page = self.page
+        self.goto(f"jobs/{self.many}/failures")
+        page.wait("/^100 of /.test(document.querySelector('.listed')?.innerText)", "the first hundred")
+        page.evaluate("document.querySelector('tbody a').id = 'first'")
+        for _ in range(2):
+            page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+            page.wait("document.querySelectorAll('tbody tr').length > 100", "more as one scrolls")
+        page.wait("document.querySelector('.state').innerText === 'failed'", "all have failed")
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        page.wait("document.querySelectorAll('tbody tr').length === 230 && /^230 failures/.test(document.querySelector('.listed').innerText)", "all of them")
+        assert page.evaluate("[...document.querySelectorAll('tbody tr')].every((row, at) => row.innerText.startsWith(`${at}\t`) && /rude, \\d+\t.*mind your words/.test(row.innerText))"), self.text("tbody")
+        assert page.evaluate("document.querySelector('tbody a').id") == "first", "rows that did not change are made anew"
+
     def workers(self):
         page = self.page
         page.click("#nav a[href='#/workers']")
+        page.wait("document.activeElement.innerText === 'Workers' && document.activeElement.matches('h1')", "the page that was come to")
         page.wait("/easel/.test(document.querySelector('.workers')?.innerText) && /Rendered/.test(document.querySelector('.workers').innerText)")
         page.wait("document.querySelector('.worker .small').innerText.length > 10", "what it does")
         self.shoot("workers")
@@ -207,7 +283,7 @@ class Walk:
         page = self.page
         page.click("#logout")
         self.log_in(self.secret(self.options.read_token))
-        page.wait("document.querySelectorAll('.job').length === 5")
+        page.wait("document.querySelectorAll('.job').length === 6")
         assert "Workers" not in self.text("#nav")
         self.goto(f"jobs/{self.campaign}")
         page.wait(f"{COMMITTED} === 24")
@@ -221,7 +297,7 @@ class Walk:
 
     def run(self):
         for step in (self.log_ins, self.jobs, self.live_grid, self.grid, self.compare, self.favourites, self.contest_entries,
-                     self.failures, self.workers, self.as_reader):
+                     self.failures, self.many_failures, self.workers, self.as_reader):
             began = time.monotonic()
             step()
             # What was refused on purpose is an error in the browser's log too.
@@ -234,7 +310,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     for name in ("--url", "--folder", "--token", "--read-token", "--worker-token"):
         options.add_argument(name, required=True)
-    options.add_argument("--jobs", nargs=4, required=True)
+    options.add_argument("--jobs", nargs=5, required=True)
     options.add_argument("--pictures", default=os.environ.get("TILTSHIFT_GALLERY_PICTURES"))
     walk = Walk(options.parse_args())
     try:

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "proto/channel.h"
 #include "proto/leader.h"
+#include "proto/status.h"
 
 namespace tiltshift::worker {
 namespace {
@@ -116,7 +117,7 @@ absl::StatusOr<v1::OpenPhotoResponse> Session::OpenPhoto(const v1::OpenPhotoRequ
   if (status.ok()) return response;
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED)
     return absl::UnavailableError("the scheduler does not answer");
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  return StatusOf(status);
 }
 
 bool Session::Send(Stream& stream, const v1::WorkerMessage& message) {

@@ -16,6 +16,7 @@ export async function api(path, body) {
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
   if (response.status === 401 && path !== 'login') dispatchEvent(new Event('signed-out'));
+  if (response.status === 503) dispatchEvent(new Event('trouble'));
   throw new Refused(response.status, answer.error || `the farm answered ${response.status}`);
 }
 
@@ -29,6 +30,7 @@ export function live(path, on) {
       source.addEventListener(event, (message) => see(JSON.parse(message.data)));
     source.addEventListener('gone', () => { close(); dispatchEvent(new Event('signed-out')); });
     source.addEventListener('end', () => close());
+    source.addEventListener('trouble', () => dispatchEvent(new Event('trouble')));
     source.addEventListener('error', () => {
       if (source?.readyState !== EventSource.CLOSED) return;  // else it tries again by itself
       close();

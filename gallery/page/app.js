@@ -1,12 +1,12 @@
 // Which page is shown, by the address behind #, and who looks at it.
 import { api } from './api.js';
-import { h, say } from './ui.js';
+import { h, keepFocus, say } from './ui.js';
 import { JobPage } from './job.js';
 import { jobsPage } from './jobs.js';
 import { workersPage } from './workers.js';
 
 const main = document.getElementById('main');
-let me = null, page = null, shown = '';
+let me = null, page = null, shown = '', waiting = 0, arrived = 0;
 
 function leave() {
   page?.end();
@@ -23,7 +23,8 @@ async function findMe() {
 function header(where) {
   const link = (address, text, here) => h('a', { href: address, 'aria-current': here ? 'page' : null }, text);
   const links = me?.signed_in ? [link('#/', 'Jobs', where !== 'workers'), ...(me.operates ? [link('#/workers', 'Workers', where === 'workers')] : [])] : [];
-  document.getElementById('nav').replaceChildren(...links);
+  const nav = document.getElementById('nav');
+  keepFocus(nav, () => nav.replaceChildren(...links));
   const who = me?.signed_in && me.asks ? [h('span', {}, me.token.name || me.token.tenant), h('button', { class: 'plain', id: 'logout', onclick: logOut }, 'Log out')] : [];
   document.getElementById('who').replaceChildren(...who);
 }
@@ -56,7 +57,43 @@ function loginPage() {
   input.focus();
 }
 
+// While another scheduler leads: where the farm is shown then, for as long as that is so.
+function standbyPage() {
+  leave();
+  shown = '';
+  document.title = 'Tiltshift';
+  const leader = /^https?:\/\//.test(me.leader) ? me.leader : '';
+  const here = `${leader}|${location.hash}`;
+  if (main.firstChild?.dataset?.standby !== here) {
+    const words = leader ? [h('p', {}, 'Another scheduler leads this farm now, and shows it here:'), h('p', {}, h('a', { href: leader + location.hash }, leader))]
+      : [h('p', {}, 'Another scheduler leads this farm, or none does yet; where its gallery is, nobody has said.')];
+    main.replaceChildren(h('div', { class: 'empty', 'data-standby': here }, h('h1', {}, 'This scheduler stands by'), ...words,
+      h('p', { class: 'small' }, 'This page looks again by itself, and goes on when this scheduler leads.')));
+  }
+  clearTimeout(waiting);
+  waiting = setTimeout(lookWhoLeads, 2000);
+}
+
+async function lookWhoLeads() {
+  try {
+    const stood_by = me?.stands_by;
+    await findMe();
+    if (me.stands_by || stood_by) show();
+  } catch {
+    if (me?.stands_by) waiting = setTimeout(lookWhoLeads, 2000);
+  }
+}
+
+// Where another page was come to, it is what a screen reader goes on with.
+function arrive() {
+  const heading = main.querySelector('h1');
+  if (!heading || !arrived++) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+}
+
 async function show() {
+  if (me.stands_by) { header(''); return standbyPage(); }
   const [where = '', id, ...view] = location.hash.replace(/^#\/?/, '').split('/');
   header(where);
   if (!me.signed_in) {
@@ -73,6 +110,7 @@ async function show() {
         shown = id;
         page = new JobPage(main, me, id);
         await page.open();
+        if (shown === id) arrive();
       }
       if (shown === id) await page.show(view);
       return;
@@ -82,6 +120,7 @@ async function show() {
     shown = where;
     page = { end: where === 'workers' && me.operates ? workersPage(main) : jobsPage(main, me) };
     scrollTo(0, 0);
+    arrive();
   } catch (error) {
     if (error.status === 401) return;
     leave();
@@ -91,6 +130,12 @@ async function show() {
 }
 
 addEventListener('hashchange', show);
+let asked = 0;
+addEventListener('trouble', () => {
+  if (!me || me.stands_by || Date.now() - asked < 1000) return;
+  asked = Date.now();
+  lookWhoLeads();
+});
 addEventListener('signed-out', () => {
   if (!me?.signed_in) return;
   me = { signed_in: false, asks: true };

@@ -1,4 +1,5 @@
-// Tiles of a hundred thousand pictures, of which only those near the window exist. For the keyboard and
+// Tiles of a hundred thousand pictures, of which only those near the window exist. Pictures are drawn on canvases,
+// since a browser keeps what img elements have shown long after they are gone. For the keyboard and
 // for screen readers it is a list box: one stop, arrows move, Enter opens, f is a favourite.
 import { picture, tileSide } from './api.js';
 import { favourites, toggle } from './favourites.js';
@@ -26,6 +27,7 @@ export class Grid {
     addEventListener('favourites', this.onliked);
   }
   end() {
+    for (const tile of this.tiles.values()) this.wipe(tile);
     removeEventListener('scroll', this.soon);
     removeEventListener('resize', this.soon);
     removeEventListener('favourites', this.onliked);
@@ -84,7 +86,7 @@ export class Grid {
   make(place) {
     let tile = this.spare.pop();
     if (!tile) {
-      tile = { pic: h('div', { class: 'pic' }), label: h('div', { class: 'label' }), heart: h('button', { class: 'heart', tabindex: -1, type: 'button', 'aria-hidden': true }) };
+      tile = { pic: h('div', { class: 'pic' }), canvas: h('canvas', { 'aria-hidden': true }), label: h('div', { class: 'label' }), heart: h('button', { class: 'heart', tabindex: -1, type: 'button', 'aria-hidden': true }) };
       tile.element = h('figure', { class: 'tile', role: 'option' }, tile.pic, tile.label);
     }
     tile.element.id = `tile-${place}`;
@@ -101,6 +103,7 @@ export class Grid {
     this.tiles.delete(place);
     tile.element.remove();
     tile.pic.replaceChildren();
+    this.wipe(tile);
     if (this.spare.length < 60) this.spare.push(tile);
   }
   // Touches only what has changed.
@@ -133,9 +136,32 @@ export class Grid {
       tile.pic.replaceChildren(h('span', { class: 'word', title: variant.reason || null }, state === 'waiting' ? '' : state), tile.heart);
       return;
     }
-    const image = h('img', { alt: '', decoding: 'async', draggable: 'false', src: picture(this.job, variant.index, tileSide()),
-      onload: () => image.classList.add('there') });
-    tile.pic.replaceChildren(image, tile.heart);
+    tile.pic.replaceChildren(tile.canvas, tile.heart);
+    this.paint(tile, variant.index);
+  }
+  async paint(tile, index) {
+    this.wipe(tile);
+    const wanted = (tile.wanted = new AbortController());
+    try {
+      const response = await fetch(picture(this.job, index, tileSide()), { signal: wanted.signal });
+      if (!response.ok) throw new Error(`the farm answered ${response.status}`);
+      const bitmap = await createImageBitmap(await response.blob());
+      if (!wanted.signal.aborted) {
+        Object.assign(tile.canvas, { width: bitmap.width, height: bitmap.height });
+        tile.canvas.getContext('2d', { alpha: false }).drawImage(bitmap, 0, 0);
+        tile.canvas.classList.add('there');
+      }
+      bitmap.close();
+    } catch (error) {
+      if (!wanted.signal.aborted) tile.pic.replaceChildren(h('span', { class: 'word', title: error.message }, 'not shown'), tile.heart);
+    }
+  }
+  // Ends what is under way, and gives back what the picture held.
+  wipe(tile) {
+    tile.wanted?.abort();
+    tile.wanted = null;
+    tile.canvas.classList.remove('there');
+    tile.canvas.width = tile.canvas.height = 0;
   }
 
   click(event) {

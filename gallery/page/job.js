@@ -6,7 +6,7 @@ import { Grid } from './grid.js';
 import { Bar, progress } from './jobs.js';
 import { Chosen, Picked } from './source.js';
 import { moreLike, openCompare, openVariant, variantAt } from './variant.js';
-import { ago, ask, bytes, h, number, say, stateOf } from './ui.js';
+import { ago, ask, bytes, h, keepFocus, number, say, stateOf } from './ui.js';
 
 const ended = (job) => Number(job.ended_unix_ms) !== 0;
 
@@ -34,6 +34,7 @@ export class JobPage {
     this.over = true;
     removeEventListener('favourites', this.onliked);
     this.grid?.end();
+    this.table?.end();
     this.stop?.();
     clearInterval(this.clock);
     this.opened?.close();
@@ -55,11 +56,12 @@ export class JobPage {
     this.bar = new Bar();
     this.why = h('p', { class: 'why', hidden: true });
     this.acts = h('div', { class: 'acts' });
+    this.told = h('p', { class: 'hidden', role: 'status' });
     this.tabsRoot = h('nav', { class: 'tabs', 'aria-label': 'Of this job' });
     this.body = h('div');
     this.main.replaceChildren(
       h('div', { class: 'head' }, h('div', { class: 'head-row' }, h('h1', {}, spec.name || this.id), this.acts),
-        h('p', { class: 'prompt' }, spec.prompt), h('div', { class: 'facts' }, this.state, this.words, this.rest), this.bar.root, this.why),
+        h('p', { class: 'prompt' }, spec.prompt), h('div', { class: 'facts' }, this.state, this.words, this.rest), this.bar.root, this.told, this.why),
       this.tabsRoot, this.body);
     this.head();
   }
@@ -90,6 +92,14 @@ export class JobPage {
     this.bar.show(job);
     document.title = `${stateOf(job.state) === 'running' ? `${Math.floor((100 * job.committed) / job.variants)}% ` : ''}${job.spec.name} · Tiltshift`;
     this.actions();
+    this.tell();
+  }
+  // A screen reader hears of every tenth of the way, and of every other state.
+  tell() {
+    const { job } = this;
+    const way = `${job.state} ${Math.floor((10 * job.committed) / job.variants)}`;
+    if (this.heard && way !== this.heard) this.told.textContent = `${stateOf(job.state)}: ${progress(job)}`;
+    this.heard = way;
   }
   actions() {
     const { job } = this;
@@ -106,7 +116,7 @@ export class JobPage {
       if (!ended(job)) offer('Priority', 'priority');
       if (!ended(job)) offer('Cancel', 'cancel');
     }
-    this.acts.replaceChildren(...buttons);
+    keepFocus(this.acts, () => this.acts.replaceChildren(...buttons));
   }
   async act(action) {
     let body = {};
@@ -167,9 +177,9 @@ export class JobPage {
   tabs() {
     const liked = favourites(this.id).size;
     const link = (view, text) => h('a', { href: `#/jobs/${this.id}${view ? `/${view}` : ''}`, 'aria-current': this.view === view ? 'page' : null }, text);
-    this.tabsRoot.replaceChildren(...[link('', 'Pictures'), link('favourites', `Favourites ${liked || ''}`.trim()),
+    keepFocus(this.tabsRoot, () => this.tabsRoot.replaceChildren(...[link('', 'Pictures'), link('favourites', `Favourites ${liked || ''}`.trim()),
       this.job.spec.kind === 'JOB_KIND_CONTEST' && link('entries', 'Entries'),
-      Number(this.job.failed) > 0 && link('failures', `Failures ${number(this.job.failed)}`)].filter(Boolean));
+      Number(this.job.failed) > 0 && link('failures', `Failures ${number(this.job.failed)}`)].filter(Boolean)));
   }
   async list(view) {
     const same = this.view === view && !view;
@@ -177,10 +187,11 @@ export class JobPage {
     this.tabs();
     if (same && this.grid) { this.note(); return; }
     this.grid?.end();
+    this.table?.end();
     this.grid = this.table = null;
     this.body.replaceChildren();
     if (view === 'entries') this.table = entriesView(this.body, this.job);
-    else if (view === 'failures') this.table = failuresView(this.body, this.id, this.job);
+    else if (view === 'failures') this.table = failuresView(this.body, this.job);
     else if (view === 'favourites') await this.showFavourites();
     else await this.showAll();
   }
@@ -205,11 +216,12 @@ export class JobPage {
     if (!this.notice) return;
     const [job, first] = (sessionStorage.getItem('compare') || '').split(' ');
     this.notice.replaceChildren(...(job === this.id ? [h('div', { class: 'notice' }, h('span', {}, `Choose a picture to compare with picture ${number(first)}.`),
-      h('button', { class: 'plain', onclick: () => { sessionStorage.removeItem('compare'); this.note(); } }, 'Never mind'))] : []));
+      h('button', { class: 'plain', onclick: () => { sessionStorage.removeItem('compare'); this.note(); this.grid?.root.focus({ preventScroll: true }); } }, 'Never mind'))] : []));
+    if (job === this.id && !document.querySelector('dialog')) this.grid?.root.focus({ preventScroll: true });
   }
   async showAll() {
     const grid = (this.grid = this.makeGrid());
-    this.notice = h('div');
+    this.notice = h('div', { role: 'status' });
     this.count = h('span', { class: 'count number', 'aria-live': 'polite' });
     this.body.replaceChildren(this.notice, this.filters(), grid.root);
     this.note();
@@ -230,7 +242,7 @@ export class JobPage {
   async choose() {
     const source = await new Chosen(this.id, this.choices).open();
     if (source.total === 0 && Object.values(this.choices).some(Boolean)) say('No picture has these values');
-    this.count.textContent = `${number(source.total)} pictures`;
+    this.count.textContent = `${number(source.total)} ${source.total === 1 ? 'picture' : 'pictures'}`;
     source.failed = (error) => say(error.message);
     this.grid?.show(source);
   }

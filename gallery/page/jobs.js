@@ -27,6 +27,7 @@ export class Bar {
     const part = (count) => `${(100 * Number(count)) / Math.max(1, Number(job.variants))}%`;
     this.done.style.width = part(job.committed);
     this.failed.style.width = part(job.failed);
+    this.root.setAttribute('aria-valuetext', progress(job));
     this.root.setAttribute('aria-valuenow', Math.floor((100 * Number(job.committed)) / Math.max(1, Number(job.variants))));
   }
 }

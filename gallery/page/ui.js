@@ -35,6 +35,18 @@ export function bytes(count) {
 // "JOB_STATE_RUNNING", "VARIANT_STATE_FAILED" -> "running", "failed"
 export const stateOf = (name) => name.replace(/^(JOB|VARIANT)_STATE_/, '').toLowerCase();
 
+// What `change` makes anew within `root` keeps the focus: on what is in its place, or near it.
+export function keepFocus(root, change) {
+  const key = (element) => element.getAttribute('href') || element.getAttribute('aria-label') || element.className;
+  const had = root.contains(document.activeElement) ? document.activeElement : null;
+  change();
+  if (!had || document.activeElement === had) return;
+  const there = [...root.querySelectorAll('a, button')].filter((element) => !element.disabled);
+  const goal = there.find((element) => key(element) === key(had)) || there[0] || root;
+  if (goal === root) root.tabIndex = -1;
+  goal.focus({ preventScroll: true });
+}
+
 let silence = 0;
 export function say(text) {
   const said = document.getElementById('said');

@@ -1,7 +1,7 @@
 // One picture large, two side by side, and a new job from what was liked.
 import { api, picture } from './api.js';
 import { favourites, toggle } from './favourites.js';
-import { ask, bytes, h, number, say, stateOf } from './ui.js';
+import { ask, bytes, h, keepFocus, number, say, stateOf } from './ui.js';
 
 function whole(label, content, left) {
   const dialog = h('dialog', { class: 'whole', 'aria-label': label }, content);
@@ -31,8 +31,6 @@ export async function variantAt(job, index) {
 export async function openVariant(job, index, me, left) {
   const id = job.id;
   let variant = await variantAt(id, index);
-  const stage = h('div', { class: 'stage' });
-  const side = h('div', { class: 'side' });
   const turn = (by) => {
     const next = variant.index + by;
     if (next < 0 || next >= Number(job.variants)) return;
@@ -41,6 +39,11 @@ export async function openVariant(job, index, me, left) {
   };
   const back = h('button', { class: 'turn back', 'aria-label': 'The picture before', onclick: () => turn(-1) }, '‹');
   const on = h('button', { class: 'turn on', 'aria-label': 'The next picture', onclick: () => turn(1) }, '›');
+  const stage = h('div', { class: 'stage' }, h('p'), back, on);
+  const title = h('h2', { 'aria-live': 'polite' });
+  const top = h('div', { class: 'side-top' }, title, h('button', { 'aria-label': 'Close', class: 'close', onclick: () => dialog.close() }, '✕'));
+  const rest = h('div', { class: 'rest' });
+  const side = h('div', { class: 'side' }, top, rest);
   const dialog = whole('Picture', h('div', { class: 'view' }, stage, side), left);
   dialog.addEventListener('keydown', (event) => {
     if (event.key === 'ArrowLeft') turn(-1);
@@ -48,30 +51,31 @@ export async function openVariant(job, index, me, left) {
     else if (event.key === 'f' && !event.ctrlKey && !event.metaKey) dialog.querySelector('.like').click();
   });
 
-  const render = () => {
+  const render = () => keepFocus(dialog, draw);
+  const draw = () => {
     const state = stateOf(variant.state);
     const name = `Picture ${number(variant.index)}`;
     dialog.setAttribute('aria-label', name);
+    title.textContent = name;
     const shown = state === 'committed' ? h('img', { src: picture(id, variant.index), alt: variant.prompt, decoding: 'async' })
       : h('p', { class: 'why' }, state === 'failed' ? `It failed: ${variant.reason}` : 'Not rendered yet.');
-    stage.replaceChildren(shown, back, on);
+    stage.firstChild.replaceWith(shown);
     if (state === 'waiting') explain(shown, variant.index);
     back.disabled = variant.index === 0;
     on.disabled = variant.index + 1 >= Number(job.variants);
     const liked = favourites(id).has(variant.index);
-    const like = h('button', { class: 'like', 'aria-pressed': liked, onclick: () => { toggle(id, variant.index); render(); dialog.querySelector('.like').focus(); } }, liked ? '♥ Favourite' : '♡ Favourite');
+    const like = h('button', { class: 'like', 'aria-pressed': liked, onclick: () => { toggle(id, variant.index); render(); } }, liked ? '♥ Favourite' : '♡ Favourite');
     const acts = h('div', { class: 'acts' }, like,
       state === 'committed' && h('a', { class: 'button', href: `${picture(id, variant.index)}?download=1`, download: variant.name }, 'Download'),
       h('a', { class: 'button compare', href: `#/jobs/${id}`, onclick: () => sessionStorage.setItem('compare', `${id} ${variant.index}`) }, 'Compare'),
       me.changes && !variant.parameters.photo && h('button', { class: 'more', onclick: () => moreLike(job, [variant], () => dialog.close()) }, 'More like this'));
-    side.replaceChildren(h('div', { class: 'side-top' }, h('h2', {}, name), h('button', { 'aria-label': 'Close', class: 'close', onclick: () => dialog.close() }, '✕')),
-      acts, values(parametersOf(job, variant)), h('p', { class: 'prompt' }, variant.prompt), made(variant, state));
+    rest.replaceChildren(acts, values(parametersOf(job, variant)), h('p', { class: 'prompt' }, variant.prompt), made(variant, state));
   };
   const made = (of, state) => {
     const rows = h('div', { class: 'small soft' });
     if (state !== 'committed') return rows;
     api(`jobs/${id}/variants/${of.index}`).then((info) => rows.replaceChildren(values([
-      ['seed', info.seed], ['file', `${info.name}, ${bytes(info.bytes)}`], ['rendered', `in ${info.seconds.toFixed(2)} s by ${info.worker}`],
+      ...('seed' in of.parameters ? [] : [['seed', info.seed]]), ['file', `${info.name}, ${bytes(info.bytes)}`], ['rendered', `in ${info.seconds.toFixed(2)} s by ${info.worker}`],
       ['with', info.render_class], ['SHA-256', info.sha256]])), () => {});
     return rows;
   };

@@ -89,7 +89,8 @@ class Browser:
                 return value
             if time.monotonic() > until:
                 shown = self.evaluate("document.body.innerText")
-                raise TimeoutError(f"never: {what or script}; the page says:\n{shown}")
+                focus = self.evaluate("document.activeElement?.outerHTML.slice(0, 200)")
+                raise TimeoutError(f"never: {what or script}; focus is on {focus}; the page says:\n{shown}")
             time.sleep(0.02)
 
     def go(self, url):
