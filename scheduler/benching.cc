@@ -28,56 +28,53 @@ bool Farm::IsBenched(const WorkerState& worker, int64_t now_ms) const {
 }
 
 // Another worker could take this one's place.
-bool Farm::HasStandIn(const std::string& worker_id, const JobState& job, int64_t now_ms) const {
-  return std::any_of(workers_.begin(), workers_.end(), [&](const auto& other) {
-    const auto& [id, worker] = other;
-    return id != worker_id && worker.connected && !worker.draining && !IsBenched(worker, now_ms) &&
-           WhyNot(job.spec, job.render_class, worker.hello).empty();
+bool Farm::HasStandIn(const WorkerState& worker, const JobState& job, int64_t now_ms) const {
+  return std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
+    const WorkerState& other = entry.second;
+    return &other != &worker && other.connected && !other.draining && !IsBenched(other, now_ms) &&
+           WhyNot(job.spec, job.render_class, other.hello).empty();
   });
 }
 
 // The variant is for another: this worker was the last to fail it.
-bool Farm::FailedBy(const std::string& worker_id, const JobState& job, uint64_t index,
+bool Farm::FailedBy(const WorkerState& worker, const JobState& job, uint64_t index,
                     int64_t now_ms) const {
   const auto failed = job.failed_by.find(index);
-  return failed != job.failed_by.end() && failed->second == worker_id &&
-         HasStandIn(worker_id, job, now_ms);
+  return failed != job.failed_by.end() && failed->second == worker.id &&
+         HasStandIn(worker, job, now_ms);
 }
 
-bool Farm::Pauses(const std::string& worker_id, const JobState& job, int64_t now_ms) const {
-  const auto pause = job.pauses.find(worker_id);
-  return pause != job.pauses.end() && now_ms < pause->second && HasStandIn(worker_id, job, now_ms);
+bool Farm::Pauses(const WorkerState& worker, const JobState& job, int64_t now_ms) const {
+  const auto pause = job.pauses.find(worker.id);
+  return pause != job.pauses.end() && now_ms < pause->second && HasStandIn(worker, job, now_ms);
 }
 
 // Returns true where the worker is to give back what it holds of the job.
-bool Farm::NoteFailure(const std::string& worker_id, WorkerState& worker, JobState& job,
-                       const std::string& job_id, uint64_t index, const std::string& reason,
-                       int64_t now_ms) {
-  if (job.failed_by.size() < kMostRemembered) job.failed_by[index] = worker_id;
+bool Farm::NoteFailure(WorkerState& worker, JobState& job, uint64_t index,
+                       const std::string& reason, int64_t now_ms) {
+  if (job.failed_by.size() < kMostRemembered) job.failed_by[index] = worker.id;
   worker.last_failure = reason;
-  uint32_t& row = worker.failed_in_a_row[job_id];
-  if (++row < kFailedInARow || !HasStandIn(worker_id, job, now_ms)) return false;
+  uint32_t& row = worker.failed_in_a_row[job.id];
+  if (++row < kFailedInARow || !HasStandIn(worker, job, now_ms)) return false;
   row = 0;
-  job.pauses[worker_id] = now_ms + kPauseMs;
+  job.pauses[worker.id] = now_ms + kPauseMs;
   return true;
 }
 
-void Farm::NoteCommit(const std::string& worker_id, WorkerState& worker, JobState& job,
-                      const std::string& job_id, const Range& range, int64_t now_ms) {
-  if (!worker.failed_in_a_row.empty()) worker.failed_in_a_row.erase(job_id);
+void Farm::NoteCommit(WorkerState& worker, JobState& job, const Range& range, int64_t now_ms) {
+  if (!worker.failed_in_a_row.empty()) worker.failed_in_a_row.erase(job.id);
   auto failed = job.failed_by.lower_bound(range.first);
   while (failed != job.failed_by.end() && failed->first < range.first + range.count) {
     const auto culprit = workers_.find(failed->second);
-    if (culprit != workers_.end() && culprit->first != worker_id)
-      Blame(culprit->first, culprit->second, job, now_ms);
+    if (culprit != workers_.end() && &culprit->second != &worker)
+      Blame(culprit->second, job, now_ms);
     failed = job.failed_by.erase(failed);
   }
 }
 
-void Farm::Blame(const std::string& worker_id, WorkerState& worker, const JobState& job,
-                 int64_t now_ms) {
+void Farm::Blame(WorkerState& worker, const JobState& job, int64_t now_ms) {
   if (++worker.rendered_by_others < kRenderedByOthers || IsBenched(worker, now_ms) ||
-      !HasStandIn(worker_id, job, now_ms)) {
+      !HasStandIn(worker, job, now_ms)) {
     return;
   }
   worker.rendered_by_others = 0;

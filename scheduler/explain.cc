@@ -125,12 +125,11 @@ absl::StatusOr<std::string> Farm::ExplainVariant(const std::string& id, uint64_t
                         failure->second.reason(), ".");
   }
   for (const auto& [token, lease] : leases_) {
-    if (lease.job_id != id || !Holds(lease.remaining, index)) continue;
-    absl::StrAppend(&text, " is with worker ", lease.worker_id, " under lease ", token);
+    if (lease.job != &job || !Holds(lease.remaining, index)) continue;
+    absl::StrAppend(&text, " is with worker ", lease.worker->id, " under lease ", token);
     if (lease.lost > 0)
       absl::StrAppend(&text, "; ", Count(lease.lost, "worker"), " were lost over it before");
-    const auto worker = workers_.find(lease.worker_id);
-    if (worker != workers_.end() && !worker->second.connected) {
+    if (!lease.worker->connected) {
       absl::StrAppend(&text, ", whose connection is lost: the lease ends in ",
                       Seconds((lease.deadline_ms - now_ms) / 1000.0), " unless it comes back");
     }
@@ -185,7 +184,7 @@ absl::StatusOr<std::string> Farm::ExplainWorker(const std::string& id, int64_t n
       const LeaseState& lease = leases_.at(token);
       uint64_t variants = 0;
       for (const Range& range : lease.remaining) variants += range.count;
-      held.push_back(absl::StrCat(Count(variants, "variant"), " of ", lease.job_id));
+      held.push_back(absl::StrCat(Count(variants, "variant"), " of ", lease.job->id));
     }
     absl::StrAppend(&text, " renders ", absl::StrJoin(held, " and "));
     if (worker.seconds_per_variant > 0) {

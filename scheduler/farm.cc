@@ -18,22 +18,28 @@ v1::VariantRange ToProto(const Range& range) {
   return out;
 }
 
+Farm::JobState& Farm::NewJob(const std::string& id, const v1::JobSpec& spec) {
+  JobState& job = jobs_[id];
+  job.id = id;
+  job.spec = spec;
+  job.renders_with = plan::ModelVariant(spec);
+  job.order = order_.size();
+  order_.push_back(id);
+  Changed(job);
+  return job;
+}
+
 void Farm::AddJob(const std::string& id, const v1::JobSpec& spec, uint64_t variants,
                   int64_t now_ms) {
   if (jobs_.count(id) != 0) return;
-  JobState& job = jobs_[id];
-  job.spec = spec;
-  job.renders_with = plan::ModelVariant(spec);
+  JobState& job = NewJob(id, spec);
   job.variants = variants;
   job.submitted_ms = now_ms;
   job.waiting_since_ms = now_ms;
   job.priority = spec.priority();
-  job.order = order_.size();
   job.pending.Add({{0, variants}, 0, 0});
-  order_.push_back(id);
   active_.insert(id);
-  changed_.insert(id);
-  Requeue(id, job);
+  Requeue(job);
 }
 
 void Farm::Extend(const std::string& id, const v1::JobSpec& spec, uint64_t variants) {
@@ -45,8 +51,8 @@ void Farm::Extend(const std::string& id, const v1::JobSpec& spec, uint64_t varia
   job.ended_ms = 0;
   for (auto& [worker_id, worker] : workers_) worker.knows_jobs.erase(id);
   active_.insert(id);
-  changed_.insert(id);
-  Requeue(id, job);
+  Changed(job);
+  Requeue(job);
 }
 
 bool Farm::CancelJob(const std::string& id, int64_t now_ms, Batch& batch,
@@ -57,11 +63,11 @@ bool Farm::CancelJob(const std::string& id, int64_t now_ms, Batch& batch,
   if (job.ended()) return true;
   std::vector<uint64_t> tokens;
   for (const auto& [token, lease] : leases_) {
-    if (lease.job_id == id) tokens.push_back(token);
+    if (lease.job == &job) tokens.push_back(token);
   }
   for (const uint64_t token : tokens) {
     Outgoing& message = messages.emplace_back();
-    message.worker_id = leases_.at(token).worker_id;
+    message.worker_id = leases_.at(token).worker->id;
     message.message.mutable_revoke()->set_token(token);
     message.message.mutable_revoke()->set_reason("the job was cancelled");
     EndLease(token, now_ms, 0, batch);
@@ -69,14 +75,24 @@ bool Farm::CancelJob(const std::string& id, int64_t now_ms, Batch& batch,
   job.cancelled = true;
   job.ended_ms = now_ms;
   job.pending.Clear();
-  Requeue(id, job);
+  Requeue(job);
   active_.erase(id);
-  changed_.insert(id);
+  Changed(job);
   return true;
 }
 
+Farm::WorkerState& Farm::WorkerCalled(const std::string& id) {
+  WorkerState& worker = workers_[id];
+  worker.id = id;
+  return worker;
+}
+
+void Farm::Want(WorkerState& worker) {
+  if (worker.connected && !std::exchange(worker.in_wanting, true)) wanting_.push_back(&worker);
+}
+
 std::vector<uint64_t> Farm::Connect(const v1::Hello& hello, int64_t now_ms, Batch& batch) {
-  WorkerState& worker = workers_[hello.worker_id()];
+  WorkerState& worker = WorkerCalled(hello.worker_id());
   worker.hello = hello;
   worker.connected = true;
   worker.draining = false;
@@ -88,7 +104,7 @@ std::vector<uint64_t> Farm::Connect(const v1::Hello& hello, int64_t now_ms, Batc
   std::vector<uint64_t> lost;
   for (const uint64_t token : hello.held_tokens()) {
     const auto lease = leases_.find(token);
-    if (lease == leases_.end() || lease->second.worker_id != hello.worker_id()) {
+    if (lease == leases_.end() || lease->second.worker != &worker) {
       lost.push_back(token);
     } else {
       lease->second.deadline_ms = now_ms + options_.lease_ttl_ms;
@@ -106,6 +122,8 @@ void Farm::Disconnect(const std::string& worker_id) {
   worker->second.connected = false;
   worker->second.want = 0;
   takers_.reset();
+  if (worker->second.in_wanting) std::erase(wanting_, &worker->second);
+  worker->second.in_wanting = false;
   if (worker->second.tokens.empty()) workers_.erase(worker);
 }
 
@@ -128,9 +146,9 @@ void Farm::ApplyTotals(const std::string& job_id, uint64_t committed, uint64_t f
   if (!job.ended() && committed + failed >= job.variants) {
     job.ended_ms = now_ms;
     active_.erase(job_id);
-    Requeue(job_id, job);
+    Requeue(job);
   }
-  changed_.insert(job_id);
+  Changed(job);
 }
 
 std::unique_ptr<v1::Job> Farm::View(const std::string& id, int64_t now_ms, bool with_spec) const {
@@ -187,10 +205,17 @@ std::vector<v1::WorkerInfo> Farm::Workers(int64_t now_ms) const {
   return infos;
 }
 
+void Farm::Changed(JobState& job) {
+  if (!std::exchange(job.in_changed, true)) changed_.insert(job.id);
+}
+
+void Farm::TouchActive() {
+  for (const std::string& id : active_) Changed(jobs_.at(id));
+}
+
 std::set<std::string> Farm::TakeChanged() {
-  std::set<std::string> changed;
-  changed.swap(changed_);
-  return changed;
+  for (const std::string& id : changed_) jobs_.at(id).in_changed = false;
+  return std::exchange(changed_, {});
 }
 
 }  // namespace tiltshift::scheduler

@@ -131,7 +131,7 @@ class Farm {
   std::vector<v1::WorkerInfo> Workers(int64_t now_ms) const;
 
   // Every job that has not ended counts as changed.
-  void TouchActive() { changed_.insert(active_.begin(), active_.end()); }
+  void TouchActive();
 
   // Jobs whose view changed since the last call.
   std::set<std::string> TakeChanged();
@@ -169,6 +169,7 @@ class Farm {
   static constexpr size_t kDevices = 3;  // cpu, cuda, other
 
   struct JobState {
+    std::string id;
     v1::JobSpec spec;
     std::string renders_with;  // the model and the set of LoRAs, as workers call what they loaded
     uint64_t variants = 0, committed = 0, failed = 0, leased = 0;
@@ -188,13 +189,15 @@ class Farm {
     int64_t waiting_since_ms = 0;                     // 0: nothing waits
     double seconds_per_variant = 0;                   // of one worker; 0: not known
     std::array<Renders, kDevices> renders;
-    bool in_rendered = false;
+    bool in_rendered = false, in_changed = false;
     bool ended() const { return ended_ms != 0; }
     uint64_t left() const { return variants - committed - failed; }
     double images_per_second() const;  // over the last minute
   };
+  struct WorkerState;
   struct LeaseState {
-    std::string job_id, worker_id;
+    JobState* job = nullptr;
+    WorkerState* worker = nullptr;
     std::vector<Range> remaining;
     uint32_t lost = 0;
     int64_t deadline_ms = 0;
@@ -202,8 +205,9 @@ class Farm {
     double seconds_each = 0;  // what its tenant was charged for a variant
   };
   struct WorkerState {
+    std::string id;
     v1::Hello hello;
-    bool connected = false, draining = false;
+    bool connected = false, draining = false, in_wanting = false;
     uint32_t want = 0;
     double seconds_per_variant = 0;  // of the whole worker; 0: not known yet
     uint64_t committed = 0;
@@ -221,51 +225,49 @@ class Farm {
   };
 
   // Returns false where the worker is to drop the lease.
-  bool TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id, WorkerState& worker,
-                   int64_t now_ms, Batch& batch);
+  bool TakeOutcome(const v1::Outcome& outcome, LeaseState& lease, int64_t now_ms, Batch& batch);
   void NoteRenders(JobState& job, const WorkerState& worker, const v1::Outcome& outcome,
                    uint64_t variants, double share);
   double SecondsPerVariant(const JobState& job) const;
   static size_t DeviceNumber(const std::string& kind);
-  void TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed,
-                   int64_t now_ms, store::StoredOutcome& stored);
+  void TakeFailure(JobState& job, const v1::FailedVariant& failed, int64_t now_ms,
+                   store::StoredOutcome& stored);
   void EndLease(uint64_t token, int64_t ready_ms, uint32_t lost, Batch& batch);
   void GiveUp(uint64_t token, Batch& batch);
   void Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages);
-  bool GrantOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
-                std::vector<Outgoing>& messages);
+  bool GrantOne(WorkerState& worker, int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages);
   bool HoldsSuspect(const WorkerState& worker) const;
   uint64_t LeaseSize(const JobState& job, const WorkerState& worker);
   uint64_t Takers();
-  void GrantRange(const std::string& job_id, const PendingRange& range,
-                  const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
-                  std::vector<Outgoing>& messages);
-  bool StealOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
-                std::vector<Outgoing>& messages);
+  void GrantRange(JobState& job, const PendingRange& range, WorkerState& worker, int64_t now_ms,
+                  Batch& batch, std::vector<Outgoing>& messages);
+  bool StealOne(WorkerState& worker, int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages);
   // Seconds until the worker has rendered all it holds; 0 where its rate is not known.
   double SecondsHeld(const WorkerState& worker) const;
-  std::string PlaceFor(const std::string& worker_id, WorkerState& worker, bool with_its_models,
-                       int64_t now_ms, std::optional<PendingRange>& taken);
+  JobState* PlaceFor(WorkerState& worker, bool with_its_models, int64_t now_ms,
+                     std::optional<PendingRange>& taken);
   uint64_t StoredBy(const std::string& tenant) const;
   std::string WhyNobody(const JobState& job, int64_t now_ms) const;
   bool IsBenched(const WorkerState& worker, int64_t now_ms) const;
-  bool HasStandIn(const std::string& worker_id, const JobState& job, int64_t now_ms) const;
-  bool FailedBy(const std::string& worker_id, const JobState& job, uint64_t index,
+  bool HasStandIn(const WorkerState& worker, const JobState& job, int64_t now_ms) const;
+  bool FailedBy(const WorkerState& worker, const JobState& job, uint64_t index,
                 int64_t now_ms) const;
-  bool Pauses(const std::string& worker_id, const JobState& job, int64_t now_ms) const;
-  bool NoteFailure(const std::string& worker_id, WorkerState& worker, JobState& job,
-                   const std::string& job_id, uint64_t index, const std::string& reason,
+  bool Pauses(const WorkerState& worker, const JobState& job, int64_t now_ms) const;
+  bool NoteFailure(WorkerState& worker, JobState& job, uint64_t index, const std::string& reason,
                    int64_t now_ms);
-  void NoteCommit(const std::string& worker_id, WorkerState& worker, JobState& job,
-                  const std::string& job_id, const Range& range, int64_t now_ms);
-  void Blame(const std::string& worker_id, WorkerState& worker, const JobState& job,
-             int64_t now_ms);
+  void NoteCommit(WorkerState& worker, JobState& job, const Range& range, int64_t now_ms);
+  void Blame(WorkerState& worker, const JobState& job, int64_t now_ms);
   const TenantRule& RuleOf(const std::string& tenant) const;
   void AddLeased(JobState& job, int64_t variants);
   void AddStored(JobState& job, uint64_t bytes);
   // Puts the job into the queue, or takes it out, as it now is.
-  void Requeue(const std::string& id, const JobState& job);
+  void Requeue(const JobState& job);
   void RaiseLate(int64_t now_ms);
+
+  JobState& NewJob(const std::string& id, const v1::JobSpec& spec);
+  WorkerState& WorkerCalled(const std::string& id);  // a new one where there is none
+  void Want(WorkerState& worker);
+  void Changed(JobState& job);
 
   const FarmOptions options_;
   const uint64_t epoch_;
@@ -277,7 +279,7 @@ class Farm {
   std::vector<uint64_t>
       over_;  // leases in Redis that hold nothing any more; released at the next Assign
   std::map<std::string, WorkerState> workers_;
-  std::set<std::string> wanting_;  // workers that may want another lease
+  std::vector<WorkerState*> wanting_;  // connected ones that may want another lease, by arrival
   std::set<std::string> changed_;
   FairQueue queue_;                                  // of jobs with variants to lease
   std::map<std::string, uint64_t> leased_, stored_;  // by tenant

@@ -32,14 +32,14 @@ bool Farm::HoldsSuspect(const WorkerState& worker) const {
 
 // A job whose turn it is and that the worker may have, with the range that it gets; empty: none.
 // `with_its_models`: only jobs whose model it has loaded, and those that were passed over for long.
-std::string Farm::PlaceFor(const std::string& worker_id, WorkerState& worker, bool with_its_models,
-                           int64_t now_ms, std::optional<PendingRange>& taken) {
+Farm::JobState* Farm::PlaceFor(WorkerState& worker, bool with_its_models, int64_t now_ms,
+                               std::optional<PendingRange>& taken) {
   bool waits_for_suspect = false;  // it gets it once it is free
+  JobState* place = nullptr;
   const auto take = [&](const std::string& id, double* seconds) {
     if (waits_for_suspect) return false;
     JobState& job = jobs_.at(id);
-    if (!WhyNot(job.spec, job.render_class, worker.hello).empty() ||
-        Pauses(worker_id, job, now_ms)) {
+    if (!WhyNot(job.spec, job.render_class, worker.hello).empty() || Pauses(worker, job, now_ms)) {
       return false;
     }
     if (with_its_models && worker.loaded.count(job.renders_with) == 0) {
@@ -54,38 +54,38 @@ std::string Farm::PlaceFor(const std::string& worker_id, WorkerState& worker, bo
       if (has >= rule.leased) return false;
       most = std::min(most, rule.leased - has);
     }
-    const auto skip = [&](uint64_t index) { return FailedBy(worker_id, job, index, now_ms); };
+    const auto skip = [&](uint64_t index) { return FailedBy(worker, job, index, now_ms); };
     waits_for_suspect = !worker.tokens.empty() && job.pending.NextIsSuspect(most, now_ms, skip);
     if (waits_for_suspect) return false;
     taken = job.pending.Take(most, now_ms, skip);
     if (!taken.has_value()) return false;
+    place = &job;
     job.passed_over_ms = 0;
     *seconds = worker.seconds_per_variant * static_cast<double>(taken->range.count);
     return true;
   };
-  return queue_.Offer(take);
+  queue_.Offer(take);
+  return place;
 }
 
-bool Farm::GrantOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
+bool Farm::GrantOne(WorkerState& worker, int64_t now_ms, Batch& batch,
                     std::vector<Outgoing>& messages) {
   std::optional<PendingRange> taken;
-  std::string job_id;
-  if (!worker.loaded.empty()) job_id = PlaceFor(worker_id, worker, true, now_ms, taken);
-  if (job_id.empty()) job_id = PlaceFor(worker_id, worker, false, now_ms, taken);
-  if (job_id.empty()) return false;
-  GrantRange(job_id, *taken, worker_id, worker, now_ms, batch, messages);
-  Requeue(job_id, jobs_.at(job_id));
+  JobState* job = nullptr;
+  if (!worker.loaded.empty()) job = PlaceFor(worker, true, now_ms, taken);
+  if (job == nullptr) job = PlaceFor(worker, false, now_ms, taken);
+  if (job == nullptr) return false;
+  GrantRange(*job, *taken, worker, now_ms, batch, messages);
+  Requeue(*job);
   return true;
 }
 
-void Farm::GrantRange(const std::string& job_id, const PendingRange& taken,
-                      const std::string& worker_id, WorkerState& worker, int64_t now_ms,
+void Farm::GrantRange(JobState& job, const PendingRange& taken, WorkerState& worker, int64_t now_ms,
                       Batch& batch, std::vector<Outgoing>& messages) {
-  JobState& job = jobs_.at(job_id);
   const uint64_t token = ++last_token_;
   ++granted_;
-  leases_[token] = {job_id,
-                    worker_id,
+  leases_[token] = {&job,
+                    &worker,
                     {taken.range},
                     taken.lost,
                     now_ms + options_.lease_ttl_ms,
@@ -96,19 +96,19 @@ void Farm::GrantRange(const std::string& job_id, const PendingRange& taken,
   if (job.started_ms == 0) job.started_ms = now_ms;
   if (job.spec.strict() && job.render_class.empty()) {
     job.render_class = RenderClassOn(job.spec, worker.hello);
-    batch.bound[job_id] = job.render_class;
+    batch.bound[job.id] = job.render_class;
   }
-  changed_.insert(job_id);
-  batch.jobs[job_id].grants.push_back(
-      {token, job_id, taken.range.first, taken.range.count, taken.lost, worker_id});
+  Changed(job);
+  batch.jobs[job.id].grants.push_back(
+      {token, job.id, taken.range.first, taken.range.count, taken.lost, worker.id});
   Outgoing& message = messages.emplace_back();
-  message.worker_id = worker_id;
+  message.worker_id = worker.id;
   v1::Lease& lease = *message.message.mutable_lease();
   lease.set_token(token);
-  lease.set_job_id(job_id);
+  lease.set_job_id(job.id);
   *lease.mutable_range() = ToProto(taken.range);
   lease.set_attempt(taken.lost + 1);
-  if (worker.knows_jobs.insert(job_id).second) *lease.mutable_spec() = job.spec;
+  if (worker.knows_jobs.insert(job.id).second) *lease.mutable_spec() = job.spec;
 }
 
 uint64_t Farm::Takers() {
@@ -129,18 +129,18 @@ void Farm::Assign(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages)
   bool any = true;
   while (any && !(queue_.empty() && now_ms < steal_after_ms_)) {
     any = false;
-    for (auto id = wanting_.begin(); id != wanting_.end();) {  // whoever is robbed joins them
-      const auto found = workers_.find(*id);
-      const auto wants = [&] {
-        return found != workers_.end() && found->second.connected && !found->second.draining &&
-               found->second.tokens.size() < found->second.want;
-      };
-      if (wants() && !HoldsSuspect(found->second) && !IsBenched(found->second, now_ms)) {
-        any = GrantOne(*id, found->second, now_ms, batch, messages) ||
-              StealOne(*id, found->second, now_ms, batch, messages) || any;
+    size_t still = 0;
+    for (size_t i = 0; i < wanting_.size(); ++i) {  // whoever is robbed joins them
+      WorkerState& worker = *wanting_[i];
+      const auto wants = [&] { return !worker.draining && worker.tokens.size() < worker.want; };
+      if (wants() && !HoldsSuspect(worker) && !IsBenched(worker, now_ms)) {
+        any = GrantOne(worker, now_ms, batch, messages) ||
+              StealOne(worker, now_ms, batch, messages) || any;
       }
-      id = wants() ? std::next(id) : wanting_.erase(id);
+      worker.in_wanting = wants();
+      if (worker.in_wanting) wanting_[still++] = &worker;
     }
+    wanting_.resize(still);
   }
 }
 

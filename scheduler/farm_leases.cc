@@ -47,21 +47,21 @@ std::vector<uint64_t> Farm::TakeOutcomes(const std::string& worker_id, const v1:
   const auto worker = workers_.find(worker_id);
   if (worker == workers_.end()) return stale;
   worker->second.want = turn.want_leases();
-  wanting_.insert(worker_id);
+  Want(worker->second);
   for (const v1::Outcome& outcome : turn.outcomes()) {
     const auto lease = leases_.find(outcome.token());
-    const bool own = lease != leases_.end() && lease->second.worker_id == worker_id &&
-                     lease->second.job_id == outcome.job_id();
-    if (!own || !TakeOutcome(outcome, worker_id, worker->second, now_ms, batch))
+    const bool own = lease != leases_.end() && lease->second.worker == &worker->second &&
+                     lease->second.job->id == outcome.job_id();
+    if (!own || !TakeOutcome(outcome, lease->second, now_ms, batch))
       stale.push_back(outcome.token());
   }
   return stale;
 }
 
-bool Farm::TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id,
-                       WorkerState& worker, int64_t now_ms, Batch& batch) {
-  LeaseState& lease = leases_.at(outcome.token());
-  JobState& job = jobs_.at(lease.job_id);
+bool Farm::TakeOutcome(const v1::Outcome& outcome, LeaseState& lease, int64_t now_ms,
+                       Batch& batch) {
+  JobState& job = *lease.job;
+  WorkerState& worker = *lease.worker;
   lease.deadline_ms = now_ms + options_.lease_ttl_ms;
   store::StoredOutcome stored;
   stored.token = outcome.token();
@@ -71,7 +71,7 @@ bool Farm::TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id,
     for (const Range& taken : Subtract(lease.remaining, {range.first(), range.count()})) {
       stored.committed.push_back(ToProto(taken));
       variants += taken.count;
-      NoteCommit(worker_id, worker, job, lease.job_id, taken, now_ms);
+      NoteCommit(worker, job, taken, now_ms);
     }
   }
   AddLeased(job, -static_cast<int64_t>(variants));
@@ -86,11 +86,9 @@ bool Farm::TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id,
   for (const auto& failed : outcome.failed()) {
     if (Subtract(lease.remaining, {failed.index(), 1}).empty()) continue;
     AddLeased(job, -1);
-    TakeFailure(job, lease.job_id, failed, now_ms, stored);
+    TakeFailure(job, failed, now_ms, stored);
     if (failed.vetoed()) continue;  // no worker could do better
-    gives_back = NoteFailure(worker_id, worker, job, lease.job_id, failed.index(), failed.reason(),
-                             now_ms) ||
-                 gives_back;
+    gives_back = NoteFailure(worker, job, failed.index(), failed.reason(), now_ms) || gives_back;
   }
   if (variants > 0 && outcome.render_seconds() > 0) {
     const uint32_t slots = std::max(1u, worker.hello.slots());
@@ -103,17 +101,17 @@ bool Farm::TakeOutcome(const v1::Outcome& outcome, const std::string& worker_id,
   const uint32_t slots = std::max(1u, worker.hello.slots());
   queue_.Charge(job.spec.tenant(), outcome.render_seconds() / slots -
                                        lease.seconds_each * static_cast<double>(variants));
-  changed_.insert(lease.job_id);
+  Changed(job);
   if (!stored.committed.empty() || !stored.failed.empty())
-    batch.jobs[lease.job_id].outcomes.push_back(std::move(stored));
+    batch.jobs[job.id].outcomes.push_back(std::move(stored));
   const bool drops = gives_back && !outcome.released() && !lease.remaining.empty();
   if (gives_back || outcome.released() || lease.remaining.empty())
     EndLease(outcome.token(), now_ms, lease.lost, batch);
   return !drops;
 }
 
-void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::FailedVariant& failed,
-                       int64_t now_ms, store::StoredOutcome& stored) {
+void Farm::TakeFailure(JobState& job, const v1::FailedVariant& failed, int64_t now_ms,
+                       store::StoredOutcome& stored) {
   const uint32_t attempts = ++job.attempts[failed.index()];
   const bool is_final = failed.vetoed() || attempts >= options_.failed_attempts;
   const std::string reason = Shortened(failed.reason(), kLongestReason);
@@ -124,7 +122,7 @@ void Farm::TakeFailure(JobState& job, const std::string& job_id, const v1::Faile
     const int64_t wait =
         std::min(kLongestBackoffMs, options_.backoff_ms << std::min(attempts - 1, 20u));
     job.pending.Add({{failed.index(), 1}, 0, now_ms + wait});
-    Requeue(job_id, job);
+    Requeue(job);
     return;
   }
   if (job.failures.size() < kMostFailuresShown) {
@@ -140,27 +138,25 @@ void Farm::EndLease(uint64_t token, int64_t ready_ms, uint32_t lost, Batch& batc
   const auto found = leases_.find(token);
   TS_CHECK(found != leases_.end());
   LeaseState& lease = found->second;
-  JobState& job = jobs_.at(lease.job_id);
+  JobState& job = *lease.job;
   for (const Range& range : lease.remaining) job.pending.Add({range, lost, ready_ms});
   const uint64_t left = Total(lease.remaining);
   AddLeased(job, -static_cast<int64_t>(left));
   queue_.Charge(job.spec.tenant(), -lease.seconds_each * static_cast<double>(left));
-  Requeue(lease.job_id, job);
-  changed_.insert(lease.job_id);
+  Requeue(job);
+  Changed(job);
   batch.releases.push_back(token);
-  const auto worker = workers_.find(lease.worker_id);
-  if (worker != workers_.end()) {
-    worker->second.tokens.erase(token);
-    wanting_.insert(lease.worker_id);
-    if (!worker->second.connected && worker->second.tokens.empty()) workers_.erase(worker);
-  }
+  WorkerState& worker = *lease.worker;
   leases_.erase(found);
+  worker.tokens.erase(token);
+  Want(worker);
+  if (!worker.connected && worker.tokens.empty()) workers_.erase(std::string(worker.id));
 }
 
 // A single variant over which worker after worker was lost: it has failed.
 void Farm::GiveUp(uint64_t token, Batch& batch) {
   LeaseState& lease = leases_.at(token);
-  JobState& job = jobs_.at(lease.job_id);
+  JobState& job = *lease.job;
   const uint64_t index = lease.remaining[0].first;
   const uint32_t lost = lease.lost + 1;
   ++quarantined_;
@@ -171,15 +167,15 @@ void Farm::GiveUp(uint64_t token, Batch& batch) {
   shown.set_index(index);
   shown.set_attempts(lost);
   shown.set_reason(reason);
-  batch.jobs[lease.job_id].outcomes.push_back(std::move(stored));
+  batch.jobs[job.id].outcomes.push_back(std::move(stored));
   AddLeased(job, -1);
   lease.remaining.clear();
 }
 
 bool Farm::HasLease(const std::string& worker_id, uint64_t token, const std::string& job_id) const {
   const auto lease = leases_.find(token);
-  return lease != leases_.end() && lease->second.worker_id == worker_id &&
-         lease->second.job_id == job_id;
+  return lease != leases_.end() && lease->second.worker->id == worker_id &&
+         lease->second.job->id == job_id;
 }
 
 void Farm::Heartbeat(const std::string& worker_id, const v1::Heartbeat& heartbeat, int64_t now_ms) {
@@ -192,7 +188,7 @@ void Farm::Heartbeat(const std::string& worker_id, const v1::Heartbeat& heartbea
   }
   for (const uint64_t token : heartbeat.held_tokens()) {
     const auto lease = leases_.find(token);
-    if (lease != leases_.end() && lease->second.worker_id == worker_id) {
+    if (lease != leases_.end() && lease->second.worker->id == worker_id) {
       lease->second.deadline_ms = now_ms + options_.lease_ttl_ms;
     }
   }
@@ -214,7 +210,7 @@ void Farm::Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages)
     ++expired_;
     LeaseState& lease = leases_.at(token);
     Outgoing& message = messages.emplace_back();
-    message.worker_id = lease.worker_id;
+    message.worker_id = lease.worker->id;
     message.message.mutable_revoke()->set_token(token);
     message.message.mutable_revoke()->set_reason("no heartbeat named this lease in time");
     const uint32_t lost = lease.suspect ? lease.lost + 1 : 1;

@@ -24,9 +24,7 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
   if (last_token_ > 0) last_token_ += kTokenGap + epoch_ % kTokenGap;
   last_token_ = std::max(last_token_, kTokensAMs * static_cast<uint64_t>(now_ms));
   for (const store::StoredJob& from : stored.jobs) {
-    JobState& job = jobs_[from.id];
-    job.spec = from.spec;
-    job.renders_with = plan::ModelVariant(from.spec);
+    JobState& job = NewJob(from.id, from.spec);
     job.variants = from.variants;
     job.committed = from.committed;
     job.failed = from.failed;
@@ -39,7 +37,6 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
     job.render_class = from.render_class;
     AddStored(job, from.stored_bytes);
     job.priority = from.priority.value_or(from.spec.priority());
-    job.order = order_.size();
     job.attempts = from.attempts;
     for (const auto& [index, reason] : from.failures) {
       v1::FailedVariant& failure = job.failures[index];
@@ -47,8 +44,6 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
       failure.set_reason(reason);
       failure.set_attempts(job.attempts.count(index) != 0 ? job.attempts[index] : 0);
     }
-    order_.push_back(from.id);
-    changed_.insert(from.id);
     if (job.ended()) continue;
     active_.insert(from.id);
     AddMissing(job.variants, from.done_bits, from.failed_bits, job.pending);
@@ -59,22 +54,22 @@ void Farm::Restore(const store::StoredFarm& stored, int64_t now_ms) {
       over_.push_back(from.token);
       continue;
     }
-    LeaseState lease{from.job_id,
-                     from.worker_id,
-                     {},
-                     from.lost,
-                     now_ms + options_.lease_ttl_ms,
-                     from.count == 1 && from.lost > 0};
-    lease.remaining = job->second.pending.TakeWithin({from.first, from.count});
-    if (lease.remaining.empty()) {
+    std::vector<Range> remaining = job->second.pending.TakeWithin({from.first, from.count});
+    if (remaining.empty()) {
       over_.push_back(from.token);
       continue;
     }
-    AddLeased(job->second, static_cast<int64_t>(Total(lease.remaining)));
-    workers_[from.worker_id].tokens.insert(from.token);
-    leases_.emplace(from.token, std::move(lease));
+    AddLeased(job->second, static_cast<int64_t>(Total(remaining)));
+    WorkerState& worker = WorkerCalled(from.worker_id);
+    worker.tokens.insert(from.token);
+    leases_[from.token] = {&job->second,
+                           &worker,
+                           std::move(remaining),
+                           from.lost,
+                           now_ms + options_.lease_ttl_ms,
+                           from.count == 1 && from.lost > 0};
   }
-  for (const std::string& id : active_) Requeue(id, jobs_.at(id));
+  for (const std::string& id : active_) Requeue(jobs_.at(id));
 }
 
 void Farm::Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& batch,
@@ -86,6 +81,8 @@ void Farm::Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& bat
   leased_.clear();
   stored_.clear();
   rendered_.clear();
+  wanting_.clear();
+  changed_.clear();
   jobs_.clear();
   order_.clear();
   active_.clear();
@@ -93,12 +90,14 @@ void Farm::Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& bat
   last_token_ = std::max(last_token_, last_token);
   expire_after_ms_ = 0;
   takers_.reset();
-  for (const auto& [id, worker] : workers) wanting_.insert(id);
-  for (const auto& [id, worker] : workers) {
-    if (!worker.connected) continue;
-    std::set<uint64_t> tokens = std::move(workers_[id].tokens);
-    workers_[id] = worker;
-    workers_[id].tokens = std::move(tokens);
+  for (const auto& [id, before] : workers) {
+    if (!before.connected) continue;
+    WorkerState& worker = WorkerCalled(id);
+    std::set<uint64_t> tokens = std::move(worker.tokens);
+    worker = before;
+    worker.tokens = std::move(tokens);
+    worker.in_wanting = false;
+    Want(worker);
   }
   std::vector<uint64_t> ended;  // here, but not in what Redis has
   for (const auto& [token, lease] : leases_) {
@@ -108,7 +107,7 @@ void Farm::Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& bat
   for (const auto& [token, lease] : leases) {
     if (leases_.count(token) != 0) continue;
     Outgoing& message = messages.emplace_back();
-    message.worker_id = lease.worker_id;
+    message.worker_id = lease.worker->id;
     message.message.mutable_revoke()->set_token(token);
     message.message.mutable_revoke()->set_reason("Redis came back without this lease");
   }

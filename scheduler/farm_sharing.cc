@@ -36,12 +36,12 @@ uint64_t Farm::StoredBy(const std::string& tenant) const {
   return found == stored_.end() ? 0 : found->second;
 }
 
-void Farm::Requeue(const std::string& id, const JobState& job) {
-  if (job.ended() || job.paused || job.pending.count() == 0) return queue_.Remove(id);
+void Farm::Requeue(const JobState& job) {
+  if (job.ended() || job.paused || job.pending.count() == 0) return queue_.Remove(job.id);
   const int64_t priority = job.priority + (job.late ? kLatePriority : 0);
-  if (queue_.Holds(id, priority)) return;
+  if (queue_.Holds(job.id, priority)) return;
   queue_.SetWeight(job.spec.tenant(), RuleOf(job.spec.tenant()).weight);
-  queue_.Put(id, job.spec.tenant(), priority, job.order);
+  queue_.Put(job.id, job.spec.tenant(), priority, job.order);
 }
 
 // Where workers differ, one that can is enough.
@@ -79,13 +79,13 @@ bool Farm::SetPaused(const std::string& id, bool paused, std::vector<Outgoing>& 
   if (found == jobs_.end() || found->second.ended()) return false;
   JobState& job = found->second;
   job.paused = paused;
-  Requeue(id, job);
-  changed_.insert(id);
+  Requeue(job);
+  Changed(job);
   if (!paused) return true;
   for (const auto& [token, lease] : leases_) {
-    if (lease.job_id != id) continue;
+    if (lease.job != &job) continue;
     Outgoing& message = messages.emplace_back();
-    message.worker_id = lease.worker_id;
+    message.worker_id = lease.worker->id;
     message.message.mutable_trim()->set_token(token);
   }
   return true;
@@ -95,8 +95,8 @@ bool Farm::SetPriority(const std::string& id, int32_t priority) {
   const auto found = jobs_.find(id);
   if (found == jobs_.end()) return false;
   found->second.priority = priority;
-  Requeue(id, found->second);
-  changed_.insert(id);
+  Requeue(found->second);
+  Changed(found->second);
   return true;
 }
 
@@ -115,14 +115,14 @@ void Farm::Retry(const store::StoredJob& stored, int64_t now_ms) {
   job.pending.Clear();
   AddMissing(job.variants, stored.done_bits, stored.failed_bits, job.pending);
   for (const auto& [token, lease] : leases_) {
-    if (lease.job_id != stored.id) continue;
+    if (lease.job != &job) continue;
     for (const Range& range : lease.remaining) job.pending.TakeWithin(range);
   }
   job.recent.clear();
   job.recent.emplace_back(now_ms, job.committed);
   active_.insert(stored.id);
-  changed_.insert(stored.id);
-  Requeue(stored.id, job);
+  Changed(job);
+  Requeue(job);
 }
 
 double Farm::JobState::images_per_second() const {
@@ -148,7 +148,7 @@ void Farm::RaiseLate(int64_t now_ms) {
                  : kUnknownShare * static_cast<double>(deadline_ms - job.submitted_ms);
     if (static_cast<double>(now_ms) + needs_ms < static_cast<double>(deadline_ms)) continue;
     job.late = true;
-    Requeue(id, job);
+    Requeue(job);
   }
 }
 
@@ -163,7 +163,7 @@ double Farm::SecondsHeld(const WorkerState& worker) const {
 // Nothing waits that this worker could have: it takes the end of what another holds, as much as
 // lets both end together. The other's newest lease goes first, for it is not begun, and of its
 // oldest what its slots are at work on stays.
-bool Farm::StealOne(const std::string& worker_id, WorkerState& worker, int64_t now_ms, Batch& batch,
+bool Farm::StealOne(WorkerState& worker, int64_t now_ms, Batch& batch,
                     std::vector<Outgoing>& messages) {
   if (!worker.tokens.empty() || worker.seconds_per_variant <= 0 || now_ms < steal_after_ms_)
     return false;
@@ -173,8 +173,8 @@ bool Farm::StealOne(const std::string& worker_id, WorkerState& worker, int64_t n
     if (other.tokens.empty() || other.seconds_per_variant <= 0) continue;
     const uint64_t token = *other.tokens.rbegin();
     const LeaseState& lease = leases_.at(token);
-    const JobState& job = jobs_.at(lease.job_id);
-    if (lease.suspect || lease.lost > 0 || job.paused || Pauses(worker_id, job, now_ms) ||
+    const JobState& job = *lease.job;
+    if (lease.suspect || lease.lost > 0 || job.paused || Pauses(worker, job, now_ms) ||
         !WhyNot(job.spec, job.render_class, worker.hello).empty()) {
       continue;
     }
@@ -189,7 +189,7 @@ bool Farm::StealOne(const std::string& worker_id, WorkerState& worker, int64_t n
     return false;
   }
   LeaseState& lease = leases_.at(victim_token);
-  WorkerState& victim = workers_.at(lease.worker_id);
+  WorkerState& victim = *lease.worker;
   Range& last = lease.remaining.back();
   const uint64_t begun = victim.tokens.size() == 1 ? std::max(1u, victim.hello.slots()) : 0;
   const uint64_t end = last.first + last.count;
@@ -204,15 +204,14 @@ bool Farm::StealOne(const std::string& worker_id, WorkerState& worker, int64_t n
     return false;
   }
 
-  const std::string job_id = lease.job_id;
+  JobState& job = *lease.job;
   last.count -= count;
   if (last.count == 0) lease.remaining.pop_back();
-  JobState& job = jobs_.at(job_id);
   AddLeased(job, -static_cast<int64_t>(count));
   queue_.Charge(job.spec.tenant(),
                 (worker.seconds_per_variant - lease.seconds_each) * static_cast<double>(count));
   Outgoing& message = messages.emplace_back();
-  message.worker_id = lease.worker_id;
+  message.worker_id = victim.id;
   message.message.mutable_trim()->set_token(victim_token);
   message.message.mutable_trim()->set_end(end - count);
   ++stolen_;
@@ -220,10 +219,10 @@ bool Farm::StealOne(const std::string& worker_id, WorkerState& worker, int64_t n
     EndLease(victim_token, now_ms, 0, batch);
   } else {  // what Redis has of it shrinks as well
     const uint64_t first = lease.remaining.front().first;
-    batch.jobs[job_id].grants.push_back(
-        {victim_token, job_id, first, end - count - first, lease.lost, lease.worker_id});
+    batch.jobs[job.id].grants.push_back(
+        {victim_token, job.id, first, end - count - first, lease.lost, victim.id});
   }
-  GrantRange(job_id, {{end - count, count}, 0, 0}, worker_id, worker, now_ms, batch, messages);
+  GrantRange(job, {{end - count, count}, 0, 0}, worker, now_ms, batch, messages);
   return true;
 }
 
