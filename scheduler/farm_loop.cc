@@ -80,7 +80,13 @@ void FarmLoop::RunRounds() {
 bool FarmLoop::RunRound(std::deque<Event> events) {
   Round round{*farm_, clock_.UnixMs(), {}, {}, {}, {}, {}, {}, {}};
   Recover(round);
-  for (Event& event : events) event(round);
+  for (const Event& event : events) {
+    if (event.act != nullptr) {
+      event.act(round);
+    } else {
+      TakeMessage(event, round);
+    }
+  }
   farm_->Assign(round.now_ms, round.batch, round.messages);
   if (!WriteRound(round)) return false;
   Publish(clock_.UnixMs());  // first: who has an answer finds what it told
@@ -230,34 +236,35 @@ void FarmLoop::Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& he
   });
 }
 
-void FarmLoop::Receive(std::shared_ptr<WorkerStream> stream, const std::string& worker_id,
-                       ReadMessage read) {
-  const int64_t received_ms = clock_.SteadyMs();
-  Post([=, this, read = std::move(read)](Round& round) {
-    const auto current = streams_.find(worker_id);
-    if (current == streams_.end() || current->second != stream)
-      return;  // an older stream of this worker
-    const auto message = read();
-    if (!message.ok()) {
-      stream->End(message.status());
-      streams_.erase(current);
-      farm_->Disconnect(worker_id);
-      return;
-    }
-    if (message->has_heartbeat()) farm_->Heartbeat(worker_id, message->heartbeat(), round.now_ms);
-    if (message->has_draining()) farm_->Drain(worker_id);
-    if (!message->has_turn()) return;
-    round.last_ack[stream.get()] = round.acks.size();
-    Round::Ack& ack = round.acks.emplace_back();
-    ack.stream = stream;
-    ack.received_ms = received_ms;
-    v1::TurnAck& turn_ack = *ack.message.mutable_turn_ack();
-    turn_ack.set_turn(message->turn().turn());
-    for (const uint64_t token :
-         farm_->TakeOutcomes(worker_id, message->turn(), round.now_ms, round.batch)) {
-      turn_ack.add_stale_tokens(token);
-    }
-  });
+void FarmLoop::Receive(std::shared_ptr<WorkerStream> stream, const std::string& worker_id) {
+  Post(Event{std::move(stream), worker_id, clock_.SteadyMs(), nullptr});
+}
+
+void FarmLoop::TakeMessage(const Event& event, Round& round) {
+  const auto current = streams_.find(event.worker_id);
+  if (current == streams_.end() || current->second != event.stream)
+    return;  // an older stream of this worker
+  const auto message = event.stream->Next();
+  if (!message.ok()) {
+    event.stream->End(message.status());
+    streams_.erase(current);
+    farm_->Disconnect(event.worker_id);
+    return;
+  }
+  if (message->has_heartbeat())
+    farm_->Heartbeat(event.worker_id, message->heartbeat(), round.now_ms);
+  if (message->has_draining()) farm_->Drain(event.worker_id);
+  if (!message->has_turn()) return;
+  round.last_ack[event.stream.get()] = round.acks.size();
+  Round::Ack& ack = round.acks.emplace_back();
+  ack.stream = event.stream;
+  ack.received_ms = event.received_ms;
+  v1::TurnAck& answer = *ack.message.mutable_turn_ack();
+  answer.set_turn(message->turn().turn());
+  for (const uint64_t token :
+       farm_->TakeOutcomes(event.worker_id, message->turn(), round.now_ms, round.batch)) {
+    answer.add_stale_tokens(token);
+  }
 }
 
 void FarmLoop::Disconnect(const WorkerStream* stream, const std::string& worker_id) {

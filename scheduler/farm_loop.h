@@ -30,10 +30,14 @@
 
 namespace tiltshift::scheduler {
 
-// A worker's open stream: where messages to it go. Called on the loop's thread.
+// A worker's open stream. Called on the loop's thread.
 class WorkerStream {
  public:
   virtual ~WorkerStream() = default;
+  // Its next message, one for each Receive: read on the loop's thread, which has the time that the
+  // stream's own thread has not. One that can't be read, or may not be, ends the stream with the
+  // error.
+  virtual absl::StatusOr<v1::WorkerMessage> Next() = 0;
   virtual void Send(const v1::SchedulerMessage& message) = 0;
   // Nothing is sent after it.
   virtual void End(const absl::Status& why) = 0;
@@ -118,11 +122,8 @@ class FarmLoop {
   // A stream that says hello again under the same id takes the older one's place. Ended with the
   // lead.
   void Connect(std::shared_ptr<WorkerStream> stream, const v1::Hello& hello);
-  // A message as it came: read on the loop's thread, which has the time that the stream's thread
-  // has not. One that can't be read, or may not be, ends the stream with the error.
-  using ReadMessage = std::function<absl::StatusOr<v1::WorkerMessage>()>;
-  void Receive(std::shared_ptr<WorkerStream> stream, const std::string& worker_id,
-               ReadMessage read);
+  // A message of the worker has come.
+  void Receive(std::shared_ptr<WorkerStream> stream, const std::string& worker_id);
   void Disconnect(const WorkerStream* stream, const std::string& worker_id);
 
   // What was durable at the last round; any thread. NotFound where there is no such job, NotLeading
@@ -144,8 +145,17 @@ class FarmLoop {
     JobWatcher see;
     Done end;
   };
-  using Event = std::function<void(Round&)>;
+  using Act = std::function<void(Round&)>;
+  // A message of a worker, which is most of them, or anything else.
+  struct Event {
+    std::shared_ptr<WorkerStream> stream;
+    std::string worker_id;
+    int64_t received_ms = 0;
+    Act act;
+  };
+  void Post(Act act) { Post(Event{nullptr, "", 0, std::move(act)}); }
   void Post(Event event);
+  void TakeMessage(const Event& event, Round& round);
   JobView Job(const std::string& id) const;  // null where there is none
   void Run();
   bool StandBy();

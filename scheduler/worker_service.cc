@@ -1,5 +1,8 @@
 #include "scheduler/worker_service.h"
 
+#include <deque>
+#include <mutex>
+
 #include "scheduler/message_checks.h"
 
 namespace tiltshift::scheduler {
@@ -10,6 +13,22 @@ constexpr size_t kMostWaiting = 10'000;  // messages a worker may be behind
 class SessionStream : public WorkerStream {
  public:
   explicit SessionStream(std::shared_ptr<Call> call) : call_(std::move(call)) {}
+  // On the call's thread.
+  void Add(grpc::ByteBuffer& message) {
+    std::lock_guard lock(mutex_);
+    messages_.emplace_back().Swap(&message);
+  }
+  absl::StatusOr<v1::WorkerMessage> Next() override {
+    grpc::ByteBuffer bytes;
+    {
+      std::lock_guard lock(mutex_);
+      bytes.Swap(&messages_.front());
+      messages_.pop_front();
+    }
+    TS_ASSIGN_OR_RETURN(auto message, Parse<v1::WorkerMessage>(bytes));
+    TS_RETURN_IF_ERROR(CheckMessage(message));
+    return message;
+  }
   void Send(const v1::SchedulerMessage& message) override {
     call_->Write(message);
     if (call_->waiting() > kMostWaiting) call_->Cancel();  // it may connect again
@@ -18,6 +37,8 @@ class SessionStream : public WorkerStream {
 
  private:
   const std::shared_ptr<Call> call_;
+  std::mutex mutex_;
+  std::deque<grpc::ByteBuffer> messages_;
 };
 
 class Session : public CallHandler {
@@ -30,13 +51,8 @@ class Session : public CallHandler {
 
   absl::Status OnMessage(grpc::ByteBuffer& bytes) override {
     if (worker_id_.empty()) return Greet(bytes);
-    auto message = std::make_shared<grpc::ByteBuffer>();
-    message->Swap(&bytes);
-    loop_.Receive(stream_, worker_id_, [message]() -> absl::StatusOr<v1::WorkerMessage> {
-      TS_ASSIGN_OR_RETURN(auto parsed, Parse<v1::WorkerMessage>(*message));
-      TS_RETURN_IF_ERROR(CheckMessage(parsed));
-      return parsed;
-    });
+    stream_->Add(bytes);
+    loop_.Receive(stream_, worker_id_);
     return absl::OkStatus();
   }
   void OnLastMessage() override { call_->Finish(absl::OkStatus()); }

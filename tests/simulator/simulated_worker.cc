@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,6 +26,12 @@ class SimulatedWorker::Stream : public scheduler::WorkerStream {
         scheduler_(scheduler),
         incarnation_(incarnation) {}
 
+  void Arrives(const v1::WorkerMessage& message) { arrived_.push_back(message); }
+  absl::StatusOr<v1::WorkerMessage> Next() override {
+    v1::WorkerMessage message = std::move(arrived_.front());
+    arrived_.pop_front();
+    return message;
+  }
   void Send(const v1::SchedulerMessage& message) override {
     if (message.has_lease()) worker_.farm_.Granted(scheduler_, message.lease());
     for (const v1::Lease& lease : message.turn_ack().leases())
@@ -54,6 +61,7 @@ class SimulatedWorker::Stream : public scheduler::WorkerStream {
   const int scheduler_;
   const uint64_t incarnation_;
   int64_t last_ms_ = 0;
+  std::deque<v1::WorkerMessage> arrived_;
 };
 
 SimulatedWorker::SimulatedWorker(World& world, SimulatedFarm& farm, const Scenario& scenario,
@@ -274,8 +282,10 @@ void SimulatedWorker::Send(const v1::WorkerMessage& message) {
     world_.At(last_out_ms_, [this, stream = stream_, id = id_, message] {
       if (stream_ != stream) return;  // lost with its stream
       scheduler::FarmLoop* loop = farm_.Reach(stream->scheduler());
-      if (loop != nullptr && farm_.Incarnation(stream->scheduler()) == stream->incarnation())
-        loop->Receive(stream, id, [message] { return message; });
+      if (loop != nullptr && farm_.Incarnation(stream->scheduler()) == stream->incarnation()) {
+        stream->Arrives(message);
+        loop->Receive(stream, id);
+      }
     });
   }
 }
