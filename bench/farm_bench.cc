@@ -326,7 +326,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--divided,!--undivided", options.divided,
                "turns, range and scattered: Redis and planning on one processor, clients and who "
-               "serves them on another (the default), or wherever the kernel puts them");
+               "serves them on another, as batch threads (the default), or as the kernel does");
   app.add_flag("--json", options.json, "JSON in place of the table");
   app.add_option("--csv", options.csv, "file for what grows with workers and jobs");
   app.add_option("--svg", options.svg, "file for the same as a picture");

@@ -45,9 +45,16 @@ v1::JobSpec Spec(uint64_t variants) {
   return spec;
 }
 
+// Of the calling thread, and of all that it starts from then on.
+void Schedule(int policy) {
+  const sched_param none{};
+  TS_CHECK(sched_setscheduler(0, policy, &none) == 0);
+}
+
 }  // namespace
 
 FarmStage::Cores FarmStage::Divide() {
+  Schedule(SCHED_BATCH);
   cpu_set_t ours;
   TS_CHECK(sched_getaffinity(0, sizeof(ours), &ours) == 0);
   std::vector<int> first;
@@ -113,6 +120,7 @@ FarmStage::BesideClients::~BesideClients() { sched_setaffinity(0, sizeof(before_
 FarmStage::~FarmStage() {
   scheduler_.reset();
   redis_.reset();
+  Schedule(SCHED_OTHER);
   fs::remove_all(folder_);
 }
 

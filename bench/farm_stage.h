@@ -26,7 +26,8 @@ class FarmStage {
  public:
   // With leases of a second, so that simulated workers choose their size by the rate they report.
   // `divided`: on two processors, Redis and the scheduler's planning on the first, who serves the
-  // clients on the second.
+  // clients on the second; and none of them, nor the calling thread and those it starts while this
+  // lives, is interrupted by one that it wakes (SCHED_BATCH).
   explicit FarmStage(bool divided = false);
   ~FarmStage();
 
