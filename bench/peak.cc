@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <cstring>
 
 #include "engine/cpu/isa.h"
 
@@ -15,7 +17,8 @@ double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Ten sums of their own, so that none waits for another. Returns what it computed, or nothing would be.
+// Ten sums of their own, so that none waits for another. Returns what it computed, or nothing would
+// be.
 __attribute__((target("avx512f"))) float Fma512(long rounds) {
   __m512 sums[10];
   for (int i = 0; i < 10; ++i) sums[i] = _mm512_set1_ps(static_cast<float>(i));
@@ -27,7 +30,9 @@ __attribute__((target("avx512f"))) float Fma512(long rounds) {
   }
   __m512 all = sums[0];
   for (int i = 1; i < 10; ++i) all = _mm512_add_ps(all, sums[i]);
-  return _mm512_reduce_add_ps(all);
+  alignas(64) float lanes[16];
+  _mm512_store_ps(lanes, all);
+  return lanes[0];
 }
 __attribute__((target("avx2,fma"))) float Fma256(long rounds) {
   __m256 sums[10];
@@ -69,35 +74,78 @@ __attribute__((target("amx-tile,amx-bf16"), noinline)) void Tiles(long rounds) {
   _tile_release();
 }
 
-// The best of ten rounds of all threads.
+// Rounds of all threads, the best of some times.
+struct Effort {
+  long rounds = 2'000'000;
+  int times = 10;
+};
 template <class F>
-double Rate(int threads, double flops_a_round, const F& run) {
-  constexpr long kRounds = 2'000'000;
+double Rate(int threads, double flops_a_round, const Effort& effort, const F& run) {
   double best = 1e9;
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < effort.times; ++i) {
     const double start = Now();
 #pragma omp parallel num_threads(threads)
-    run(kRounds);
+    run(effort.rounds);
     best = std::min(best, Now() - start);
   }
-  return threads * flops_a_round * kRounds / best;
+  return threads * flops_a_round * static_cast<double>(effort.rounds) / best;
 }
 
-}  // namespace
-
-double PeakFp32(int threads) {
+double RateFp32(int threads, const Effort& effort) {
   [[maybe_unused]] static volatile float kept;
   switch (cpu::KernelIsa()) {
-    case simd::Isa::kAvx512: return Rate(threads, 10 * 32, [](long rounds) { kept = Fma512(rounds); });
-    case simd::Isa::kAvx2: return Rate(threads, 10 * 16, [](long rounds) { kept = Fma256(rounds); });
-    case simd::Isa::kBaseline: break;
+    case simd::Isa::kAvx512:
+      return Rate(threads, 10 * 32, effort, [](long rounds) { kept = Fma512(rounds); });
+    case simd::Isa::kAvx2:
+      return Rate(threads, 10 * 16, effort, [](long rounds) { kept = Fma256(rounds); });
+    case simd::Isa::kBaseline:
+      break;
   }
   return 0;
 }
 
-double PeakTiles(int threads) {
+double RateTiles(int threads, const Effort& effort) {
   if (!cpu::HasAmx()) return 0;
-  return Rate(threads, 4 * 16 * 16 * 32 * 2, [](long rounds) { Tiles(rounds / 10); }) / 10;
+  return Rate(threads, 4 * 16 * 16 * 32 * 2, effort, [](long rounds) { Tiles(rounds / 10); }) / 10;
+}
+
+constexpr size_t kProbeBytes = size_t{512} << 20, kProbeReads = size_t{64} << 20,  // a thread
+    kCacheReads = size_t{1} << 20;
+
+uint64_t SumOf(const char* bytes, size_t count) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < count; i += sizeof(uint64_t)) {
+    uint64_t word;
+    std::memcpy(&word, bytes + i, sizeof(word));
+    sum += word;
+  }
+  return sum;
+}
+
+}  // namespace
+
+double PeakFp32(int threads) { return RateFp32(threads, {}); }
+double PeakTiles(int threads) { return RateTiles(threads, {}); }
+
+MomentProbe::MomentProbe(int threads) : threads_(threads), bytes_(kProbeBytes, 1) {}
+
+Moment MomentProbe::Measure() {
+  constexpr Effort kShort = {.rounds = 200'000, .times = 1};
+  Moment moment = {.fp32 = RateFp32(threads_, kShort), .tiles = RateTiles(threads_, kShort)};
+  const auto read = [&](size_t bytes, int times) {
+    [[maybe_unused]] static volatile uint64_t kept;
+    const double start = Now();
+#pragma omp parallel num_threads(threads_)
+    {
+      const size_t from = (at_ + omp_get_thread_num() * kProbeReads) % kProbeBytes;
+      for (int i = 0; i < times; ++i) kept = kept + SumOf(bytes_.data() + from, bytes);
+    }
+    return threads_ * static_cast<double>(bytes) * times / (Now() - start);
+  };
+  moment.cache = read(kCacheReads, 100);
+  at_ = (at_ + threads_ * kProbeReads) % kProbeBytes;
+  moment.memory = read(kProbeReads, 1);
+  return moment;
 }
 
 }  // namespace tiltshift::engine

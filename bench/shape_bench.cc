@@ -2,18 +2,16 @@
 
 #include <fcntl.h>
 #include <omp.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "bench/engine_report.h"
+#include "bench/own_process.h"
 #include "bench/peak.h"
 #include "bench/peers.h"
 #include "bench/random_model.h"
@@ -22,19 +20,6 @@
 
 namespace tiltshift::engine {
 namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// MiB that a line of a file below /proc/self says.
-double MibOf(const char* file, const char* line_start) {
-  std::ifstream status(absl::StrCat("/proc/self/", file));
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(line_start)) return std::stod(line.substr(std::strlen(line_start))) / 1024;
-  }
-  return 0;
-}
 
 // Seconds to read every file of weights, one after the other, as a copy through a buffer.
 double ReadSeconds(const std::string& folder) {
@@ -51,49 +36,67 @@ double ReadSeconds(const std::string& folder) {
   return Now() - start;
 }
 
-struct Times {
-  double best = 1e9, median = 0;
-};
-
-template <class F>
-Times Measure(int runs, const F& run) {
-  std::vector<double> seconds;
-  for (int i = 0; i < runs; ++i) {
-    const double start = Now();
-    run();
-    seconds.push_back(Now() - start);
-  }
-  std::sort(seconds.begin(), seconds.end());
-  return {seconds.front(), seconds[seconds.size() / 2]};
-}
-
-// Minor faults: pages that were in memory and not yet in this process.
-long PageFaults() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_minflt;
-}
-
-// Seconds that this process' threads have had of all cores.
-double CoreSeconds() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
 // Progress, so that nobody waits before a silent screen; figures go to the standard output.
 void Say(const std::string& what) {
   static const double start = Now();
   std::fprintf(stderr, "[%6.1f s] %s\n", Now() - start, what.c_str());
 }
 
+// One thing's runs. What else had the cores meanwhile is told beside them: a slow run is the
+// program's only where nothing else ran.
+class Series {
+ public:
+  template <class F>
+  void Add(const F& run) {
+    const ProcessTimes before = TimesNow();
+    const double start = Now();
+    run();
+    seconds_.push_back(Now() - start);
+    spent_ += TimesNow() - before;
+  }
+  double best() const { return *std::ranges::min_element(seconds_); }
+  double median() const {
+    std::vector<double> sorted = seconds_;
+    std::ranges::sort(sorted);
+    return sorted[sorted.size() / 2];
+  }
+  void SayEach(const char* what) const {
+    std::string line = absl::StrCat(what, ":");
+    double all = 0;
+    for (const double each : seconds_) {
+      absl::StrAppendFormat(&line, " %.3f", each);
+      all += each;
+    }
+    absl::StrAppendFormat(
+        &line, "; %.1f s of the cores in %.1f s, preempted %d times, %.2f s taken by the host",
+        spent_.cores, all, spent_.preempted, spent_.stolen);
+    Say(line);
+  }
+
+ private:
+  std::vector<double> seconds_;
+  ProcessTimes spent_;
+};
+
+// What the machine gave before each run.
+void SayMoments(const std::vector<Moment>& moments) {
+  std::string tiles = "GFLOP/s on tiles from registers:", fp32 = "in fp32:",
+              cache = "GB/s from the second-level caches:", memory = "from memory:";
+  for (const Moment& moment : moments) {
+    absl::StrAppendFormat(&tiles, " %.0f", moment.tiles / 1e9);
+    absl::StrAppendFormat(&fp32, " %.0f", moment.fp32 / 1e9);
+    absl::StrAppendFormat(&cache, " %.0f", moment.cache / 1e9);
+    absl::StrAppendFormat(&memory, " %.0f", moment.memory / 1e9);
+  }
+  Say(absl::StrCat("meanwhile the machine gave, ", tiles, "; ", fp32, "; ", cache, "; ", memory));
+}
+
 class Subject {
  public:
   Subject(std::shared_ptr<const Model> model, int size)
-      : model_(std::move(model)), pipeline_(model_), side_(size / model_->impl().config.vae.scale()) {}
+      : model_(std::move(model)),
+        pipeline_(model_),
+        side_(size / model_->impl().config.vae.scale()) {}
 
   struct First {
     double encode = 0, step = 0, decode = 0;  // seconds
@@ -102,7 +105,7 @@ class Subject {
   // Everything that only a first picture waits for: programs made, prompts encoded, pages touched.
   absl::StatusOr<First> Warm() {
     First first;
-    const long faults = PageFaults();
+    const ProcessTimes start = TimesNow();
     double before = Now();
     const auto lap = [&] {
       const double now = Now();
@@ -111,15 +114,15 @@ class Subject {
     TS_ASSIGN_OR_RETURN(const Prompt* prompt, pipeline_.Encode("a miniature"));
     first.encode = lap();
     std::vector<float> latent(pipeline_.LatentFloats(latent_size()), 0.5f);
-    TS_ASSIGN_OR_RETURN(const auto sampler,
-                        MakeSampler(SamplerKind::kModelDefault, model_->impl().config.noise, {.steps = 1}));
+    TS_ASSIGN_OR_RETURN(const auto sampler, MakeSampler(SamplerKind::kModelDefault,
+                                                        model_->impl().config.noise, {.steps = 1}));
     const DenoiseOptions options = {latent_size(), sampler.get(), prompt, prompt, 4.0f};
     TS_RETURN_IF_ERROR(pipeline_.Denoise(options, nullptr, latent));
     first.step = lap();
     std::vector<float> picture(pipeline_.PictureFloats(latent_size()));
     TS_RETURN_IF_ERROR(pipeline_.coder().Decode(latent_size(), latent, picture));
     first.decode = lap();
-    first.faults = PageFaults() - faults;
+    first.faults = (TimesNow() - start).page_faults;
     TS_ASSIGN_OR_RETURN(unet_, pipeline_.DenoiseProgramsFor(latent_size()));
     TS_ASSIGN_OR_RETURN(vae_, pipeline_.coder().DecodeProgram(latent_size()));
     return first;
@@ -144,7 +147,8 @@ class Subject {
 
 void PrintShare(const char* what, double seconds, double flops, double peak) {
   std::printf("%-28s %9.3f s  %6.0f GFLOP/s", what, seconds, flops / seconds / 1e9);
-  if (peak > 0) std::printf("  %5.1f%% of the peak (%.3f s)", 100 * flops / seconds / peak, flops / peak);
+  if (peak > 0)
+    std::printf("  %5.1f%% of the peak (%.3f s)", 100 * flops / seconds / peak, flops / peak);
   std::printf("\n");
 }
 
@@ -156,8 +160,9 @@ absl::Status PrintLimits(const ShapeSettings& settings, const std::vector<OpProf
   TS_RETURN_IF_ERROR(library.Warm().status());
   Say("oneDNN alone: measuring");
   const std::vector<OpProfile> alone = library.unet().ProfileAlone(settings.runs);
-  std::printf("oneDNN alone at these convolutions and matrices %.0f GFLOP/s; ours within a forward %.0f\n",
-              ProductRate(alone), ProductRate(own));
+  std::printf(
+      "oneDNN alone at these convolutions and matrices %.0f GFLOP/s; ours within a forward %.0f\n",
+      ProductRate(alone), ProductRate(own));
   PrintOps("oneDNN's forward", library.unet().Profile(settings.runs), &alone);
   return absl::OkStatus();
 }
@@ -173,15 +178,16 @@ void PrintPeers(const ShapeSettings& settings, bool bf16, double forward, double
                                                     .runs = settings.runs,
                                                     .progress = Say});
   const std::string title = absl::StrCat("beside the peers, ", bf16 ? "bf16" : "fp32");
-  std::printf("\n%-28s %10s %8s %10s %8s\n", title.c_str(), "forward s", "of ours", "decode s", "of ours");
+  std::printf("\n%-28s %10s %8s %10s %8s\n", title.c_str(), "forward s", "of ours", "decode s",
+              "of ours");
   std::printf("%-28s %10.3f %8s %10.3f\n", "ours", forward, "", decode);
   int ran = 0, behind = 0;
   for (const PeerResult& peer : results) {
     if (!peer.skipped.empty()) continue;
     ++ran;
     behind += peer.forward > forward && peer.decode > decode;
-    std::printf("%-28s %10.3f %8.2f %10.3f %8.2f\n", peer.name.c_str(), peer.forward, peer.forward / forward,
-                peer.decode, peer.decode / decode);
+    std::printf("%-28s %10.3f %8.2f %10.3f %8.2f\n", peer.name.c_str(), peer.forward,
+                peer.forward / forward, peer.decode, peer.decode / decode);
   }
   std::printf("of %d peers that ran %d are behind ours in both\n", ran, behind);
   for (const PeerResult& peer : results) {
@@ -191,26 +197,42 @@ void PrintPeers(const ShapeSettings& settings, bool bf16, double forward, double
 
 // What is measured of our own, once everything is warm.
 struct Figures {
-  Times forward, guided, decode;
+  Series forward, guided, decode;
 };
 
 Figures MeasureOwn(const ShapeSettings& settings, double peak, Subject& subject) {
   Figures figures;
-  const double flops = FlopsOf(subject.unet().Profile(0)), decode_flops = FlopsOf(subject.vae().Profile(0));
-  std::printf("%d threads, %dx%d, %.1f GFLOP a forward, %.1f a decode\n", settings.threads, settings.size, settings.size,
-              flops / 1e9, decode_flops / 1e9);
-  const long faults = PageFaults();
-  Say("measuring forwards");
-  figures.forward = Measure(settings.runs, [&] { subject.unet().Run(); });
-  PrintShare("a forward", figures.forward.best, flops, peak);
-  PrintShare("  median", figures.forward.median, flops, peak);
-  figures.guided = Measure(settings.runs, [&] { subject.RunGuided(); });
-  PrintShare("a guided step, half of it", figures.guided.best / 2, flops, peak);
+  const double flops = FlopsOf(subject.unet().Profile(0)),
+               decode_flops = FlopsOf(subject.vae().Profile(0));
+  std::printf("%d threads, %dx%d, %.1f GFLOP a forward, %.1f a decode\n", settings.threads,
+              settings.size, settings.size, flops / 1e9, decode_flops / 1e9);
+  MomentProbe probe(settings.threads);
+  const ProcessTimes start = TimesNow();
+  Say("measuring forwards and guided steps");
+  std::vector<Moment> moments;
+  for (int i = 0; i < settings.runs; ++i) {  // in turns: a slow minute is both's
+    moments.push_back(probe.Measure());
+    figures.forward.Add([&] { subject.unet().Run(); });
+    figures.guided.Add([&] { subject.RunGuided(); });
+  }
+  figures.forward.SayEach("forwards");
+  figures.guided.SayEach("guided steps");
+  SayMoments(moments);
+  PrintShare("a forward", figures.forward.best(), flops, peak);
+  PrintShare("  median", figures.forward.median(), flops, peak);
+  PrintShare("a guided step, half of it", figures.guided.best() / 2, flops, peak);
+  PrintShare("  median", figures.guided.median() / 2, flops, peak);
   Say("measuring decodes");
-  figures.decode = Measure(std::max(2, settings.runs / 2), [&] { subject.vae().Run(); });
-  PrintShare("a decode", figures.decode.best, decode_flops, peak);
-  PrintShare("  median", figures.decode.median, decode_flops, peak);
-  std::printf("page faults in all of these  %9ld\n", PageFaults() - faults);
+  moments.clear();
+  for (int i = 0; i < std::max(2, settings.runs / 2); ++i) {
+    moments.push_back(probe.Measure());
+    figures.decode.Add([&] { subject.vae().Run(); });
+  }
+  figures.decode.SayEach("decodes");
+  SayMoments(moments);
+  PrintShare("a decode", figures.decode.best(), decode_flops, peak);
+  PrintShare("  median", figures.decode.median(), decode_flops, peak);
+  std::printf("page faults in all of these  %9ld\n", (TimesNow() - start).page_faults);
   return figures;
 }
 
@@ -220,8 +242,10 @@ void PrintMemory(double files, Subject& subject) {
   std::printf("activations                  %9.0f MiB of a forward, %.0f of a decode\n",
               static_cast<double>(subject.unet().memory_bytes()) / (1 << 20),
               static_cast<double>(subject.vae().memory_bytes()) / (1 << 20));
-  std::printf("memory at most               %9.0f MiB, %.2f times the files; %.0f now, shared pages in parts\n", memory,
-              memory / files, share);
+  std::printf(
+      "memory at most               %9.0f MiB, %.2f times the files; %.0f now, shared pages in "
+      "parts\n",
+      memory, memory / files, share);
 }
 
 void PrintProfile(const ShapeSettings& settings, Subject& subject) {
@@ -244,16 +268,19 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
   omp_set_num_threads(settings.threads);
   ReadSeconds(settings.folder);
   const double read = ReadSeconds(settings.folder);
-  LoadOptions options = {
-      .precision = settings.precision, .device = settings.device, .library_products = settings.library};
+  LoadOptions options = {.precision = settings.precision,
+                         .device = settings.device,
+                         .library_products = settings.library};
   if (!settings.weight_cache.empty()) {
     options.weight_cache = std::make_shared<WeightCache>(WeightCacheOptions{
-        .folder = settings.weight_cache, .log = [](const std::string& line) { std::printf("%s\n", line.c_str()); }});
+        .folder = settings.weight_cache,
+        .log = [](const std::string& line) { std::printf("%s\n", line.c_str()); }});
   }
   Say("loading");
-  const double start = Now(), cores = CoreSeconds();
+  const double start = Now();
+  const ProcessTimes before = TimesNow();
   TS_ASSIGN_OR_RETURN(const auto model, Model::Load(settings.folder, options));
-  const double load = Now() - start, load_cores = CoreSeconds() - cores;
+  const double load = Now() - start, load_cores = (TimesNow() - before).cores;
   TS_ASSIGN_OR_RETURN(const ModelSummary summary,
                       Model::Examine(settings.folder, {.precision = settings.precision,
                                                        .weight_cache = options.weight_cache}));
@@ -262,23 +289,30 @@ absl::Status RunShapeBench(const ShapeSettings& settings) {
   std::printf("files                        %9.0f MiB, read in %.2f s\n", files, read);
   std::printf("loaded                       %9.2f s, %.2f s of all cores\n", load, load_cores);
 
-  Say(settings.weight_cache.empty() ? "packing, and a first step and decode" : "a first step and decode");
+  Say(settings.weight_cache.empty() ? "packing, and a first step and decode"
+                                    : "a first step and decode");
   Subject subject(model, settings.size);
   TS_ASSIGN_OR_RETURN(const Subject::First first, subject.Warm());
-  std::printf("then for the first time      %9.2f s: text %.2f, a guided step %.2f, a decode %.2f; %ld page faults\n",
-              first.encode + first.step + first.decode, first.encode, first.step, first.decode, first.faults);
-  const bool bf16 = model->impl().compute == Compute::kBf16, on_cpu = settings.device == Device::kCpu;
+  std::printf(
+      "then for the first time      %9.2f s: text %.2f, a guided step %.2f, a decode %.2f; %ld "
+      "page faults\n",
+      first.encode + first.step + first.decode, first.encode, first.step, first.decode,
+      first.faults);
+  PrintMemory(files, subject);
+  const bool bf16 = model->impl().compute == Compute::kBf16,
+             on_cpu = settings.device == Device::kCpu;
   double peak = 0;
   if (on_cpu) {
     const double fp32_peak = PeakFp32(settings.threads), tile_peak = PeakTiles(settings.threads);
-    std::printf("peak                         %9.0f GFLOP/s fp32, %.0f bf16 on tiles\n", fp32_peak / 1e9, tile_peak / 1e9);
+    std::printf("peak                         %9.0f GFLOP/s fp32, %.0f bf16 on tiles\n",
+                fp32_peak / 1e9, tile_peak / 1e9);
     peak = bf16 ? tile_peak : fp32_peak;
   }
   const Figures figures = MeasureOwn(settings, peak, subject);
-  PrintMemory(files, subject);
   if (settings.ops) PrintProfile(settings, subject);
-  if (settings.limits) TS_RETURN_IF_ERROR(PrintLimits(settings, subject.unet().Profile(settings.runs)));
-  if (on_cpu) PrintPeers(settings, bf16, figures.forward.best, figures.decode.best);
+  if (settings.limits)
+    TS_RETURN_IF_ERROR(PrintLimits(settings, subject.unet().Profile(settings.runs)));
+  if (on_cpu) PrintPeers(settings, bf16, figures.forward.best(), figures.decode.best());
   return absl::OkStatus();
 }
 
