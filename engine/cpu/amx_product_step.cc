@@ -17,6 +17,16 @@ int WeightTerms(const Parameter& parameter) {
   return bf16 && parameter.addends.empty() ? 1 : simd::kSplitTerms;
 }
 
+// Panels are handed out in fourths of a thread's share: what one has to wait for the other with.
+constexpr int64_t kPartsAShare = 4;
+
+// The size of parts of a share, at most `most` each and about equal: two tiles are multiplied
+// together.
+int64_t EvenParts(int64_t share, int64_t most) {
+  const int64_t parts = (share + most - 1) / most, each = (share + parts - 1) / parts;
+  return std::min(share, (each + 1) / 2 * 2);
+}
+
 }  // namespace
 
 bool MayUseAmx(const Setting& setting) {
@@ -74,7 +84,8 @@ void AmxProductStep::Run(const dnnl::stream&) {
   }
 }
 
-// Threads share out the rows, or the columns where there are few rows.
+// Threads share out runs of rows, each of which sees all panels; or panels, where all rows are one
+// run.
 void AmxProductStep::Multiply(const RowPlaces& rows, const uint16_t* a, int64_t first_row) {
   const size_t bytes = fp32() ? sizeof(float) : sizeof(uint16_t), sum_bytes = ThreadSumBytes();
   simd::AmxProduct product = product_;
@@ -87,16 +98,19 @@ void AmxProductStep::Multiply(const RowPlaces& rows, const uint16_t* a, int64_t 
   if (layer_.residual)
     product.residual = residual_.get() + first_row * product.residual_stride * bytes;
   const int64_t tiles = product.tile_count, panels = simd::PanelsFor(product.columns);
-  const bool by_rows = tiles >= 4 * threads_;
+  const int64_t run = simd::AmxRunTiles(product);
+  const bool by_rows = tiles > run;
   const int64_t count = by_rows ? tiles : panels;
   const int64_t share = (count + threads_ - 1) / threads_;
-  ParallelFor(threads_, threads_, [&](int64_t i, int) {
-    const int64_t first = std::min(count, i * share), last = std::min(count, (i + 1) * share);
-    simd::AmxPart part = {0, tiles, 0, panels};
-    (by_rows ? part.first_tile : part.first_panel) = first;
-    (by_rows ? part.last_tile : part.last_panel) = last;
-    part.sums = reinterpret_cast<float*>(sums_ + i * sum_bytes);
-    simd::AmxMultiply(product, part);
+  int64_t part = (share + kPartsAShare - 1) / kPartsAShare;
+  if (by_rows) part = EvenParts(share, run);
+  ParallelFor((count + part - 1) / part, threads_, [&](int64_t i, int thread) {
+    const int64_t first = i * part, last = std::min(count, first + part);
+    simd::AmxPart some = {0, tiles, 0, panels};
+    (by_rows ? some.first_tile : some.first_panel) = first;
+    (by_rows ? some.last_tile : some.last_panel) = last;
+    some.sums = reinterpret_cast<float*>(sums_ + thread * sum_bytes);
+    simd::AmxMultiply(product, some);
   });
 }
 

@@ -167,9 +167,6 @@ class Multiplier {
   alignas(64) float sums_[32 * kSumStride];
 };
 
-int64_t RunTiles(const AmxProduct& product) {
-  return std::max<int64_t>(4, kRunBytes / (16 * product.row_bytes) / 2 * 2);
-}
 int64_t MostSegmentSteps(const AmxProduct& product) { return kSegmentTiles / 2 / product.layout.terms; }
 int64_t SegmentSteps(const AmxProduct& product) {
   const int64_t most = MostSegmentSteps(product);
@@ -182,7 +179,7 @@ void MultiplyPart(const AmxProduct& product, const AmxPart& part) {
   const TileConfig whole(16), last(product.last_rows);
   const int64_t elements = product.layout.elements(product.step_count);
   const int64_t whole_tiles = product.tile_count - (product.last_rows < 16);
-  const int64_t run = RunTiles(product), segment = SegmentSteps(product);
+  const int64_t run = AmxRunTiles(product), segment = SegmentSteps(product);
   const uint16_t* const first_weights = product.b + part.first_panel * elements;
   const uint16_t* const end_of_weights = product.b + part.last_panel * elements;
   Multiplier<T, kTerms> multiplier(product);
@@ -217,8 +214,12 @@ void MultiplyPart(const AmxProduct& product, const AmxPart& part) {
 
 }  // namespace
 
+int64_t AmxRunTiles(const AmxProduct& product) {
+  return std::max<int64_t>(4, kRunBytes / (16 * product.row_bytes) / 2 * 2);
+}
+
 int64_t AmxSumFloats(const AmxProduct& product) {
-  const int64_t tiles = std::min(product.tile_count, RunTiles(product) + 3);
+  const int64_t tiles = std::min(product.tile_count, AmxRunTiles(product) + 3);
   return product.step_count > MostSegmentSteps(product) ? (tiles + 1) / 2 * kBlockSums : 0;
 }
 

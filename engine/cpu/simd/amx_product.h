@@ -79,6 +79,8 @@ struct AmxPart {
   int64_t first_panel = 0, last_panel = 0;
   float* sums = nullptr;  // AmxSumFloats(product) of the thread's own, aligned to 64
 };
+// Row tiles that see all panels together: their bytes half fill the second-level cache.
+int64_t AmxRunTiles(const AmxProduct& product);
 int64_t AmxSumFloats(const AmxProduct& product);
 void AmxMultiply(const AmxProduct& product, const AmxPart& part);
 
