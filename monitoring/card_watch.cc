@@ -2,23 +2,38 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string_view>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 
 namespace tiltshift::monitoring {
 
+namespace {
+
+// "MIG-GPU-8f0c.../3/0" is how drivers before 470 call a part: by its card, and its place there.
+bool Names(std::string_view name, const CardReading& card) {
+  unsigned index = 0;
+  if (absl::SimpleAtoi(std::string(name), &index)) return index == card.index;
+  constexpr std::string_view kPart = "MIG-";
+  if (!name.starts_with(kPart)) return card.uuid.starts_with(name);
+  const std::string_view by_card = name.substr(kPart.size(), name.find('/') - kPart.size());
+  return (by_card.starts_with("GPU-") && card.uuid.starts_with(by_card)) ||
+         std::any_of(card.parts.begin(), card.parts.end(),
+                     [&](const std::string& part) { return part.starts_with(name); });
+}
+
+}  // namespace
+
 bool IsVisible(const CardReading& card, const char* visible_devices) {
   if (visible_devices == nullptr) return true;
   const std::vector<std::string> named = absl::StrSplit(visible_devices, ',', absl::SkipEmpty());
-  return std::any_of(named.begin(), named.end(), [&](const std::string& name) {
-    unsigned index = 0;
-    if (absl::SimpleAtoi(name, &index)) return index == card.index;
-    return absl::StartsWith(card.uuid, name);
-  });
+  const auto end = std::find_if(named.begin(), named.end(),
+                                [](const std::string& name) { return name.starts_with("-"); });
+  return std::any_of(named.begin(), end,
+                     [&](const std::string& name) { return Names(name, card); });
 }
 
 CardWatch::CardWatch(Registry& registry, CardWatchOptions options)

@@ -17,9 +17,10 @@
 
 namespace tiltshift::monitoring {
 
-// Whether a process with this CUDA_VISIBLE_DEVICES (null: not set) uses the card: numbers count in
-// the order of the PCI bus, as they do for CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID; UUIDs may be cut
-// short.
+// Whether a process with this CUDA_VISIBLE_DEVICES (null: not set) uses the card, or one of its
+// parts: numbers count in the order of the PCI bus, as they do for CUDA with
+// CUDA_DEVICE_ORDER=PCI_BUS_ID; UUIDs of cards and parts may be cut short; -1 ends the list.
+// NVIDIA_VISIBLE_DEVICES is none of its matters: NVML in a container shows the container's cards.
 bool IsVisible(const CardReading& card, const char* visible_devices);
 
 struct CardWatchOptions {

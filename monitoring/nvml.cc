@@ -27,6 +27,8 @@ struct Nvml::Api {
   }
   // False where one that nothing works without is missing.
   bool FindAll() {
+    Find("nvmlDeviceGetMaxMigDeviceCount", most_parts);
+    Find("nvmlDeviceGetMigDeviceHandleByIndex", part_by_index);
     Find("nvmlDeviceGetUtilizationRates", utilization);
     Find("nvmlDeviceGetMemoryInfo", memory);
     Find("nvmlDeviceGetPowerUsage", power);
@@ -41,12 +43,28 @@ struct Nvml::Api {
            Find("nvmlDeviceGetHandleByIndex_v2", by_index) && Find("nvmlDeviceGetUUID", uuid);
   }
 
+  std::string UuidOf(nvml::Device device) const {
+    char text[kUuidBytes] = "";
+    return uuid(device, text, kUuidBytes) == 0 ? text : "";
+  }
+  std::vector<std::string> PartsOf(nvml::Device card) const {
+    std::vector<std::string> parts;
+    unsigned most = 0;
+    if (most_parts == nullptr || part_by_index == nullptr || most_parts(card, &most) != 0)
+      return parts;
+    nvml::Device part = nullptr;
+    for (unsigned i = 0; i < most; ++i)
+      if (part_by_index(card, i, &part) == 0) parts.push_back(UuidOf(part));
+    return parts;
+  }
+
   void* library = nullptr;
   bool began = false;
   nvml::EventSet events = nullptr;  // of XIDs; null where they can't be heard of
   struct Card {
     nvml::Device device;
     std::string uuid;
+    std::vector<std::string> parts;
   };
   std::vector<Card> cards;
 
@@ -56,6 +74,8 @@ struct Nvml::Api {
   nvml::DeviceGetCount* count = nullptr;
   nvml::DeviceGetHandleByIndex* by_index = nullptr;
   nvml::DeviceGetUuid* uuid = nullptr;
+  nvml::DeviceGetMaxMigDeviceCount* most_parts = nullptr;
+  nvml::DeviceGetMigDeviceHandleByIndex* part_by_index = nullptr;
   nvml::DeviceGetUtilizationRates* utilization = nullptr;
   nvml::DeviceGetMemoryInfo* memory = nullptr;
   nvml::DeviceGetPowerUsage* power = nullptr;
@@ -89,10 +109,10 @@ absl::StatusOr<std::unique_ptr<Nvml>> Nvml::Load(const std::string& library) {
                      api->event_set_create(&api->events) == 0;
   for (unsigned i = 0; i < cards; ++i) {
     Api::Card& card = api->cards.emplace_back();
-    char uuid[kUuidBytes] = "";
     if (api->by_index(i, &card.device) != 0) card.device = nullptr;
     if (card.device == nullptr) continue;
-    if (api->uuid(card.device, uuid, kUuidBytes) == 0) card.uuid = uuid;
+    card.uuid = api->UuidOf(card.device);
+    card.parts = api->PartsOf(card.device);
     if (hears) api->register_events(card.device, nvml::kXidErrors, api->events);
   }
   return std::unique_ptr<Nvml>(new Nvml(std::move(api)));
@@ -101,10 +121,11 @@ absl::StatusOr<std::unique_ptr<Nvml>> Nvml::Load(const std::string& library) {
 std::vector<CardReading> Nvml::Read() {
   std::vector<CardReading> readings;
   for (unsigned i = 0; i < api_->cards.size(); ++i) {
-    const auto& [device, uuid] = api_->cards[i];
+    const auto& [device, uuid, parts] = api_->cards[i];
     CardReading& reading = readings.emplace_back();
     reading.index = i;
     reading.uuid = uuid;
+    reading.parts = parts;
     if (device == nullptr) continue;
     nvml::Utilization rates{};
     if (api_->utilization != nullptr && api_->utilization(device, &rates) == 0)

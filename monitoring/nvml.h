@@ -16,6 +16,7 @@ namespace tiltshift::monitoring {
 struct CardReading {
   unsigned index = 0;                 // NVML's: in the order of the PCI bus
   std::string uuid;                   // "GPU-8f0c..."
+  std::vector<std::string> parts;     // that it is divided into, by MIG: "MIG-1d5f..."
   std::optional<double> utilization;  // 0 to 1
   std::optional<uint64_t> memory_used_bytes, memory_bytes;
   std::optional<double> power_watts, temperature_celsius;

@@ -25,6 +25,8 @@ TEST(Nvml, ReadsWhatEachCardTells) {
   const auto cards = (*nvml)->Read();
   ASSERT_EQ(cards.size(), 2u);
   EXPECT_EQ(cards[0].uuid, "GPU-0000aaaa-11");
+  EXPECT_TRUE(cards[0].parts.empty());
+  EXPECT_EQ(cards[1].parts, std::vector<std::string>{"MIG-4444cccc-55"});
   EXPECT_EQ(cards[0].utilization, 0.97);
   EXPECT_EQ(cards[0].memory_used_bytes, 30'000'000'000u);
   EXPECT_EQ(cards[0].memory_bytes, 80'000'000'000u);
@@ -50,13 +52,17 @@ TEST(Nvml, SaysWhyThereIsNone) {
 }
 
 TEST(CardWatch, FindsTheCardsOfThisProcess) {
-  const CardReading card{.index = 1, .uuid = "GPU-2222bbbb-33"};
+  const CardReading card{.index = 1, .uuid = "GPU-2222bbbb-33", .parts = {"MIG-4444cccc-55"}};
   EXPECT_TRUE(IsVisible(card, nullptr));
   EXPECT_TRUE(IsVisible(card, "0,1"));
   EXPECT_TRUE(IsVisible(card, "GPU-2222"));
   EXPECT_FALSE(IsVisible(card, "0"));
   EXPECT_FALSE(IsVisible(card, "GPU-0000"));
   EXPECT_FALSE(IsVisible(card, ""));
+  for (const char* part : {"MIG-4444cccc-55", "MIG-4444", "MIG-GPU-2222bbbb-33/3/0", "0,MIG-4444"})
+    EXPECT_TRUE(IsVisible(card, part)) << part;
+  for (const char* other : {"MIG-5555", "MIG-GPU-0000aaaa-11/3/0", "0,-1,1", "-1"})
+    EXPECT_FALSE(IsVisible(card, other)) << other;
 }
 
 TEST(CardWatch, ExportsWhatItReads) {
@@ -84,7 +90,7 @@ TEST(CardWatch, ExportsNothingThatACardDoesNotTell) {
   Registry registry;
   const int port = tests::FreePort();
   ASSERT_TRUE(registry.Serve("127.0.0.1:" + std::to_string(port)).ok());
-  CardWatch watch(registry, {.library = kFake, .visible_devices = "GPU-2222"});
+  CardWatch watch(registry, {.library = kFake, .visible_devices = "MIG-4444cccc-55"});
   ASSERT_TRUE(tests::WaitFor([&] { return watch.Latest().has_value(); }, kPatienceMs));
   const std::string text = tests::Scrape(port);
   EXPECT_EQ(tests::Sample(text, "tiltshift_gpu_memory_bytes{gpu=\"1\"}"), 8e10);

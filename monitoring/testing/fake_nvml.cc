@@ -1,6 +1,6 @@
 // A libnvidia-ml.so.1 that answers as NVIDIA's does, for tests on machines without a card: two
-// cards, of which the second tells nothing but its memory. FAKE_NVML says how it fails: "init",
-// "none" (no card). The first card has an XID 79 to tell of, once.
+// cards, of which the second tells nothing but its memory, and has a part that MIG made. FAKE_NVML
+// says how it fails: "init", "none" (no card). The first card has an XID 79 to tell of, once.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,9 +12,9 @@ namespace nvml = tiltshift::monitoring::nvml;
 namespace {
 
 constexpr nvml::Return kUninitialized = 1, kInvalidArgument = 2, kNotSupported = 3, kTimeout = 10;
-constexpr nvml::Return kDriverNotLoaded = 9;
+constexpr nvml::Return kNotFound = 6, kDriverNotLoaded = 9;
 
-char cards[2];
+char cards[2], part;
 int begun = 0;
 bool told = false;
 unsigned long long registered = 0;
@@ -50,7 +50,21 @@ nvml::Return nvmlDeviceGetHandleByIndex_v2(unsigned index, nvml::Device* device)
   *device = Card(static_cast<int>(index));
   return 0;
 }
+nvml::Return nvmlDeviceGetMaxMigDeviceCount(nvml::Device device, unsigned* count) {
+  *count = device == Card(1) ? 7 : 0;
+  return 0;
+}
+nvml::Return nvmlDeviceGetMigDeviceHandleByIndex(nvml::Device device, unsigned index,
+                                                 nvml::Device* out) {
+  if (device != Card(1) || index != 2) return kNotFound;
+  *out = reinterpret_cast<nvml::Device>(&part);
+  return 0;
+}
 nvml::Return nvmlDeviceGetUUID(nvml::Device device, char* uuid, unsigned length) {
+  if (device == reinterpret_cast<nvml::Device>(&part)) {
+    std::snprintf(uuid, length, "MIG-4444cccc-55");
+    return 0;
+  }
   std::snprintf(uuid, length, "GPU-%s", device == Card(0) ? "0000aaaa-11" : "2222bbbb-33");
   return 0;
 }
