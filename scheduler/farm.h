@@ -233,6 +233,9 @@ class Farm {
   void TakeFailure(JobState& job, const v1::FailedVariant& failed, int64_t now_ms,
                    store::StoredOutcome& stored);
   void EndLease(uint64_t token, int64_t ready_ms, uint32_t lost, Batch& batch);
+  // Of a lease that Redis gave back, what its worker still had: it is done with the rest, which
+  // waits again at once, not only when the lease's time is up.
+  void Narrow(uint64_t token, const std::vector<Range>& to, int64_t now_ms, Batch& batch);
   void GiveUp(uint64_t token, Batch& batch);
   void Expire(int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages);
   bool GrantOne(WorkerState& worker, int64_t now_ms, Batch& batch, std::vector<Outgoing>& messages);

@@ -105,12 +105,29 @@ void Farm::Reconcile(const store::StoredFarm& stored, int64_t now_ms, Batch& bat
   }
   for (const uint64_t token : ended) EndLease(token, now_ms, leases_.at(token).lost, batch);
   for (const auto& [token, lease] : leases) {
-    if (leases_.count(token) != 0) continue;
+    if (leases_.count(token) != 0) {
+      Narrow(token, lease.remaining, now_ms, batch);
+      continue;
+    }
     Outgoing& message = messages.emplace_back();
     message.worker_id = lease.worker->id;
     message.message.mutable_revoke()->set_token(token);
     message.message.mutable_revoke()->set_reason("Redis came back without this lease");
   }
+}
+
+void Farm::Narrow(uint64_t token, const std::vector<Range>& to, int64_t now_ms, Batch& batch) {
+  LeaseState& lease = leases_.at(token);
+  JobState& job = *lease.job;
+  for (const Range& range : lease.remaining) job.pending.Add({range, lease.lost, now_ms});
+  const auto before = static_cast<int64_t>(Total(lease.remaining));
+  lease.remaining.clear();
+  for (const Range& range : to) {
+    for (const Range& kept : job.pending.TakeWithin(range)) lease.remaining.push_back(kept);
+  }
+  AddLeased(job, static_cast<int64_t>(Total(lease.remaining)) - before);
+  Requeue(job);
+  if (lease.remaining.empty()) EndLease(token, now_ms, lease.lost, batch);
 }
 
 }  // namespace tiltshift::scheduler

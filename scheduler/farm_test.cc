@@ -402,6 +402,38 @@ TEST(Farm, ReconcileTakesUpWhatRedisStillHas) {
   EXPECT_EQ(wheel.View("j").state(), v1::JOB_STATE_DONE);
 }
 
+// Of a lease that both still have, the worker has no more than what it had before.
+TEST(Farm, ReconcileTakesFromALeaseWhatItsWorkerIsDoneWith) {
+  Wheel wheel;
+  wheel.farm_.AddJob("j", {}, 100, wheel.now_ms);
+  wheel.Connect("w");
+  const auto first = wheel.Turn("w", 1)[0];
+  auto rest = wheel.Turn("w", 1, {Done(first, 0.01)})[0];
+  ASSERT_GT(rest.range().count(), 3u);
+  store::StoredFarm stored;  // with the second lease, without what was committed of it
+  stored.last_token = rest.token();
+  stored.leases.push_back({rest.token(), "j", rest.range().first(), rest.range().count(), 0, "w"});
+  store::StoredJob job;
+  job.id = "j";
+  job.variants = 100;
+  job.started_ms = job.submitted_ms = wheel.now_ms;
+  stored.jobs.push_back(job);
+  auto begun = rest;
+  begun.mutable_range()->set_count(3);
+  wheel.Turn("w", 0, {Done(begun)});
+  wheel.committed["j"].clear();
+
+  Batch batch;
+  std::vector<Outgoing> messages;
+  wheel.farm_.Reconcile(stored, wheel.now_ms, batch, messages);
+  EXPECT_TRUE(messages.empty());
+  rest.mutable_range()->set_first(rest.range().first() + 3);
+  rest.mutable_range()->set_count(rest.range().count() - 3);
+  for (auto leases = wheel.Turn("w", 1, {Done(rest)}); !leases.empty();)
+    leases = wheel.Turn("w", 1, {Done(leases[0])});
+  EXPECT_EQ(wheel.View("j").state(), v1::JOB_STATE_DONE) << "no lease had to end for it";
+}
+
 // Safety first (Apply checks that nothing commits twice), then, when the faults stop, liveness:
 // every job ends.
 TEST(FarmChaos, AnySeedEndsEveryJobOnce) {
