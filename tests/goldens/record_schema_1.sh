@@ -33,7 +33,7 @@ until redis PING >/dev/null 2>&1; do sleep 0.1; done
 processes="$processes $!"
 until farm list >/dev/null 2>&1; do sleep 0.1; done
 "$bin/tiltshift-worker" --scheduler "$farm" --blobs blobs --render noop --slots 3 --name earlier --keep-free 0 \
-  --moderate "command:sh $dir/moderate" --moderate-timeout-ms 600000 >log.worker &
+  --moderate "command:exec sh $dir/moderate" --moderate-timeout-ms 600000 >log.worker &
 processes="$processes $!"
 
 campaign done 4
