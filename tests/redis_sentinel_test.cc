@@ -140,7 +140,7 @@ class RedisSentinelTest : public FolderTest {
 };
 
 TEST_F(RedisSentinelTest, TheNextMasterIsFound) {
-  constexpr int kVariants = 4'000;
+  constexpr int kVariants = 2'000;
   StartFarm();
   const std::string job = Submit(kVariants);
   ASSERT_TRUE(CommitsMoreThan(job, 50)) << worker_->Output();
@@ -166,14 +166,16 @@ TEST_F(RedisSentinelTest, TheNextMasterIsFound) {
 // I1: what the replica had not heard of is taken up: a job is written again, variants whose commit
 // is lost are rendered again, and each is committed once.
 TEST_F(RedisSentinelTest, AReplicaThatLacksTheLastSecond) {
-  constexpr int kVariants = 4'000;
+  constexpr int kVariants = 2'000;
   StartFarm();
   const std::string job = Submit(kVariants);
   ASSERT_TRUE(CommitsMoreThan(job, 50)) << worker_->Output();
+  worker_->Signal(SIGSTOP);  // nothing ends while what follows is made
   EXPECT_TRUE(Ask(1, {"HGET", "ts:job:" + job, "variants"}, std::to_string(kVariants)));
   Detach();
   store::RedisClient replica(Parsed("127.0.0.1:" + std::to_string(ports_[1])));
   const std::string later = Submit(300);
+  worker_->Signal(SIGCONT);
   ASSERT_TRUE(CommitsMoreThan(job, Committed(job) + 100)) << worker_->Output();
   EXPECT_EQ(replica.Run({"EXISTS", "ts:job:" + later})->integer, 0);
   EXPECT_LT(replica.Run({"BITCOUNT", "ts:job:" + job + ":done"})->integer,
@@ -189,10 +191,13 @@ TEST_F(RedisSentinelTest, AReplicaThatLacksTheLastSecond) {
 
 // I2: what lived in this leadership alone, which the replica has never heard of.
 TEST_F(RedisSentinelTest, AReplicaThatLacksTheWholeLeadership) {
-  constexpr int kVariants = 4'000;
+  constexpr int kVariants = 2'000;
   StartFarm();
   const std::string job = Submit(kVariants);
   EXPECT_TRUE(Ask(1, {"HGET", "ts:job:" + job, "variants"}, std::to_string(kVariants)));
+  worker_->Signal(
+      SIGTERM);  // gives its leases back: of one that was killed they would be waited for
+  EXPECT_EQ(worker_->Wait(kPatienceMs), 0);
   scheduler_->process().Signal(SIGTERM);
   EXPECT_EQ(scheduler_->process().Wait(kPatienceMs), 0);
   Detach();
