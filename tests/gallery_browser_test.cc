@@ -92,7 +92,7 @@ TEST_F(GalleryBrowser, DoesAllThatAVisitorMay) {
   const std::string contest =
       Submit(Write("contest.yaml",
                    "kind: contest\nname: tiny wishes\nentries: entries.csv\n"
-                   "prompt: \"a miniature {prompt}\"\n" +
+                   "prompt: \"a miniature {prompt}\"\naxes: {seed: {range: 1-2}}\n" +
                        start));
   const std::string big = Submit(Write(
       "big.yaml",

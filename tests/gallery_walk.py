@@ -240,11 +240,13 @@ class Walk:
         table = self.text("tbody")
         assert re.search(r"ada-1\s+ada[^\n]*", table) and "blue cat" in table, table
         self.shoot("entries")
-        page.click("tbody tr a")
+        page.click("tbody tr td + td a")
+        page.wait(f"{COMMITTED} === 2 && /^ada-1/.test(document.querySelector('.entry').innerText)", "both of an entry's pictures")
+        self.shoot("entry")
+        page.click("#tile-1 .pic")
         page.wait("document.querySelector('.stage img')?.naturalWidth === 64")
-        self.judge("picture of an entry")
         page.key("Escape")
-        page.wait("!document.querySelector('dialog')")
+        page.wait("!document.querySelector('dialog') && location.hash.includes('/entry/')", "back to the entry")
 
     def failures(self):
         page = self.page

@@ -7,6 +7,7 @@ import { h, number, stateOf } from './ui.js';
 
 const GAP = 14, LABEL = 26, MARGIN_ROWS = 2;
 const TALLEST = 8e6;  // pixels; browsers end somewhere above
+const HASTE_MS = 80;  // what is scrolled past sooner is not asked for
 
 export class Grid {
   // `label(variant)`: a line below the picture; `open(variant)`.
@@ -22,13 +23,15 @@ export class Grid {
     this.draw = this.draw.bind(this);
     this.soon = () => { this.frame ??= requestAnimationFrame(() => { this.frame = null; this.draw(); }); };
     this.onliked = ({ detail }) => { if (detail.job === job) { this.liked = favourites(job); this.soon(); } };
-    addEventListener('scroll', this.soon, { passive: true });
+    this.scrolled = -Infinity;
+    this.onscroll = () => { this.scrolled = performance.now(); this.soon(); };
+    addEventListener('scroll', this.onscroll, { passive: true });
     addEventListener('resize', this.soon);
     addEventListener('favourites', this.onliked);
   }
   end() {
     for (const tile of this.tiles.values()) this.wipe(tile);
-    removeEventListener('scroll', this.soon);
+    removeEventListener('scroll', this.onscroll);
     removeEventListener('resize', this.soon);
     removeEventListener('favourites', this.onliked);
   }
@@ -142,10 +145,13 @@ export class Grid {
   async paint(tile, index) {
     this.wipe(tile);
     const wanted = (tile.wanted = new AbortController());
+    if (performance.now() - this.scrolled < HASTE_MS) await new Promise((resolve) => { setTimeout(resolve, HASTE_MS); });
+    if (wanted.signal.aborted) return;
     try {
       const response = await fetch(picture(this.job, index, tileSide()), { signal: wanted.signal });
       if (!response.ok) throw new Error(`the farm answered ${response.status}`);
-      const bitmap = await createImageBitmap(await response.blob());
+      const pixels = (length) => Math.max(1, Math.round(length * devicePixelRatio));
+      const bitmap = await createImageBitmap(await response.blob(), { resizeWidth: pixels(this.side), resizeHeight: pixels(this.height), resizeQuality: 'medium' });
       if (!wanted.signal.aborted) {
         Object.assign(tile.canvas, { width: bitmap.width, height: bitmap.height });
         tile.canvas.getContext('2d', { alpha: false }).drawImage(bitmap, 0, 0);

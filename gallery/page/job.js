@@ -167,23 +167,24 @@ export class JobPage {
       }
       return;
     }
-    await this.list(name || '');
+    await this.list(name || '', one);
   }
   back() {
     const there = location.hash.split('/');
     if (there[2] !== this.id || !['variants', 'compare'].includes(there[3])) return;
-    location.hash = `#/jobs/${this.id}${this.view ? `/${this.view}` : ''}`;
+    location.hash = ['#', 'jobs', this.id, this.view, this.part].filter(Boolean).join('/');
   }
   tabs() {
     const liked = favourites(this.id).size;
-    const link = (view, text) => h('a', { href: `#/jobs/${this.id}${view ? `/${view}` : ''}`, 'aria-current': this.view === view ? 'page' : null }, text);
+    const link = (view, text) => h('a', { href: `#/jobs/${this.id}${view ? `/${view}` : ''}`, 'aria-current': this.view === view || (view === 'entries' && this.view === 'entry') ? 'page' : null }, text);
     keepFocus(this.tabsRoot, () => this.tabsRoot.replaceChildren(...[link('', 'Pictures'), link('favourites', `Favourites ${liked || ''}`.trim()),
       this.job.spec.kind === 'JOB_KIND_CONTEST' && link('entries', 'Entries'),
       Number(this.job.failed) > 0 && link('failures', `Failures ${number(this.job.failed)}`)].filter(Boolean)));
   }
-  async list(view) {
-    const same = this.view === view && !view;
-    this.view = view;
+  // `part`: which entry, where the view is of one.
+  async list(view, part = '') {
+    const same = this.view === view && (!view || (view === 'entry' && this.part === part));
+    Object.assign(this, { view, part });
     this.tabs();
     if (same && this.grid) { this.note(); return; }
     this.grid?.end();
@@ -193,6 +194,7 @@ export class JobPage {
     if (view === 'entries') this.table = entriesView(this.body, this.job);
     else if (view === 'failures') this.table = failuresView(this.body, this.job);
     else if (view === 'favourites') await this.showFavourites();
+    else if (view === 'entry') await this.showEntry(part);
     else await this.showAll();
   }
   makeGrid() {
@@ -245,6 +247,17 @@ export class JobPage {
     this.count.textContent = `${number(source.total)} ${source.total === 1 ? 'picture' : 'pictures'}`;
     source.failed = (error) => say(error.message);
     this.grid?.show(source);
+  }
+  // "12-3": three variants from the twelfth on.
+  async showEntry(part) {
+    const [first, count] = part.split('-').map(Number);
+    const source = await new Chosen(this.id, {}, { first, count }).open();
+    const { id, author } = source.at(0)?.parameters ?? {};
+    const grid = (this.grid = this.makeGrid());
+    this.notice = h('div', { role: 'status' });
+    this.body.replaceChildren(this.notice, h('p', { class: 'soft entry' }, `${[id, author && `by ${author}`].filter(Boolean).join(', ')}: ${number(count)} pictures`), grid.root);
+    this.note();
+    grid.show(source);
   }
   async showFavourites() {
     const liked = [...favourites(this.id)];

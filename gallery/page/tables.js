@@ -51,10 +51,11 @@ export function entriesView(body, job) {
   const row = (entry) => {
     const from = Number(entry.variants.first);
     const done = Number(entry.committed) > 0;
-    const address = `#/jobs/${job.id}/variants/${from}`;
+    const count = Number(entry.variants.count);
+    const address = count === 1 ? `#/jobs/${job.id}/variants/${from}` : `#/jobs/${job.id}/entry/${from}-${count}`;
     return h('tr', {}, h('td', {}, done ? h('a', { href: address, tabindex: -1, 'aria-hidden': true }, h('img', { class: 'thumb', alt: '', loading: 'lazy', src: picture(job.id, from, 256) })) : h('div', { class: 'thumb' })),
       h('td', {}, h('a', { href: address }, entry.id)), h('td', {}, entry.author),
-      h('td', {}, h('span', { class: `state ${stateOf(entry.state)}` }, `${stateOf(entry.state)} · ${number(entry.committed)} of ${number(entry.variants.count)}`)),
+      h('td', {}, h('span', { class: `state ${stateOf(entry.state)}` }, `${stateOf(entry.state)} · ${number(entry.committed)} of ${number(count)}`)),
       h('td', { class: 'wide' }, entry.columns.prompt || ''), h('td', { class: 'bad' }, entry.reason));
   };
   const load = async (from, limit) => {
