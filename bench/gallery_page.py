@@ -124,6 +124,12 @@ def main():
         held = held_mb(browser)
         print(f"the page's process holds {held:.0f} MB, limit {HELD_MB:.0f} MB ({100 * held / HELD_MB:.0f}%); of that JavaScript "
               f"{metrics['JSHeapUsedSize'] / 1e6:.1f} MB; {metrics['Nodes']:.0f} nodes, {browser.evaluate('document.querySelectorAll(`.tile`).length')} tiles")
+        frames(browser, "once more", "whole * step / steps")
+        time.sleep(1)
+        again = held_mb(browser)
+        browser.call("HeapProfiler.collectGarbage")
+        time.sleep(1)
+        print(f"after that {again:.0f} MB; once the browser has tidied up {held_mb(browser):.0f} MB")
         began = time.monotonic()
         browser.evaluate("(() => { const e = document.querySelector('[name=color]'); e.value = 'pink'; e.dispatchEvent(new Event('change')); })()")
         browser.wait(f"document.querySelector('.count').innerText === '{options.variants // 10:,} pictures'")
