@@ -196,6 +196,16 @@ TEST_F(GalleryTest, ALogInLastsUntilItsEndOrItsTokens) {
   EXPECT_THAT(*ReadFile(audit_), HasSubstr("\"peer\":\"gallery:127.0.0.1\""));
 }
 
+TEST_F(GalleryTest, FailuresAreAskedForAlone) {
+  const std::string variants = "/api/jobs/" + job_ + "/variants?failed=1";
+  const WebAnswer none = web_.Ask("GET", variants, Ours(brand_["read"]));
+  EXPECT_EQ(none.status, 200);
+  EXPECT_THAT(none.body, AllOf(HasSubstr("\"variants\":[]"), HasSubstr("\"next\":\"0\"")));
+  const WebAnswer both = web_.Ask("GET", variants + "&axis.seed=1", Ours(brand_["read"]));
+  EXPECT_EQ(both.status, 400);
+  EXPECT_THAT(both.body, HasSubstr("not together with choices"));
+}
+
 TEST_F(GalleryTest, GuessesAreRefusedAndCounted) {
   EXPECT_EQ(TryToLogIn(Create("", {v1::ROLE_WORKER}).secret()).status, 403);
   std::string wrong = operate_;
