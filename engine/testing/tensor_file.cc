@@ -1,6 +1,7 @@
 #include "engine/testing/tensor_file.h"
 
 #include <cstring>
+#include <span>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -18,9 +19,8 @@ void TensorFile::Add(const std::string& name, const std::string& dtype,
 
 void TensorFile::AddFloats(const std::string& name, const std::vector<int64_t>& shape,
                            const std::vector<float>& values) {
-  std::string bytes(values.size() * sizeof(float), '\0');
-  std::memcpy(bytes.data(), values.data(), bytes.size());
-  Add(name, "F32", shape, bytes);
+  const auto bytes = std::as_bytes(std::span(values));
+  Add(name, "F32", shape, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
 }
 
 void TensorFile::SetMetadata(const std::string& key, const std::string& value) {
