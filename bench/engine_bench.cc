@@ -265,6 +265,7 @@ int main(int argc, char** argv) {
   app.add_option("--runs", shape.runs, "With --shape: forwards to take the best of")->check(CLI::Range(1, 1000));
   app.add_option("--weight-cache", settings.weight_cache, "Folder that keeps packed weights");
   app.add_flag("--library", shape.library, "With --shape: oneDNN's products in place of ours (fp32: no tiles)");
+  app.add_flag("--cold", shape.cold, "With --shape: drop the files from memory before they are read and loaded");
   app.add_flag("--limits", shape.limits, "With --shape: oneDNN alone at the same operations");
   app.add_option("--peers", settings.peers, "With --shape: torch, openvino, both with a comma, or none")
       ->check(CLI::IsMember({"torch", "openvino", "torch,openvino", "none"}));

@@ -18,6 +18,7 @@ struct ShapeSettings {
   int threads = 2, size = 512, runs = 4;
   bool ops = false, each = false;
   std::vector<std::string> peers, peer_pythons;  // to run beside it, on the CPU
+  bool cold = false;  // files are read, and then loaded, from the disk and not from memory
   std::string weight_cache;  // a folder; empty: weights are packed
   bool library = false;  // convolutions and matrices by oneDNN, attention by vectors: nothing on tiles in fp32
   bool limits = false;   // also oneDNN alone at the same operations: packs all weights again
