@@ -8,6 +8,7 @@
 #include <ctime>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -22,23 +23,10 @@ std::mutex g_worker_mutex;
 std::string g_worker;
 thread_local const LogScope* t_scope = nullptr;
 
-// Control characters and what JSON has for itself; the rest is as it is, which is UTF-8 or was none
-// before.
+// What is no UTF-8 comes out as U+FFFD: a reader of JSON would refuse the line.
 void AppendText(std::string_view text, std::string& to) {
-  to += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      to += '\\';
-      to += c;
-    } else if (c == '\n') {
-      to += "\\n";
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      absl::StrAppendFormat(&to, "\\u%04x", c);
-    } else {
-      to += c;
-    }
-  }
-  to += '"';
+  using nlohmann::json;
+  to += json(std::string(text)).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 void AppendField(const char* name, std::string_view text, std::string& to) {

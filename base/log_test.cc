@@ -45,8 +45,10 @@ TEST_F(LogTest, LinesInJsonSayWhatTheyAreAbout) {
       LogEvent("stored", {.worker = "other"});
     }
     spdlog::debug("not at this level");
+    spdlog::info("no \xff UTF-8");
   });
-  ASSERT_EQ(lines.size(), 2u);
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(json::parse(lines[2])["message"], "no \uFFFD UTF-8");
   const json first = json::parse(lines[0]), second = json::parse(lines[1]);
   EXPECT_EQ(first["message"], "a \"quoted\"\nline \x01 for äöü");
   EXPECT_EQ(first["level"], "warning");
