@@ -6,7 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -41,18 +43,24 @@ class MonitoringFarmTest : public FolderTest {
   void SetUp() override {
     if (std::system("prometheus --version >/dev/null 2>&1") != 0)
       GTEST_SKIP() << "no prometheus here; scripts/setup installs one";
+    StartWorker("");
+    ASSERT_TRUE(scheduler_.Leads()) << scheduler_.process().Output();
+    StartPrometheus();
+    channel_ = grpc::CreateChannel(scheduler_.address(), grpc::InsecureChannelCredentials());
+    farm_ = v1::Farm::NewStub(channel_);
+  }
+  // `cards`: how its cards are (monitoring/testing/fake_nvml.cc).
+  void StartWorker(const char* cards) {
     setenv("LD_LIBRARY_PATH", TILTSHIFT_BINARY_DIR "/fake-nvml", 1);
+    setenv("FAKE_NVML", cards, 1);
     worker_ = std::make_unique<Process>(
         std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", scheduler_.address(),
                                  "--blobs", folder_ + "/blobs", "--models",
                                  TILTSHIFT_SOURCE_DIR "/models", "--device", "cpu", "--slots", "1",
                                  "--keep-free", "0", "--metrics", At(worker_port_)},
         folder_);
+    unsetenv("FAKE_NVML");
     unsetenv("LD_LIBRARY_PATH");
-    ASSERT_TRUE(scheduler_.Leads()) << scheduler_.process().Output();
-    StartPrometheus();
-    channel_ = grpc::CreateChannel(scheduler_.address(), grpc::InsecureChannelCredentials());
-    farm_ = v1::Farm::NewStub(channel_);
   }
   static std::string At(int port) { return "127.0.0.1:" + std::to_string(port); }
 
@@ -94,7 +102,14 @@ class MonitoringFarmTest : public FolderTest {
     return std::any_of(values.begin(), values.end(),
                        [](double value) { return std::isfinite(value); });
   }
-  std::string Submit(const std::string& model, uint32_t seeds) {
+  // That each fires, or would once its time is up.
+  void ExpectAlerts(const std::vector<std::string>& names) {
+    for (const std::string& name : names)
+      EXPECT_TRUE(WaitFor([&] { return HasData("ALERTS{alertname=\"Tiltshift" + name + "\"}"); },
+                          kPatienceMs))
+          << name;
+  }
+  grpc::Status Submit(const std::string& model, uint32_t seeds) {
     grpc::ClientContext context;
     v1::SubmitRequest request;
     request.mutable_spec()->set_name("watched");
@@ -107,9 +122,7 @@ class MonitoringFarmTest : public FolderTest {
     request.mutable_spec()->mutable_render()->set_height(64);
     request.mutable_spec()->mutable_render()->set_steps(1);
     v1::SubmitResponse response;
-    const grpc::Status status = farm_->Submit(&context, request, &response);
-    EXPECT_TRUE(status.ok()) << status.error_message();
-    return response.job_id();
+    return farm_->Submit(&context, request, &response);
   }
   // A worker that takes a lease of this model; then `act` has it, and the stream is cut.
   template <typename Act>
@@ -133,14 +146,14 @@ class MonitoringFarmTest : public FolderTest {
     context.TryCancel();
     stream->Finish();
   }
-  // Three workers die over a variant, one fails another.
-  void Fail() {
+  // Three workers die over a variant of model `kills`, one fails another of model `fails`.
+  void Fail(const std::string& kills, const std::string& fails) {
     using Stream = grpc::ClientReaderWriter<v1::WorkerMessage, v1::SchedulerMessage>;
-    Submit("kills", 1);
+    EXPECT_TRUE(Submit(kills, 1).ok());
     for (int i = 0; i < 3; ++i)
-      Take("dies-" + std::to_string(i), "kills", [](Stream&, const v1::Lease&) {});
-    Submit("fails", 1);
-    Take("fails", "fails", [](Stream& stream, const v1::Lease& lease) {
+      Take("dies-" + kills + std::to_string(i), kills, [](Stream&, const v1::Lease&) {});
+    EXPECT_TRUE(Submit(fails, 1).ok());
+    Take("fails-" + fails, fails, [](Stream& stream, const v1::Lease& lease) {
       v1::WorkerMessage message;
       message.mutable_turn()->set_turn(2);
       v1::Outcome& outcome = *message.mutable_turn()->add_outcomes();
@@ -166,8 +179,8 @@ class MonitoringFarmTest : public FolderTest {
 };
 
 TEST_F(MonitoringFarmTest, EveryQueryOfEveryPanelAndRuleReturnsData) {
-  Submit("diorama", 40);
-  Fail();
+  ASSERT_TRUE(Submit("diorama", 40).ok());
+  Fail("kills", "fails");
   for (const char* happened :
        {"tiltshift_farm_images_total{model=\"diorama\",device=\"cpu\"} == 40",
         "tiltshift_farm_stage_seconds_total{model=\"diorama\",device=\"cpu\",stage=\"denoise\"} > "
@@ -207,6 +220,29 @@ TEST_F(MonitoringFarmTest, EveryQueryOfEveryPanelAndRuleReturnsData) {
   EXPECT_FALSE(groups.empty());
   for (const json& group : groups)
     for (const json& rule : group["rules"]) EXPECT_EQ(rule["health"], "ok") << rule;
+}
+
+// The alerts that can be made true without waiting for what takes minutes by its nature; the rest
+// are promtool's (monitoring_files_test).
+TEST_F(MonitoringFarmTest, WhatIsBrokenIsAnAlert) {
+  Fail("kills", "fails");
+  Fail("kills-too", "fails-too");
+  ExpectAlerts({"NoStandby", "LeasesExpire", "AttemptsFail"});
+  EXPECT_TRUE(Submit("diorama", 1'000'000'000).ok());
+  ExpectAlerts({"QueueLong"});
+  worker_->Signal(SIGKILL);
+  ExpectAlerts({"WorkerDown", "NoWorkers"});
+  std::filesystem::rename(folder_ + "/blobs", folder_ + "/elsewhere");
+  std::ofstream(folder_ + "/blobs") << "no folder";
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(Submit("diorama", 1).ok());
+  ExpectAlerts({"BlobsFail"});
+  std::filesystem::remove(folder_ + "/blobs");
+  std::filesystem::rename(folder_ + "/elsewhere", folder_ + "/blobs");
+  StartWorker("hot");
+  ExpectAlerts({"CardHot", "CardMemoryErrors"});
+  EXPECT_TRUE(WaitFor([&] { return HasData("tiltshift_connected == 1"); }, kPatienceMs));
+  scheduler_.process().Signal(SIGKILL);
+  ExpectAlerts({"SchedulerDown", "NoLeader", "WorkerDisconnected"});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // A libnvidia-ml.so.1 that answers as NVIDIA's does, for tests on machines without a card: two
 // cards, of which the second tells nothing but its memory, and has a part that MIG made. FAKE_NVML
-// says how it fails: "init", "none" (no card). The first card has an XID 79 to tell of, once.
+// says how it fails: "init", "none" (no card); "hot": its first card is, and has lost more of its
+// memory. The first card has an XID 79 to tell of, once.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -20,7 +21,7 @@ bool told = false;
 unsigned long long registered = 0;
 char event_set;
 
-bool FailsAt(const char* what) {
+bool Is(const char* what) {
   const char* how = std::getenv("FAKE_NVML");
   return how != nullptr && std::strcmp(how, what) == 0;
 }
@@ -31,7 +32,7 @@ nvml::Device Card(int index) { return reinterpret_cast<nvml::Device>(&cards[inde
 extern "C" {
 
 nvml::Return nvmlInit_v2() {
-  if (FailsAt("init")) return kDriverNotLoaded;
+  if (Is("init")) return kDriverNotLoaded;
   ++begun;
   return 0;
 }
@@ -41,7 +42,7 @@ const char* nvmlErrorString(nvml::Return error) {
 }
 nvml::Return nvmlDeviceGetCount_v2(unsigned* count) {
   if (begun == 0) return kUninitialized;
-  *count = FailsAt("none") ? 0 : 2;
+  *count = Is("none") ? 0 : 2;
   return 0;
 }
 nvml::Return nvmlDeviceGetHandleByIndex_v2(unsigned index, nvml::Device* device) {
@@ -84,13 +85,14 @@ nvml::Return nvmlDeviceGetPowerUsage(nvml::Device device, unsigned* milliwatts) 
 }
 nvml::Return nvmlDeviceGetTemperature(nvml::Device device, unsigned sensor, unsigned* celsius) {
   if (device != Card(0) || sensor != nvml::kTemperatureOfGpu) return kNotSupported;
-  *celsius = 61;
+  *celsius = Is("hot") ? 95 : 61;
   return 0;
 }
 nvml::Return nvmlDeviceGetTotalEccErrors(nvml::Device device, unsigned kind, unsigned counter,
                                          unsigned long long* count) {
   if (device != Card(0)) return kNotSupported;
-  *count = kind == nvml::kUncorrected && counter == nvml::kSinceDriverLoad ? 2 : 1'000;
+  const bool ours = kind == nvml::kUncorrected && counter == nvml::kSinceDriverLoad;
+  *count = !ours ? 1'000 : Is("hot") ? 5 : 2;
   return 0;
 }
 nvml::Return nvmlEventSetCreate(nvml::EventSet* set) {
