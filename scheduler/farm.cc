@@ -206,16 +206,20 @@ std::vector<v1::WorkerInfo> Farm::Workers(int64_t now_ms) const {
 }
 
 void Farm::Changed(JobState& job) {
-  if (!std::exchange(job.in_changed, true)) changed_.insert(job.id);
+  if (!std::exchange(job.in_changed, true)) changed_.push_back(&job);
 }
 
 void Farm::TouchActive() {
   for (const std::string& id : active_) Changed(jobs_.at(id));
 }
 
-std::set<std::string> Farm::TakeChanged() {
-  for (const std::string& id : changed_) jobs_.at(id).in_changed = false;
-  return std::exchange(changed_, {});
+std::vector<std::string> Farm::TakeChanged() {
+  std::vector<std::string> ids;
+  for (JobState* job : std::exchange(changed_, {})) {
+    job->in_changed = false;
+    ids.push_back(job->id);
+  }
+  return ids;
 }
 
 }  // namespace tiltshift::scheduler

@@ -134,7 +134,7 @@ class Farm {
   void TouchActive();
 
   // Jobs whose view changed since the last call.
-  std::set<std::string> TakeChanged();
+  std::vector<std::string> TakeChanged();
 
   struct Counts {
     uint64_t pending = 0, leases = 0, workers = 0, granted = 0, expired = 0, retried = 0;
@@ -283,7 +283,7 @@ class Farm {
       over_;  // leases in Redis that hold nothing any more; released at the next Assign
   std::map<std::string, WorkerState> workers_;
   std::vector<WorkerState*> wanting_;  // connected ones that may want another lease, by arrival
-  std::set<std::string> changed_;
+  std::vector<JobState*> changed_;
   FairQueue queue_;                                  // of jobs with variants to lease
   std::map<std::string, uint64_t> leased_, stored_;  // by tenant
   int64_t looked_late_ms_ = 0, steal_after_ms_ = 0;
