@@ -39,6 +39,11 @@ Int Number(const std::string& text) {
   return absl::SimpleAtoi(text, &value) ? value : 0;
 }
 
+// As Redis counts bits: the first is the highest of the first byte. False behind the end.
+bool BitAt(const std::string& bytes, uint64_t at) {
+  return at / 8 < bytes.size() && (static_cast<uint8_t>(bytes[at / 8]) >> (7 - at % 8) & 1) != 0;
+}
+
 // "job first count lost worker"
 std::string LeaseRecord(const StoredLease& lease) {
   return absl::StrCat(lease.job_id, " ", lease.first, " ", lease.count, " ", lease.lost, " ",
@@ -187,15 +192,12 @@ absl::StatusOr<FarmStore::Progress> FarmStore::LoadProgress(const std::string& i
   for (const RedisReply& reply : bits) {
     if (reply.kind == RedisReply::Kind::kError) return ErrorOf(reply);
   }
-  const auto is_set = [&](const std::string& bytes, uint64_t i) {
-    const uint64_t at = range.first() % 8 + i;
-    return at / 8 < bytes.size() && (static_cast<uint8_t>(bytes[at / 8]) >> (7 - at % 8) & 1) != 0;
-  };
   Progress progress;
   std::vector<std::string> why = {"HMGET", JobKey(id) + ":failures"};
   for (uint64_t i = 0; i < range.count(); ++i) {
-    progress.committed.push_back(is_set(bits[0].text, i));
-    progress.failed.push_back(is_set(bits[1].text, i));
+    const uint64_t at = range.first() % 8 + i;
+    progress.committed.push_back(BitAt(bits[0].text, at));
+    progress.failed.push_back(BitAt(bits[1].text, at));
     if (progress.failed.back()) why.push_back(std::to_string(range.first() + i));
   }
   if (why.size() == 2) return progress;
@@ -225,8 +227,7 @@ absl::StatusOr<FarmStore::Failures> FarmStore::LoadFailures(const std::string& i
     const uint64_t end = begin + 8 * bits.text.size();
     for (failures.next = from; failures.next < end && failures.failed.size() < limit;
          ++failures.next) {
-      const auto byte = static_cast<uint8_t>(bits.text[(failures.next - begin) / 8]);
-      if ((byte >> (7 - failures.next % 8) & 1) != 0)
+      if (BitAt(bits.text, failures.next - begin))
         failures.failed.push_back({failures.next, true, 0, ""});
     }
   }
