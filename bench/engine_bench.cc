@@ -15,7 +15,6 @@
 
 #include <algorithm>
 #include <barrier>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -24,6 +23,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_split.h"
 #include "bench/engine_report.h"
+#include "bench/own_process.h"
 #include "bench/shape_bench.h"
 #include "engine/pack/weight_cache.h"
 #include "engine/pipeline.h"
@@ -53,10 +53,6 @@ struct SlotResult {
 struct Models {
   std::shared_ptr<const Model> own, library;
 };
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 absl::Status MeasureImages(const Settings& settings, Renderer& renderer, RenderRequest request,
                            SlotResult* result) {

@@ -4,18 +4,14 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstring>
 
+#include "bench/own_process.h"
 #include "engine/cpu/isa.h"
 
 namespace tiltshift::engine {
 namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Ten sums of their own, so that none waits for another. Returns what it computed, or nothing would
 // be.
