@@ -43,7 +43,8 @@ class SharedDenoiserTest : public testing::CudaTest {
 
   // In a pipeline of its own.
   absl::Status Denoise(size_t n, Subject& subject, const std::function<bool()>& keep_going,
-                       std::vector<float>& latent) {
+                       std::vector<float>& latent,
+                       const std::function<void(int step)>& after_step = nullptr) {
     Pipeline pipeline(model_);
     const auto sampler =
         MakeSampler(subject.sampler, model_->impl().config.noise, {.steps = subject.steps});
@@ -56,14 +57,16 @@ class SharedDenoiserTest : public testing::CudaTest {
       FillNormal(n, 0, latent);
       for (float& value : latent) value *= (*sampler)->initial_noise_sigma();
     }
-    return pipeline.Denoise({.size = kSize,
-                             .sampler = sampler->get(),
-                             .prompt = pair->prompt,
-                             .negative = pair->negative,
-                             .guidance_scale = 3.0f + static_cast<float>(n),
-                             .seed = n,
-                             .state = &subject.state},
-                            keep_going, latent);
+    DenoiseOptions options = {.size = kSize,
+                              .sampler = sampler->get(),
+                              .prompt = pair->prompt,
+                              .negative = pair->negative,
+                              .guidance_scale = 3.0f + static_cast<float>(n),
+                              .seed = n,
+                              .state = &subject.state};
+    if (after_step)
+      options.after_step = [&](int step, std::span<const float>) { after_step(step); };
+    return pipeline.Denoise(options, keep_going, latent);
   }
 
   std::shared_ptr<const Model> model_;
@@ -132,6 +135,25 @@ TEST_F(SharedDenoiserTest, I4WhoeverJoinsAndLeaves) {
   SharedDenoiser& denoiser = *model_->impl().denoiser;
   EXPECT_TRUE(denoiser.DropSpare());
   EXPECT_FALSE(denoiser.DropSpare());
+}
+
+// One that has made its last step, and whose thread has not read it yet, has the only place.
+TEST_F(SharedDenoiserTest, I4ANewcomerMovesNoSampleThatHasEnded) {
+  const Subject slow = {SamplerKind::kDpmpp2m, 2}, newcomer = {SamplerKind::kEuler, 3};
+  std::vector<std::vector<float>> alone(2), together(2);
+  Subject first = slow, second = newcomer;
+  ASSERT_TRUE(Denoise(0, first, nullptr, alone[0]).ok());
+  ASSERT_TRUE(Denoise(1, second, nullptr, alone[1]).ok());
+
+  first = slow, second = newcomer;
+  absl::Status status = absl::UnknownError("never came");
+  const auto after_step = [&](int step) {
+    if (step + 1 < slow.steps) return;
+    std::thread([&] { status = Denoise(1, second, nullptr, together[1]); }).join();
+  };
+  ASSERT_TRUE(Denoise(0, first, nullptr, together[0], after_step).ok());
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(together, alone);
 }
 
 }  // namespace
