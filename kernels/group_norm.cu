@@ -33,6 +33,9 @@ struct Cut {
   int chunk_positions;  // a block's
   int chunks;           // a sample's
   int threads;
+  // Of a position's channels in shared memory: a warp that reads some of a group's at several
+  // positions, each `slots` apart in its lanes, meets every bank once.
+  int slots, stride;
 };
 
 __host__ __device__ __forceinline__ Cut CutOf(const GroupNormShape& shape) {
@@ -43,6 +46,8 @@ __host__ __device__ __forceinline__ Cut CutOf(const GroupNormShape& shape) {
   cut.chunk_positions = cut.rows * kBatch * (shape.positions >= kManyPositions ? 8 : 1);
   cut.chunks = (shape.positions + cut.chunk_positions - 1) / cut.chunk_positions;
   cut.threads = (cut.rows * cut.vectors + 31) / 32 * 32;
+  cut.slots = (shape.channels / shape.groups + 3) / 4 * 4;
+  cut.stride = shape.channels + (shape.channels % 32 == 0 ? cut.slots % 32 : 0);
   return cut;
 }
 
@@ -84,6 +89,21 @@ struct ChannelMoments {
   }
 };
 
+// Eight lanes whose vectors follow each other meet every bank once: four begin with the second
+// half.
+__device__ __forceinline__ void StoreChannels(SharedPtr<float> to, int vector,
+                                              const float (&value)[kChunk]) {
+  const bool swapped = vector / 4 % 2 != 0;
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const bool second = swapped != (i != 0);
+    Floats4 half;
+#pragma unroll
+    for (int c = 0; c < 4; ++c) half.value[c] = second ? value[4 + c] : value[c];
+    Store(to + (second ? 4 : 0), half);
+  }
+}
+
 // A block's chunk: moments of its channels, then of its groups.
 template <class T>
 __device__ __forceinline__ void StoreMoments(const GroupNormArguments<T>& p, const Cut& cut) {
@@ -93,8 +113,8 @@ __device__ __forceinline__ void StoreMoments(const GroupNormArguments<T>& p, con
   const int end = first + cut.chunk_positions < p.shape.positions ? first + cut.chunk_positions
                                                                   : p.shape.positions;
   const SharedPtr<float> means = Shared<float>(0),
-                         squares = Shared<float>(cut.rows * p.shape.channels * 4),
-                         counts = Shared<float>(2 * cut.rows * p.shape.channels * 4);
+                         squares = Shared<float>(cut.rows * cut.stride * 4),
+                         counts = Shared<float>(2 * cut.rows * cut.stride * 4);
   if (row < cut.rows) {
     const GlobalPtr<const T> x =
         GlobalPtr<const T>(p.x) +
@@ -112,34 +132,37 @@ __device__ __forceinline__ void StoreMoments(const GroupNormArguments<T>& p, con
       }
       moments.Add<T>(words, some);
     }
-    const int at = row * p.shape.channels + vector * kChunk;
-#pragma unroll
-    for (int half = 0; half < kChunk; half += 4) {
-      const float *m = moments.mean + half, *s = moments.squares + half;
-      Store(means + (at + half), Floats4{{m[0], m[1], m[2], m[3]}});
-      Store(squares + (at + half), Floats4{{s[0], s[1], s[2], s[3]}});
-    }
+    StoreChannels(means + (row * cut.stride + vector * kChunk), vector, moments.mean);
+    StoreChannels(squares + (row * cut.stride + vector * kChunk), vector, moments.squares);
     if (vector == 0) Store(counts + row, moments.count);
   }
   SyncThreads();
 
-  // A warp a group: lanes share out its rows' channels.
-  const int width = p.shape.channels / p.shape.groups, parts = cut.rows * width;
+  // A warp a group: lanes share out its rows' channels. A slot behind them counts for nothing.
+  const int width = p.shape.channels / p.shape.groups, parts = cut.rows * cut.slots;
   for (int group = Warp(); group < p.shape.groups; group += cut.threads / 32) {
-    const auto place = [&](int part) {
-      return part / width * p.shape.channels + group * width + part % width;
+    struct Part {
+      int at;
+      float count;
+    };
+    const auto part_of = [&](int part) {
+      const int part_row = part / cut.slots, slot = part % cut.slots;
+      const int channel = slot < width ? slot : width - 1;
+      const float all = Load(counts + part_row);
+      return Part{part_row * cut.stride + group * width + channel, slot < width ? all : 0.0f};
     };
     float count = 0, sum = 0;
-    for (int part = Lane(); part < parts; part += 32) {
-      const float n = Load(counts + part / width);
-      count += n;
-      sum += n * Load(means + place(part));
+    for (int i = Lane(); i < parts; i += 32) {
+      const Part part = part_of(i);
+      count += part.count;
+      sum += part.count * Load(means + part.at);
     }
     const float mean = SumOfWarp(sum) / SumOfWarp(count);
     float about = 0;
-    for (int part = Lane(); part < parts; part += 32) {
-      const float apart = Load(means + place(part)) - mean;
-      about += Load(squares + place(part)) + Load(counts + part / width) * apart * apart;
+    for (int i = Lane(); i < parts; i += 32) {
+      const Part part = part_of(i);
+      const float apart = Load(means + part.at) - mean, inside = Load(squares + part.at);
+      about += part.count > 0 ? inside + part.count * apart * apart : 0.0f;
     }
     about = SumOfWarp(about);
     if (Lane() == 0) {
@@ -304,7 +327,7 @@ cudaError_t GroupNorm(cudaStream_t stream, const GroupNormArguments<T>& p) {
         stream,
         {.grid = {static_cast<unsigned>(cut.chunks), batch},
          .block = {threads},
-         .shared_bytes = static_cast<size_t>(cut.rows) * (2 * p.shape.channels + 1) * 4},
+         .shared_bytes = static_cast<size_t>(cut.rows) * (2 * cut.stride + 1) * 4},
         p);
   }
   if (error == cudaSuccess && (p.given != nullptr || p.arrivals == nullptr)) {

@@ -41,6 +41,7 @@ const NormCase kCases[] = {
     Group("sd_1920", 40, 1920, 32, true),
     Group("sd_2560", 33, 2560, 32),
     Group("vae_128", 1100, 128, 32, true),
+    Group("vae_256", 150, 256, 32, true),
     Group("vae_512", 100, 512, 32, true),
     Group("vae_many_positions", (1 << 15) + 100, 8, 2, true),
     Group("built_in_32", 300, 32, 16, true),
@@ -121,11 +122,12 @@ TEST_F(NormBits, MovesNoByteTwice) {
   EXPECT_EQ(counters.global_bytes_stored,
             kPositions * kChannels * 2 + kGroups * kChunks * 8 + affine + 4);
   EXPECT_EQ(counters.atomics, kChunks);
+  EXPECT_EQ(counters.bank_conflicts, 0);
 
   c = Layer("", 16, 1280);
   testing::RunNormCase<Bf16>(c);
   counters = emulation::TheCard().TakeCounters();
-  EXPECT_EQ(counters.global_bytes_loaded, 16 * 1280 * (2 + 8));
+  EXPECT_EQ(counters.global_bytes_loaded, 16 * 1280 * 2 + 16 / 2 * 1280 * 8);  // two rows a warp
   EXPECT_EQ(counters.global_bytes_stored, 16 * 1280 * 2);
   EXPECT_EQ(counters.shuffles, 16 * 2 * 5);
 }
