@@ -115,7 +115,8 @@ TEST_P(MachineCode, HasWhatTheKernelsAreWrittenFor) {
   const auto& [source, architecture] = GetParam();
   if (std::string_view(TILTSHIFT_MACHINE_CODE_ARCHITECTURES).find(architecture) ==
       std::string_view::npos) {
-    GTEST_SKIP() << "TILTSHIFT_MACHINE_CODE_ARCHITECTURES leaves it out";
+    GTEST_SKIP() << "TILTSHIFT_MACHINE_CODE_ARCHITECTURES leaves it out, or " TILTSHIFT_NVCC
+                    " does not know it";
   }
   const std::string name = source.name + "." + architecture;
   const fs::path folder = TILTSHIFT_MACHINE_CODE;
@@ -123,8 +124,9 @@ TEST_P(MachineCode, HasWhatTheKernelsAreWrittenFor) {
   if (!source.products) return;
   const std::string cuobjdump = Cuobjdump();
   if (cuobjdump.empty()) {
-    GTEST_SKIP() << "registers checked; no cuobjdump here for the rest: scripts/setup installs one, "
-                    "or name it in CUOBJDUMP";
+    GTEST_SKIP()
+        << "registers checked; no cuobjdump here for the rest: scripts/setup installs one, "
+           "or name it in CUOBJDUMP";
   }
   const Ran dumped = Execute(cuobjdump + " -sass " + (folder / (name + ".cubin")).string());
   ASSERT_TRUE(dumped.ok) << dumped.output;

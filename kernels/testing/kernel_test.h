@@ -11,7 +11,16 @@
 
 namespace tiltshift::kernels::testing {
 
-class KernelTest : public ::testing::Test {
+// Needs a card, or its emulation.
+class CardTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    int cards = 0;
+    if (cudaGetDeviceCount(&cards) != cudaSuccess || cards == 0) GTEST_SKIP() << "no card here";
+  }
+};
+
+class KernelTest : public CardTest {
 #ifdef TILTSHIFT_EMULATED
  protected:
   void TearDown() override {
