@@ -35,7 +35,8 @@
 //   Ballot(bool)
 // - LoadMatrices<kTransposed>(rows[N], registers[N][4]): ldmatrix.x4, N times
 // - MultiplyAccumulate<T>(c[M][N][4], a[M][4], b[(N+1)/2][4]): mma.sync m16n8k16, M x N times; a
-//   register quartet of b is two tiles of 8 columns, as one ldmatrix.x4 brings them
+//   register quartet of b is two tiles of 8 columns, as one ldmatrix.x4 brings them. With
+//   uint32_t c[M][N][2] and Fp16 the sums are fp16, in pairs: no kernel here wants that
 // - Exp2(x), Reciprocal(x), ReciprocalRoot(x), Erf(x), Tanh(x): fast, a few ulp
 #pragma once
 

@@ -251,6 +251,26 @@ __device__ __forceinline__ void MultiplyAccumulate(float (&c)[kM][kN][4],
   }
 }
 
+template <class T, int kM, int kN, int kPairs>
+__device__ __forceinline__ void MultiplyAccumulate(uint32_t (&c)[kM][kN][2],
+                                                   const uint32_t (&a)[kM][4],
+                                                   const uint32_t (&b)[kPairs][4]) {
+  static_assert(kPairs == (kN + 1) / 2);
+  static_assert(std::is_same_v<T, Fp16>);
+#pragma unroll
+  for (int m = 0; m < kM; ++m) {
+#pragma unroll
+    for (int n = 0; n < kN; ++n) {
+      asm volatile(
+          "mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0, %1}, {%2, %3, %4, %5}, {%6, %7}, "
+          "{%0, %1};\n"
+          : "+r"(c[m][n][0]), "+r"(c[m][n][1])
+          : "r"(a[m][0]), "r"(a[m][1]), "r"(a[m][2]), "r"(a[m][3]), "r"(b[n / 2][n % 2 * 2]),
+            "r"(b[n / 2][n % 2 * 2 + 1]));
+    }
+  }
+}
+
 __device__ __forceinline__ float Exp2(float x) {
   float result;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));

@@ -244,6 +244,24 @@ void MultiplyAccumulate(float (&c)[kM][kN][4], const uint32_t (&a)[kM][4],
   emulation::current->block->WarpWait(&MultiplyOfWarp, &mine, place);
 }
 
+// The lanes hold the same numbers of c, in pairs: the sums are rounded to fp16 where the
+// instruction ends.
+template <class T, int kM, int kN, int kPairs>
+void MultiplyAccumulate(uint32_t (&c)[kM][kN][2], const uint32_t (&a)[kM][4],
+                        const uint32_t (&b)[kPairs][4], Place place = Place::current()) {
+  static_assert(std::is_same_v<T, Fp16>);
+  float sums[kM][kN][4];
+  for (int i = 0; i < kM * kN * 2; ++i) {
+    sums[i / 2 / kN][i / 2 % kN][i % 2 * 2] = LowOf<T>(c[i / 2 / kN][i / 2 % kN][i % 2]);
+    sums[i / 2 / kN][i / 2 % kN][i % 2 * 2 + 1] = HighOf<T>(c[i / 2 / kN][i / 2 % kN][i % 2]);
+  }
+  MultiplyAccumulate<T>(sums, a, b, place);
+  for (int i = 0; i < kM * kN * 2; ++i) {
+    const float* pair = &sums[i / 2 / kN][i / 2 % kN][i % 2 * 2];
+    c[i / 2 / kN][i / 2 % kN][i % 2] = PackPair<T>(pair[0], pair[1]);
+  }
+}
+
 inline float Exp2(float x) { return std::exp2(x); }
 inline float Reciprocal(float x) { return 1.0f / x; }
 inline float ReciprocalRoot(float x) { return 1.0f / std::sqrt(x); }

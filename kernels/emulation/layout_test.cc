@@ -83,6 +83,33 @@ void CheckMma() {
 TEST(Layout, MmaBf16) { CheckMma<Bf16>(); }
 TEST(Layout, MmaFp16) { CheckMma<Fp16>(); }
 
+// The same with .f16 for C and D: c0 and c1 in the first register, c2 and c3 in the second.
+void MmaHalfSumsKernel(Plan p) {
+  const int group = Lane() >> 2, thread = Lane() % 4;
+  uint32_t a[1][4], b[1][4] = {}, c[1][1][2];
+  for (int r = 0; r < 4; ++r) {
+    const int row = r % 2 == 0 ? group : group + 8, k = thread * 2 + (r < 2 ? 0 : 8);
+    a[0][r] = PackPair<Fp16>(ValueA(row, k), ValueA(row, k + 1));
+  }
+  for (int r = 0; r < 2; ++r) {
+    const int k = thread * 2 + 8 * r, row = group + 8 * r;
+    b[0][r] = PackPair<Fp16>(ValueB(k, group), ValueB(k + 1, group));
+    c[0][0][r] = PackPair<Fp16>(ValueC(row, thread * 2), ValueC(row, thread * 2 + 1));
+  }
+  MultiplyAccumulate<Fp16>(c, a, b);
+  for (int i = 0; i < 4; ++i) {
+    const int row = i < 2 ? group : group + 8, column = thread * 2 + (i & 1);
+    const uint32_t pair = c[0][0][i / 2];
+    Store(GlobalPtr(p.out) + row * 8 + column, i % 2 == 0 ? LowOf<Fp16>(pair) : HighOf<Fp16>(pair));
+  }
+}
+TEST(Layout, MmaFp16WithSumsInFp16) {
+  const std::vector<float> out = RunWarp<&MmaHalfSumsKernel>(128);
+  for (int i = 0; i < 128; ++i) {
+    EXPECT_EQ(out[i], ToFloat(FromFloat<Fp16>(Product(i / 8, i % 8)))) << i / 8 << "," << i % 8;
+  }
+}
+
 // Four 8x8 matrices of 16-bit numbers whose value says where they were.
 float Mark(int matrix, int row, int column) {
   return static_cast<float>(matrix * 64 + row * 8 + column);
