@@ -41,8 +41,10 @@ double ReferenceNormal(uint64_t seed, uint32_t stream, uint64_t index) {
 }
 
 constexpr int kChannels = 4, kOutputStride = 4, kInputStride = 8;
+constexpr float kUntouched = 0.5f;  // what lies behind the input's channels
 
-// A batch with its host side.
+// A batch with its host side; T is the UNet's input.
+template <class T>
 struct Batch {
   Batch(std::vector<DenoiseRow> rows, int positions, int unet_rows)
       : rows(std::move(rows)),
@@ -53,7 +55,7 @@ struct Batch {
         clean(RandomNumbers<float>(Floats(), 4)),
         noise(RandomNumbers<float>(Floats(), 5)),
         mask(static_cast<size_t>(Floats()) / kChannels),
-        input(int64_t{unet_rows} * positions * kInputStride, Bf16{0x1234}) {
+        input(int64_t{unet_rows} * positions * kInputStride, FromFloat<T>(kUntouched)) {
     for (size_t i = 0; i < mask.size(); ++i) mask[i] = i % 3 == 0 ? 0.0f : 1.0f;
   }
 
@@ -62,21 +64,21 @@ struct Batch {
     const DeviceBuffer<DenoiseRow> device_rows(rows);
     const DeviceBuffer<float> device_output(output), device_latent(latent), device_history(history);
     const DeviceBuffer<float> device_clean(clean), device_noise(noise), device_mask(mask);
-    const DeviceBuffer<Bf16> device_input(input);
-    const DenoiseArguments<Bf16> arguments = {.samples = static_cast<int>(rows.size()),
-                                              .channels = kChannels,
-                                              .positions = positions,
-                                              .rows = device_rows.get(),
-                                              .output = device_output.get(),
-                                              .output_stride = kOutputStride,
-                                              .latent = device_latent.get(),
-                                              .history = device_history.get(),
-                                              .mask = device_mask.get(),
-                                              .blend_clean = device_clean.get(),
-                                              .blend_noise = device_noise.get(),
-                                              .input = device_input.get(),
-                                              .input_stride = kInputStride};
-    TS_CHECK(DenoiseStep<Bf16>(nullptr, arguments) == cudaSuccess);
+    const DeviceBuffer<T> device_input(input);
+    const DenoiseArguments<T> arguments = {.samples = static_cast<int>(rows.size()),
+                                           .channels = kChannels,
+                                           .positions = positions,
+                                           .rows = device_rows.get(),
+                                           .output = device_output.get(),
+                                           .output_stride = kOutputStride,
+                                           .latent = device_latent.get(),
+                                           .history = device_history.get(),
+                                           .mask = device_mask.get(),
+                                           .blend_clean = device_clean.get(),
+                                           .blend_noise = device_noise.get(),
+                                           .input = device_input.get(),
+                                           .input_stride = kInputStride};
+    TS_CHECK(DenoiseStep<T>(nullptr, arguments) == cudaSuccess);
     latent = device_latent.Read();
     history = device_history.Read();
     input = device_input.Read();
@@ -85,14 +87,15 @@ struct Batch {
   std::vector<DenoiseRow> rows;
   int positions;
   std::vector<float> output, latent, history, clean, noise, mask;
-  std::vector<Bf16> input;
+  std::vector<T> input;
 };
 
 // What becomes of one number; each bound is a few ulp of the magnitudes that are added.
 struct Reference {
   Expected next, x0, input;
 };
-Reference ReferenceOf(const Batch& batch, int sample, int channel, int position) {
+template <class T>
+Reference ReferenceOf(const Batch<T>& batch, int sample, int channel, int position) {
   const DenoiseRow& row = batch.rows[sample];
   const int64_t index = int64_t{channel} * batch.positions + position;
   const int64_t at = int64_t{sample} * kChannels * batch.positions + index;
@@ -133,7 +136,7 @@ Reference ReferenceOf(const Batch& batch, int sample, int channel, int position)
   const double input = row.input_factor * next;
   return {{next, next_bound},
           {x0, x0_bound},
-          {input, next_bound + testing::Rounding<Bf16>() * (std::fabs(input) + next_bound)}};
+          {input, next_bound + testing::Rounding<T>() * (std::fabs(input) + next_bound)}};
 }
 
 // One, two and three forwards, with and without noise, clipped or not, each with its own UNet rows.
@@ -175,12 +178,13 @@ std::vector<DenoiseRow> SomeRows() {
 
 class DenoiseStepTest : public KernelTest, public ::testing::WithParamInterface<int> {};
 
-TEST_P(DenoiseStepTest, EveryRowGoesByItsOwnRule) {
-  Batch batch(SomeRows(), GetParam(), 6);
-  const Batch before = batch;
+template <class T>
+void CheckEveryRow(int positions) {
+  Batch<T> batch(SomeRows(), positions, 6);
+  const Batch<T> before = batch;
   batch.Run();
   std::vector<Expected> latents, histories;
-  std::vector<Expected> inputs(batch.input.size(), {ToFloat(Bf16{0x1234}), 1e-300});
+  std::vector<Expected> inputs(batch.input.size(), {kUntouched, 1e-300});
   for (int sample = 0; sample < 4; ++sample) {
     const DenoiseRow& row = before.rows[sample];
     for (int channel = 0; channel < kChannels; ++channel) {
@@ -209,17 +213,22 @@ TEST_P(DenoiseStepTest, EveryRowGoesByItsOwnRule) {
   check(testing::Compare(batch.history, histories));
   check(testing::Compare(batch.input, inputs));
 }
-INSTANTIATE_TEST_SUITE_P(Positions, DenoiseStepTest, ::testing::Values(1, 77, 256, 1024));
+
+TEST_P(DenoiseStepTest, EveryRowGoesByItsOwnRule) {
+  CheckEveryRow<Bf16>(GetParam());
+  CheckEveryRow<Fp16>(GetParam());
+}
+INSTANTIATE_TEST_SUITE_P(Positions, DenoiseStepTest, ::testing::Values(1, 77, 256, 1024, 4096));
 
 using DenoiseBits = KernelTest;
 
 TEST_F(DenoiseBits, I4_ARowHasTheSameBitsInAnyBatch) {
-  Batch batch(SomeRows(), 100, 6);
-  const Batch before = batch;
+  Batch<Bf16> batch(SomeRows(), 100, 6);
+  const Batch<Bf16> before = batch;
   batch.Run();
   const int64_t floats = kChannels * 100;
   for (const int sample : {0, 1, 3}) {
-    Batch alone({before.rows[sample]}, 100, 6);
+    Batch<Bf16> alone({before.rows[sample]}, 100, 6);
     alone.latent.assign(before.latent.begin() + sample * floats,
                         before.latent.begin() + (sample + 1) * floats);
     alone.history.assign(before.history.begin() + sample * floats,

@@ -13,26 +13,27 @@ using testing::RandomNumbers;
 
 class UpsampleTest : public testing::KernelTest {};
 
-TEST_F(UpsampleTest, EachPositionFourTimesAndOddSidesCut) {
+template <class T>
+void CheckEachPosition() {
   constexpr int kBatch = 2, kHeight = 3, kWidth = 5, kChannels = 16, kStride = 24;
   for (const int out_height : {6, 5}) {
     for (const int out_width : {10, 9}) {
-      const std::vector<Bf16> x = RandomNumbers<Bf16>(kBatch * kHeight * kWidth * kStride, 1);
-      const DeviceBuffer<Bf16> from(x);
-      const DeviceBuffer<Bf16> to(int64_t{kBatch} * out_height * out_width * kStride);
-      ASSERT_EQ(cudaMemset(to.get(), 0, to.count() * sizeof(Bf16)), cudaSuccess);
-      const UpsampleArguments<Bf16> arguments = {.batch = kBatch,
-                                                 .height = kHeight,
-                                                 .width = kWidth,
-                                                 .out_height = out_height,
-                                                 .out_width = out_width,
-                                                 .channels = kChannels,
-                                                 .x = from.get(),
-                                                 .x_stride = kStride,
-                                                 .y = to.get(),
-                                                 .y_stride = kStride};
+      const std::vector<T> x = RandomNumbers<T>(kBatch * kHeight * kWidth * kStride, 1);
+      const DeviceBuffer<T> from(x);
+      const DeviceBuffer<T> to(int64_t{kBatch} * out_height * out_width * kStride);
+      ASSERT_EQ(cudaMemset(to.get(), 0, to.count() * sizeof(T)), cudaSuccess);
+      const UpsampleArguments<T> arguments = {.batch = kBatch,
+                                              .height = kHeight,
+                                              .width = kWidth,
+                                              .out_height = out_height,
+                                              .out_width = out_width,
+                                              .channels = kChannels,
+                                              .x = from.get(),
+                                              .x_stride = kStride,
+                                              .y = to.get(),
+                                              .y_stride = kStride};
       ASSERT_EQ(Upsample(nullptr, arguments), cudaSuccess);
-      const std::vector<Bf16> y = to.Read();
+      const std::vector<T> y = to.Read();
       for (int64_t at = 0; at < to.count(); ++at) {
         const int64_t channel = at % kStride, position = at / kStride;
         const int64_t column = position % out_width, line = position / out_width;
@@ -43,6 +44,11 @@ TEST_F(UpsampleTest, EachPositionFourTimesAndOddSidesCut) {
       }
     }
   }
+}
+
+TEST_F(UpsampleTest, EachPositionFourTimesAndOddSidesCut) {
+  CheckEachPosition<Bf16>();
+  CheckEachPosition<Fp16>();
 }
 
 TEST_F(UpsampleTest, RefusesOtherSizes) {
