@@ -10,7 +10,7 @@
 // chunks a sample. Bytes: x once for the moments, x and y once more to apply, 8 a group and chunk
 // in between; 4 to 5 operations a byte: bound by memory, and where the next convolution applies the
 // affine itself by a third of it. 256 threads (more from 2,056 channels on), 16 KB of
-// shared memory; 80 registers for the moments, 40 to apply (sm_90). Errors: additions on the
+// shared memory; 89 registers for the moments, 40 to apply (sm_90). Errors: additions on the
 // longest path, see testing/norm_case.cc, which is the reference. Time (H200), with
 // FinishKernel as a third launch, a block a group: 14.6 us of 2 x 4096 x 320; 65.8 us of 2^18 x
 // 128, 2.0 TB/s. With two: unmeasured.

@@ -80,7 +80,8 @@ def main_loop(code):
 
 def readable(name):
     text = subprocess.run(["c++filt", name], check=True, capture_output=True, text=True).stdout.strip()
-    text = re.sub(r"\(anonymous namespace\)::|tiltshift::kernels::|^void |\(int\)|\(bool\)", "", text)
+    text = re.sub(r"\(anonymous namespace\)::|tiltshift::kernels::|^void ", "", text)
+    text = re.sub(r"\(\w+\)(?=\d)", "", text)  # what type a template's number is of
     return text.split("(")[0][:110]
 
 
