@@ -35,7 +35,7 @@ absl::StatusOr<ModelFiles::Text> OpenText(const Source& source, const std::strin
   }
   if (tokenizer.vocab_size() > config.vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat(
-        directory, ": ", folder, "/vocab.json has ids up to ", tokenizer.vocab_size() - 1, ", ",
+        directory, ": ", folder, " has ids up to ", tokenizer.vocab_size() - 1, ", ",
         encoder, "/config.json: vocab_size is ", config.vocab_size));
   }
   TS_ASSIGN_OR_RETURN(Weights weights,

@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "base/file.h"
+#include "nlohmann/json.hpp"
 
 namespace tiltshift::engine {
 namespace {
@@ -100,6 +101,21 @@ TEST_F(ModelFilesTest, EveryMissingFileIsNamed) {
   ExpectError(absl::StatusCode::kNotFound, "no model directory " + folder_);
 }
 
+// transformers 5 saves tokenizer.json alone; what is in it is the model's as well.
+TEST_F(ModelFilesTest, ATokenizerMayBeOneFile) {
+  const auto read = [&](const std::string& name) { return nlohmann::json::parse(*ReadFile(name)); };
+  nlohmann::json whole = read(TILTSHIFT_SOURCE_DIR "/engine/testdata/tokenizer_saved.json")["plain"]["tokenizer.json"];
+  whole["model"]["vocab"] = read(folder_ + "/tokenizer/vocab.json");
+  fs::remove(folder_ + "/tokenizer/merges.txt");
+  Put("tokenizer/tokenizer.json", whole.dump());
+  const auto files = OpenModelFiles(folder_);
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(files->texts[0].tokenizer.vocab_size(), 1214);
+  const std::string before = Hash();
+  Put("tokenizer/tokenizer.json", whole.dump(1));
+  EXPECT_NE(Hash(), before);
+}
+
 TEST_F(ModelFilesTest, EveryDamagedFileIsNamed) {
   for (const std::string name : kWeights) {
     SetUp();
@@ -124,7 +140,7 @@ TEST_F(ModelFilesTest, TokenizerAndTextEncoderMustFit) {
   Put("text_encoder/config.json", R"({"vocab_size":1000,"hidden_size":64})");
   ExpectError(
       absl::StatusCode::kInvalidArgument,
-      "tokenizer/vocab.json has ids up to 1213, text_encoder/config.json: vocab_size is 1000");
+      "tokenizer has ids up to 1213, text_encoder/config.json: vocab_size is 1000");
   Put("text_encoder/config.json",
       R"({"vocab_size":1300,"hidden_size":64,"max_position_embeddings":32})");
   ExpectError(absl::StatusCode::kInvalidArgument,

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "engine/json_text.h"
 #include "engine/tokenizer_bpe.h"
+#include "engine/tokenizer_json.h"
 #include "engine/tokenizer_text.h"
 #include "nlohmann/json.hpp"
 
@@ -17,7 +18,6 @@ using nlohmann::json;
 
 constexpr int kDefaultLength = 77;
 constexpr int kMaxLength = 1 << 16;
-constexpr int32_t kMaxId = 1 << 22;
 constexpr size_t kMaxAddedTokens = 256;
 constexpr size_t kMaxPromptBytes = size_t{1} << 20;
 constexpr char kStart[] = "<|startoftext|>", kEnd[] = "<|endoftext|>";
@@ -52,19 +52,6 @@ absl::StatusOr<TokenSpec> ReadTokenSpec(const json& value, const std::string& wh
   return TokenSpec{value["content"].get<std::string>(), flag("normalized")};
 }
 
-absl::StatusOr<Vocabulary> ReadVocabulary(const std::string& text, const std::string& file) {
-  TS_ASSIGN_OR_RETURN(const json object, ParseJsonObject(text, file));
-  Vocabulary vocabulary;
-  for (const auto& [token, id] : object.items()) {
-    if (!id.is_number_unsigned() || id.get<uint64_t>() >= kMaxId) {
-      return absl::DataLossError(absl::StrCat(file, ": the id of ", Quoted(token),
-                                              " is not a whole number below ", kMaxId));
-    }
-    vocabulary[token] = id.get<int32_t>();
-  }
-  return vocabulary;
-}
-
 absl::StatusOr<int> ReadLength(const json& config, const std::string& file) {
   const auto at = config.find("model_max_length");
   if (at == config.end() || at->is_null()) return kDefaultLength;
@@ -76,6 +63,13 @@ absl::StatusOr<int> ReadLength(const json& config, const std::string& file) {
   return at->get<double>() > kMaxLength ? kDefaultLength : at->get<int>();
 }
 
+// What the tokens and their ids come from, and what errors call it.
+struct Sources {
+  std::string vocabulary_file, merges_file, added_file;
+  Vocabulary vocabulary;
+  std::string merges;
+};
+
 }  // namespace
 
 struct Tokenizer::Impl {
@@ -85,9 +79,8 @@ struct Tokenizer::Impl {
   int vocab_size = 0;
   int length = kDefaultLength;
 
-  absl::Status ReadSpecialTokens(const json& config, const json& special,
-                                 const Vocabulary& vocabulary, const std::string& where,
-                                 int32_t* unknown);
+  absl::Status ReadSpecialTokens(const json& config, const json& special, const Sources& from,
+                                 const std::string& config_file, int32_t* unknown);
   void EncodeText(std::string_view text, bool normalized, std::vector<int32_t>& ids) const;
 };
 
@@ -95,13 +88,13 @@ struct Tokenizer::Impl {
 // special_tokens_map.json overrides the config, and of two specifications of one token the later
 // one counts.
 absl::Status Tokenizer::Impl::ReadSpecialTokens(const json& config, const json& special,
-                                                const Vocabulary& vocabulary,
-                                                const std::string& where, int32_t* unknown) {
-  const std::string config_file = where + "/tokenizer_config.json";
+                                                const Sources& from,
+                                                const std::string& config_file, int32_t* unknown) {
   const auto add = [&](const TokenSpec& spec, bool override_flags) -> absl::StatusOr<int32_t> {
-    const auto id = vocabulary.find(spec.content);
-    if (spec.content.empty() || id == vocabulary.end()) {
-      return absl::DataLossError(absl::StrCat(where, "/vocab.json: no token ", Quoted(spec.content),
+    const auto id = from.vocabulary.find(spec.content);
+    if (spec.content.empty() || id == from.vocabulary.end()) {
+      return absl::DataLossError(absl::StrCat(from.vocabulary_file, ": no token ",
+                                              Quoted(spec.content),
                                               ", which the tokenizer's config names"));
     }
     const std::string text = spec.normalized ? NormalizePrompt(spec.content) : spec.content;
@@ -120,11 +113,11 @@ absl::Status Tokenizer::Impl::ReadSpecialTokens(const json& config, const json& 
   if (decoded) {
     if (decoder->size() > kMaxAddedTokens) {
       return absl::UnimplementedError(
-          absl::StrCat(config_file, ": more than ", kMaxAddedTokens, " added tokens"));
+          absl::StrCat(from.added_file, ": more than ", kMaxAddedTokens, " added tokens"));
     }
     for (const auto& [id, value] : decoder->items()) {
       TS_ASSIGN_OR_RETURN(const TokenSpec spec,
-                          ReadTokenSpec(value, config_file + ": added_tokens_decoder"));
+                          ReadTokenSpec(value, from.added_file + ": added token"));
       TS_RETURN_IF_ERROR(add(spec, true).status());
     }
   }
@@ -177,22 +170,29 @@ void Tokenizer::Impl::EncodeText(std::string_view text, bool normalized,
 
 absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
   constexpr size_t kMaxBytes = size_t{64} << 20;
+  const auto is_there = [&](const char* name) {
+    std::error_code ignored;
+    return std::filesystem::exists(folder + name, ignored);
+  };
   TokenizerFiles files;
-  TS_ASSIGN_OR_RETURN(files.vocab, ReadFile(folder + "/vocab.json", kMaxBytes));
-  TS_ASSIGN_OR_RETURN(files.merges, ReadFile(folder + "/merges.txt", kMaxBytes));
+  const bool two = is_there("/vocab.json") && is_there("/merges.txt");
+  if (!two && is_there("/tokenizer.json")) {
+    TS_ASSIGN_OR_RETURN(files.whole, ReadFile(folder + "/tokenizer.json", kMaxBytes));
+  } else {
+    TS_ASSIGN_OR_RETURN(files.vocab, ReadFile(folder + "/vocab.json", kMaxBytes));
+    TS_ASSIGN_OR_RETURN(files.merges, ReadFile(folder + "/merges.txt", kMaxBytes));
+  }
   const std::pair<const char*, std::string*> optional[] = {
       {"/tokenizer_config.json", &files.config},
       {"/special_tokens_map.json", &files.special_tokens}};
   for (const auto& [name, text] : optional) {
-    if (!std::filesystem::exists(folder + name)) continue;
+    if (!is_there(name)) continue;
     TS_ASSIGN_OR_RETURN(*text, ReadFile(folder + name, kMaxBytes));
   }
   return Parse(files, folder);
 }
 
 absl::StatusOr<Tokenizer> Tokenizer::Parse(const TokenizerFiles& files, const std::string& where) {
-  TS_ASSIGN_OR_RETURN(const Vocabulary vocabulary,
-                      ReadVocabulary(files.vocab, where + "/vocab.json"));
   const std::string config_file = where + "/tokenizer_config.json";
   json config = json::object(), special = json::object();
   if (!files.config.empty()) {
@@ -202,13 +202,28 @@ absl::StatusOr<Tokenizer> Tokenizer::Parse(const TokenizerFiles& files, const st
     TS_ASSIGN_OR_RETURN(special,
                         ParseJsonObject(files.special_tokens, where + "/special_tokens_map.json"));
   }
+  Sources from{.vocabulary_file = where + "/vocab.json",
+               .merges_file = where + "/merges.txt",
+               .added_file = config_file,
+               .merges = files.merges};
+  if (files.whole.empty()) {
+    TS_ASSIGN_OR_RETURN(const json vocabulary, ParseJsonObject(files.vocab, from.vocabulary_file));
+    TS_ASSIGN_OR_RETURN(from.vocabulary, ReadVocabulary(vocabulary, from.vocabulary_file));
+  } else {
+    from.vocabulary_file = from.merges_file = from.added_file = where + "/tokenizer.json";
+    TS_ASSIGN_OR_RETURN(TokenizerJson whole, ParseTokenizerJson(files.whole, from.merges_file));
+    from.vocabulary = std::move(whole.vocabulary);
+    from.merges = std::move(whole.merges);
+    config["added_tokens_decoder"] = std::move(whole.added);
+  }
   auto impl = std::make_unique<Impl>();
   TS_ASSIGN_OR_RETURN(impl->length, ReadLength(config, config_file));
   int32_t unknown = 0;
-  TS_RETURN_IF_ERROR(impl->ReadSpecialTokens(config, special, vocabulary, where, &unknown));
-  TS_ASSIGN_OR_RETURN(impl->encoder, BytePairEncoder::Parse(vocabulary, files.merges, unknown,
-                                                            where + "/merges.txt"));
-  for (const auto& [token, id] : vocabulary) impl->vocab_size = std::max(impl->vocab_size, id + 1);
+  TS_RETURN_IF_ERROR(impl->ReadSpecialTokens(config, special, from, config_file, &unknown));
+  TS_ASSIGN_OR_RETURN(impl->encoder, BytePairEncoder::Parse(from.vocabulary, from.merges, unknown,
+                                                            from.merges_file));
+  for (const auto& [token, id] : from.vocabulary)
+    impl->vocab_size = std::max(impl->vocab_size, id + 1);
   return Tokenizer(std::move(impl));
 }
 

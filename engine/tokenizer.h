@@ -30,13 +30,14 @@ struct TokenizerFiles {
   std::string merges;  // merges.txt: a line a merge, after an optional "#version" line
   std::string config;
   std::string special_tokens;  // special_tokens_map.json; may be empty
+  std::string whole;           // tokenizer.json, which holds what the first two do: in their place
 };
 
 // Immutable; safe to share between threads.
 class Tokenizer {
  public:
-  // Reads vocab.json, merges.txt, and tokenizer_config.json and special_tokens_map.json where
-  // present. Errors name the file: NotFound, or DataLoss for a damaged one (line and reason).
+  // Reads vocab.json and merges.txt, or where one is missing tokenizer.json, which is all that
+  // transformers 5 saves; and tokenizer_config.json and special_tokens_map.json where present. Errors name the file: NotFound, or DataLoss for a damaged one (line and reason).
   static absl::StatusOr<Tokenizer> Load(const std::string& folder);
   static absl::StatusOr<Tokenizer> Parse(const TokenizerFiles& files, const std::string& where);
 

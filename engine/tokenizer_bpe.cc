@@ -65,8 +65,8 @@ absl::StatusOr<BytePairEncoder> BytePairEncoder::Parse(const Vocabulary& vocabul
     const int32_t ids[] = {IdOr(vocabulary, left, -1), IdOr(vocabulary, right, -1),
                            IdOr(vocabulary, left + right, -1)};
     if (ids[0] < 0 || ids[1] < 0)
-      return bad(absl::StrCat("vocab.json lacks a token of ", Quoted(line)));
-    if (ids[2] < 0) return bad(absl::StrCat("vocab.json lacks ", Quoted(left + right)));
+      return bad(absl::StrCat("the vocabulary lacks a token of ", Quoted(line)));
+    if (ids[2] < 0) return bad(absl::StrCat("the vocabulary lacks ", Quoted(left + right)));
     encoder.merges_[Pair(ids[0], ids[1])] = {rank++, ids[2]};
   }
   return encoder;

@@ -1,4 +1,4 @@
-// A small tokenizer over any prompt, and any merges over a small vocabulary: always `length` ids,
+// A small tokenizer over any prompt, any merges over a small vocabulary, and any tokenizer.json: always `length` ids,
 // all of them known.
 #include <cstdint>
 #include <string>
@@ -34,5 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (other.ok()) CheckEncode(*other, "aababab abbba baab");
   const auto configured = Tokenizer::Parse({kVocab, "", text, ""}, "fuzz");
   if (configured.ok()) CheckEncode(*configured, "a<|endoftext|>B!");
+  const auto whole = Tokenizer::Parse({.whole = text}, "fuzz");
+  if (whole.ok()) CheckEncode(*whole, "aababab <|endoftext|>abbba!");
   return 0;
 }

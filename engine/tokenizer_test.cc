@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <functional>
+#include <sstream>
 
 #include "base/file.h"
 #include "engine/tokenizer_text.h"
@@ -50,6 +52,73 @@ TEST(Tokenizer, EqualsTransformers) {
     }
   }
   EXPECT_GT(cases, 200);
+}
+
+// tokenizer.json as transformers saves it of this vocabulary, which is filled in here. Merges are pairs of tokens, in
+// older files joined by a space.
+TokenizerFiles Saved(const json& saved, bool pairs) {
+  json whole = saved["tokenizer.json"];
+  whole["model"]["vocab"] = json::parse(Read("tokenizer/vocab.json"));
+  std::istringstream lines(Read("tokenizer/merges.txt"));
+  for (std::string line; std::getline(lines, line);) {
+    const size_t space = line.find(' ');
+    if (line.starts_with('#')) continue;
+    whole["model"]["merges"].push_back(pairs ? json{line.substr(0, space), line.substr(space + 1)} : json(line));
+  }
+  return {"", "", saved["tokenizer_config.json"].dump(), "", whole.dump()};
+}
+
+TEST(Tokenizer, OneFileGivesTheSameIds) {
+  const json goldens = json::parse(Read("tokenizer_goldens.json"));
+  const json saved = json::parse(Read("tokenizer_saved.json"));
+  int cases = 0;
+  for (const auto& [name, golden] : {std::pair("plain", goldens[0]), std::pair("short", goldens[3])}) {
+    for (const bool pairs : {true, false}) {
+      const auto tokenizer = Tokenizer::Parse(Saved(saved[name], pairs), "tok");
+      ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+      EXPECT_EQ(tokenizer->length(), golden["config"]["model_max_length"].get<int>());
+      EXPECT_EQ(tokenizer->pad_id(), golden["pad"].get<int>());
+      for (const json& c : golden["cases"]) {
+        const auto tokens = tokenizer->Encode(c["text"].get<std::string>());
+        ASSERT_TRUE(tokens.ok()) << tokens.status();
+        auto want = c["ids"].get<std::vector<int32_t>>();
+        want.resize(tokenizer->length(), tokenizer->pad_id());
+        EXPECT_EQ(tokens->ids, want) << name << " " << c["text"].dump();
+        ++cases;
+      }
+    }
+  }
+  EXPECT_GT(cases, 100);
+}
+
+TEST(Tokenizer, OneFileOfAnotherKindIsNamed) {
+  const json saved = json::parse(Read("tokenizer_saved.json"))["plain"];
+  const auto error = [&](const std::function<void(json&)>& change) {
+    TokenizerFiles files = Saved(saved, true);
+    json whole = json::parse(files.whole);
+    change(whole);
+    files.whole = whole.dump();
+    return std::string(Tokenizer::Parse(files, "tok").status().message());
+  };
+  EXPECT_EQ(error([](json&) {}), "");
+  const char* const other = " is not that of a CLIP tokenizer";
+  EXPECT_EQ(error([](json& w) { w["normalizer"]["normalizers"].erase(0); }),
+            absl::StrCat("tok/tokenizer.json: normalizer", other));
+  EXPECT_EQ(error([](json& w) { w.erase("pre_tokenizer"); }), absl::StrCat("tok/tokenizer.json: pre_tokenizer", other));
+  EXPECT_EQ(error([](json& w) { w["model"]["type"] = "Unigram"; }), absl::StrCat("tok/tokenizer.json: model.type", other));
+  EXPECT_EQ(error([](json& w) { w["model"]["end_of_word_suffix"] = nullptr; }),
+            absl::StrCat("tok/tokenizer.json: model.end_of_word_suffix", other));
+  EXPECT_EQ(error([](json& w) { w["model"]["byte_fallback"] = true; }),
+            absl::StrCat("tok/tokenizer.json: model.byte_fallback", other));
+  EXPECT_THAT(error([](json& w) { w["model"]["vocab"] = json::array(); }), HasSubstr("model.vocab is not an object"));
+  EXPECT_THAT(error([](json& w) { w["model"]["vocab"].erase("<|endoftext|>"); }),
+              HasSubstr("tok/tokenizer.json: no token \"<|endoftext|>\""));
+  EXPECT_THAT(error([](json& w) { w["model"]["merges"] = 3; }), HasSubstr("model.merges is not an array"));
+  EXPECT_THAT(error([](json& w) { w["model"]["merges"][0] = json{"a"}; }), HasSubstr("a merge is neither"));
+  EXPECT_THAT(error([](json& w) { w["model"]["merges"][2] = json{"a", "\u0001"}; }),
+              HasSubstr("tok/tokenizer.json: line 3: the vocabulary lacks a token of"));
+  EXPECT_THAT(error([](json& w) { w["added_tokens"][0].erase("id"); }), HasSubstr("added_tokens: one has no id"));
+  EXPECT_THAT(error([](json& w) { w["added_tokens"][0]["lstrip"] = true; }), HasSubstr("lstrip is not implemented"));
 }
 
 TEST(Tokenizer, SaysWhatItCutOff) {
@@ -103,8 +172,8 @@ TEST(Tokenizer, DamagedFilesAreNamed) {
       error({vocab, "#version\na a</w>\na\n", "", ""}),
       HasSubstr("tok/merges.txt: line 3: a merge is two tokens with a space between, not \"a\""));
   EXPECT_THAT(error({vocab, "a b\n", "", ""}),
-              HasSubstr("line 1: vocab.json lacks a token of \"a b\""));
-  EXPECT_THAT(error({vocab, "a a\n", "", ""}), HasSubstr("line 1: vocab.json lacks \"aa\""));
+              HasSubstr("line 1: the vocabulary lacks a token of \"a b\""));
+  EXPECT_THAT(error({vocab, "a a\n", "", ""}), HasSubstr("line 1: the vocabulary lacks \"aa\""));
   EXPECT_THAT(error({"{\"a\":", "", "", ""}), HasSubstr("tok/vocab.json: not valid JSON"));
   EXPECT_THAT(error({"{\"a\":-1}", "", "", ""}),
               HasSubstr("tok/vocab.json: the id of \"a\" is not"));

@@ -1,9 +1,10 @@
-"""Writes engine/testdata/tokenizer/ (vocab.json, merges.txt) and tokenizer_goldens.json beside it.
+"""Writes engine/testdata/tokenizer/ (vocab.json, merges.txt), tokenizer_goldens.json and tokenizer_saved.json beside it.
 
     python tests/goldens/make_tokenizer_goldens.py      (transformers 5, tokenizers 0.23)
 
 The vocabulary is CLIP's kind in small: every byte, every byte ending a word, some merges learned
-from the corpus below, and the two markers. The ids are those of transformers.CLIPTokenizer.
+from the corpus below, and the two markers. The ids are those of transformers.CLIPTokenizer. What it
+saves, tokenizer.json without its vocabulary and merges, is kept of two of the configs.
 """
 
 import collections
@@ -201,6 +202,18 @@ CONFIGS = {
 }
 
 
+def as_saved(tokenizer, folder):
+    """The files of one folder: those that transformers 5 writes."""
+    tokenizer.save_pretrained(folder)
+    files = {}
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        with open(os.path.join(folder, file)) as text:
+            files[file] = json.load(text)
+    files["tokenizer.json"]["model"].update({"vocab": {}, "merges": []})
+    files["tokenizer_config.json"].pop("name_or_path", None)
+    return files
+
+
 def main():
     everything = ENGLISH + TRICKY + list(scripts())
     vocabulary, merges = train(ENGLISH * 8 + everything)
@@ -218,7 +231,7 @@ def main():
     with open(os.path.join(DATA, "tokenizer/merges.txt"), "w") as out:
         out.write(merges_txt)
 
-    goldens = []
+    goldens, saved = [], {}
     for name, config in CONFIGS.items():
         with tempfile.TemporaryDirectory() as folder:
             for file, text in (
@@ -229,6 +242,8 @@ def main():
                 with open(os.path.join(folder, file), "w") as out:
                     out.write(text)
             tokenizer = CLIPTokenizer.from_pretrained(folder)
+            if name in ("plain", "short"):
+                saved[name] = as_saved(tokenizer, folder)
         length = config["model_max_length"]
         cases = []
         for text in everything if name == "sd15" else ENGLISH + TRICKY:
@@ -249,6 +264,9 @@ def main():
                 f'{head}, "cases": [\n  {lines}]}}' + (",\n" if i + 1 < len(goldens) else "\n")
             )
         out.write("]\n")
+    with open(os.path.join(DATA, "tokenizer_saved.json"), "w") as out:
+        json.dump(saved, out, indent=1)
+        out.write("\n")
     print(
         len(vocabulary),
         "tokens,",
