@@ -23,14 +23,11 @@ bool Exists(const std::string& path) {
 absl::Status NoWeights(const std::string& folder, const std::string& stem) {
   const std::string wanted = absl::StrCat(stem, ".safetensors");
   std::string hint;
-  if (Exists(absl::StrCat(folder, "/", stem, ".fp16.safetensors"))) {
-    hint = absl::StrCat("; there is ", stem, ".fp16.safetensors: rename it to ", wanted);
-  } else if (Exists(absl::StrCat(folder, "/", stem, ".bin")) ||
-             Exists(folder + "/pytorch_model.bin")) {
+  if (Exists(absl::StrCat(folder, "/", stem, ".bin")) || Exists(folder + "/pytorch_model.bin")) {
     hint = "; .bin weights can run code when loaded and are not read: convert them to safetensors";
   }
   return absl::NotFoundError(absl::StrCat("no weights in ", folder, ": looked for ", wanted,
-                                          " and ", wanted, ".index.json", hint));
+                                          " and ", wanted, ".index.json, and for their variants fp16 and bf16", hint));
 }
 
 // tensor -> file, from the index.
@@ -57,19 +54,29 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& 
 }  // namespace
 
 absl::StatusOr<Weights> Weights::Open(const std::string& folder, const std::string& stem) {
-  const std::string single = absl::StrCat(folder, "/", stem, ".safetensors");
-  const std::string index = single + ".index.json";
+  // diffusers' variants: the same weights, saved as halves beside the others or alone.
+  for (const char* variant : {"", ".fp16", ".bf16"}) {
+    const std::string single = absl::StrCat(folder, "/", stem, variant, ".safetensors");
+    if (Exists(single)) return OpenOne(folder, single);
+    const std::string index = absl::StrCat(folder, "/", stem, ".safetensors.index", variant, ".json");
+    if (Exists(index)) return OpenShards(folder, index);
+  }
+  return NoWeights(folder, stem);
+}
+
+absl::StatusOr<Weights> Weights::OpenOne(const std::string& folder, const std::string& path) {
   Weights weights;
   weights.where_ = folder;
-  if (Exists(single)) {
-    TS_ASSIGN_OR_RETURN(auto file, MappedFile::Open(single));
-    TS_ASSIGN_OR_RETURN(weights.tensors_, ParseSafetensors(file.bytes(), single));
-    for (auto& [name, view] : weights.tensors_) view.mapped = true;
-    weights.files_.push_back(std::make_shared<const MappedFile>(std::move(file)));
-    return weights;
-  }
-  if (!Exists(index)) return NoWeights(folder, stem);
+  TS_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));
+  TS_ASSIGN_OR_RETURN(weights.tensors_, ParseSafetensors(file.bytes(), path));
+  for (auto& [name, view] : weights.tensors_) view.mapped = true;
+  weights.files_.push_back(std::make_shared<const MappedFile>(std::move(file)));
+  return weights;
+}
 
+absl::StatusOr<Weights> Weights::OpenShards(const std::string& folder, const std::string& index) {
+  Weights weights;
+  weights.where_ = folder;
   TS_ASSIGN_OR_RETURN(const auto shard_of, ReadIndex(index));
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : shard_of) shards.insert(shard);

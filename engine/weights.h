@@ -23,9 +23,9 @@ namespace tiltshift::engine {
 // object.
 class Weights {
  public:
-  // Looks in `folder` for `<stem>.safetensors`, else for the index. diffusers' stem is
-  // "diffusion_pytorch_model", transformers' "model". NotFound if neither is there: the message
-  // lists what was looked for, and says so when only .bin or .fp16 files are there.
+  // Looks in `folder` for `<stem>.safetensors`, else for the index, else for either of the variant
+  // fp16 or bf16. diffusers' stem is "diffusion_pytorch_model", transformers' "model". NotFound if
+  // none is there: the message lists what was looked for, and says so when only .bin files are.
   static absl::StatusOr<Weights> Open(const std::string& folder, const std::string& stem);
 
   // Some tensors of one file, by other names and in other forms (checkpoint_names.h); those without a name are left
@@ -59,6 +59,8 @@ class Weights {
   const Files& files() const { return files_; }
 
  private:
+  static absl::StatusOr<Weights> OpenOne(const std::string& folder, const std::string& path);
+  static absl::StatusOr<Weights> OpenShards(const std::string& folder, const std::string& index);
   absl::Status AddRenamed(const TensorView& view, const CheckpointName& name);
 
   std::string where_, part_;

@@ -101,6 +101,21 @@ TEST_F(WeightsTest, Shards) {
   EXPECT_EQ(weights->files().size(), 2u);
 }
 
+TEST_F(WeightsTest, AVariantIsReadWhereItIsAlone) {
+  const auto has = [&](const char* tensor) {
+    const auto weights = Weights::Open(folder_, "model");
+    EXPECT_TRUE(weights.ok()) << weights.status();
+    return weights.ok() && weights->Find(tensor) != nullptr;
+  };
+  PutTensor("model.bf16-1.safetensors", "sharded");
+  Put("model.safetensors.index.bf16.json", R"({"weight_map":{"sharded":"model.bf16-1.safetensors"}})");
+  EXPECT_TRUE(has("sharded"));
+  PutTensor("model.fp16.safetensors", "half");
+  EXPECT_TRUE(has("half"));
+  PutTensor("model.safetensors", "whole");
+  EXPECT_TRUE(has("whole"));
+}
+
 TEST_F(WeightsTest, AnIndexThatLiesIsRefused) {
   PutTensor("model-1.safetensors", "a");
   const auto index = [&](const std::string& map) { Put("model.safetensors.index.json", map); };
@@ -123,11 +138,10 @@ TEST_F(WeightsTest, AnIndexThatLiesIsRefused) {
 TEST_F(WeightsTest, SaysWhatItLookedFor) {
   EXPECT_EQ(Error(),
             absl::StrCat("no weights in ", folder_,
-                         ": looked for model.safetensors and model.safetensors.index.json"));
+                         ": looked for model.safetensors and model.safetensors.index.json, and for "
+                         "their variants fp16 and bf16"));
   Put("pytorch_model.bin", "x");
   EXPECT_THAT(Error(), HasSubstr("convert them to safetensors"));
-  Put("model.fp16.safetensors", "x");
-  EXPECT_THAT(Error(), HasSubstr("rename it to model.safetensors"));
 }
 
 }  // namespace
