@@ -114,6 +114,24 @@ void Print(const v1::ControlDescription& control) {
   line("hash " + control.hash());
 }
 
+// "; FILE lies where ...", or nothing.
+std::string FirstStray(const std::string& models) {
+  const std::vector<std::string> strays = plan::StrayFiles(models);
+  return strays.empty() ? "" : "; " + plan::StrayAdvice(strays[0]);
+}
+
+void Print(const ModelsOptions& options, const v1::ModelFolder& folder) {
+  std::printf("models in %s:\n", folder.folder().c_str());
+  for (const v1::ModelDescription& model : folder.models()) Print(model);
+  if (!folder.loras().empty()) std::printf("LoRAs in %s/loras:\n", folder.folder().c_str());
+  for (const v1::LoraDescription& lora : folder.loras()) Print(lora);
+  if (!folder.controls().empty()) std::printf("ControlNets in %s:\n", folder.folder().c_str());
+  for (const v1::ControlDescription& control : folder.controls()) Print(control);
+  if (!options.names.empty()) return;
+  for (const std::string& file : plan::StrayFiles(options.models))
+    std::printf("%s\n", plan::StrayAdvice(file).c_str());
+}
+
 bool AllUsable(const v1::ModelFolder& folder) {
   return std::ranges::all_of(folder.models(), &v1::ModelDescription::usable) &&
          std::ranges::all_of(folder.controls(), &v1::ControlDescription::usable);
@@ -128,18 +146,14 @@ absl::StatusOr<ExitCode> RunModels(const ModelsOptions& options) {
     return absl::NotFoundError(
         absl::StrCat("no models in ", options.models,
                      "; a model is a folder in it, in the layout of diffusers, with "
-                     "model_index.json (--models names another folder)"));
+                     "model_index.json (--models names another folder)",
+                     FirstStray(options.models)));
   }
   TS_ASSIGN_OR_RETURN(const v1::ModelFolder folder, AskWorker(options));
   if (options.common.json) {
     std::printf("%s\n", ToJson(folder).c_str());
   } else {
-    std::printf("models in %s:\n", folder.folder().c_str());
-    for (const v1::ModelDescription& model : folder.models()) Print(model);
-    if (!folder.loras().empty()) std::printf("LoRAs in %s/loras:\n", folder.folder().c_str());
-    for (const v1::LoraDescription& lora : folder.loras()) Print(lora);
-    if (!folder.controls().empty()) std::printf("ControlNets in %s:\n", folder.folder().c_str());
-    for (const v1::ControlDescription& control : folder.controls()) Print(control);
+    Print(options, folder);
   }
   return options.names.empty() || AllUsable(folder) ? kDone : kOther;
 }

@@ -21,6 +21,35 @@ std::vector<std::string> ModelNames(const std::string& folder) {
   return names;
 }
 
+std::vector<std::string> StrayFiles(const std::string& folder) {
+  std::vector<std::string> files;
+  std::error_code error;
+  const auto add_those_in = [&](const fs::path& from, const std::string& prefix) {
+    for (const auto& entry : fs::directory_iterator(from, error)) {
+      if (entry.path().extension() == ".safetensors" && !entry.is_directory(error))
+        files.push_back(prefix + entry.path().filename().string());
+    }
+  };
+  add_those_in(folder, "");
+  const std::vector<std::string> models = ModelNames(folder), controls = ControlNames(folder);
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename();
+    if (name == "loras" || std::ranges::binary_search(models, name) ||
+        std::ranges::binary_search(controls, name))
+      continue;
+    add_those_in(entry.path(), name + "/");
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::string StrayAdvice(const std::string& file) {
+  const fs::path path(file);
+  const std::string name = path.has_parent_path() ? path.parent_path().string() : path.stem().string();
+  return absl::StrCat(file, " lies where nothing looks: a checkpoint in one file belongs to ", name,
+                      "/checkpoint.safetensors, beside its tokenizer/, and a LoRA to loras/");
+}
+
 std::vector<std::string> LoraNames(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
@@ -61,7 +90,13 @@ absl::Status CheckIsThere(const std::string& what, const std::string& name,
 }  // namespace
 
 absl::Status CheckModelIsThere(const std::string& folder, const std::string& model) {
-  return CheckIsThere("model", model, folder, ModelNames(folder));
+  const absl::Status there = CheckIsThere("model", model, folder, ModelNames(folder));
+  if (there.ok()) return there;
+  for (const std::string& file : StrayFiles(folder)) {
+    if (file == model + ".safetensors" || file.starts_with(model + "/"))
+      return absl::NotFoundError(absl::StrCat(std::string(there.message()), "; ", StrayAdvice(file)));
+  }
+  return there;
 }
 
 absl::Status CheckControlIsThere(const std::string& folder, const std::string& control) {

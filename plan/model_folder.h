@@ -12,7 +12,14 @@ namespace tiltshift::plan {
 // Sorted. What has a model's parts but no model_index.json counts: it is a model, and incomplete.
 std::vector<std::string> ModelNames(const std::string& folder);
 
-// NotFound, with the names there are, unless `model` is one of them.
+// .safetensors files that lie where nothing looks, relative to the folder and sorted: beside the
+// models, or in a folder that is none. Each is most likely a checkpoint that is to be moved.
+std::vector<std::string> StrayFiles(const std::string& folder);
+// "dreamshaper.safetensors lies where nothing looks: ..." and where it belongs.
+std::string StrayAdvice(const std::string& file);
+
+// NotFound, with the names there are, and where a stray file has the name what to do with it,
+// unless `model` is one of them.
 absl::Status CheckModelIsThere(const std::string& folder, const std::string& model);
 
 // LoRAs lie beside the models: loras/NAME.safetensors. Sorted.

@@ -170,6 +170,26 @@ TEST_F(ModelsCommandTest, AListGoesOnPastDamageAndANameDoesNot) {
   EXPECT_THAT(empty.errors, HasSubstr("no models in " + models_));
 }
 
+// As they are fetched: one file with a name of its own, beside the models or in a folder.
+TEST_F(ModelsCommandTest, ACheckpointWhereNothingLooksIsSeen) {
+  fs::create_directories(models_ + "/pruned");
+  for (const char* file : {"/dreamshaper_8.safetensors", "/pruned/v1-5.safetensors"})
+    ASSERT_TRUE(WriteFileAtomic(models_ + file, "x", IfPresent::kReplace).ok());
+  const std::string alone =
+      "dreamshaper_8.safetensors lies where nothing looks: a checkpoint in one file belongs to "
+      "dreamshaper_8/checkpoint.safetensors, beside its tokenizer/";
+  const Result all = Run({});
+  EXPECT_EQ(all.code, 0) << all.errors;
+  EXPECT_THAT(all.output, HasSubstr(alone));
+  EXPECT_THAT(all.output, HasSubstr("pruned/v1-5.safetensors lies where nothing looks: a checkpoint in one file belongs "
+                                    "to pruned/checkpoint.safetensors"));
+  EXPECT_THAT(Run({"dreamshaper_8"}).errors, HasSubstr("known are: good; " + alone));
+  EXPECT_THAT(Run({"pruned"}).errors, HasSubstr("; pruned/v1-5.safetensors lies where nothing looks"));
+  fs::remove_all(models_ + "/good");
+  EXPECT_THAT(Run({}).errors, HasSubstr("no models in " + models_));
+  EXPECT_THAT(Run({}).errors, HasSubstr(alone));
+}
+
 TEST_F(ModelsCommandTest, LorasAreCheckedAndSayWhichModelsTheyFit) {
   const auto put = [&](const std::string& name, int64_t channels) {
     engine::TensorFile file;
