@@ -1,6 +1,7 @@
 #include "engine/lora_file.h"
 
 #include <cmath>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -101,15 +102,26 @@ absl::Status CheckRanks(const std::string& layer, const LoraLayer& factors) {
                                                      : mismatch(factors.up, "up");
 }
 
-absl::StatusOr<float> ReadAlpha(const std::string& layer, const TensorView& view) {
+// A float, or as diffusers' convert_state_dict_to_kohya writes it a whole number.
+std::optional<float> Alpha(const TensorView& view) {
+  if (view.elements() != 1) return std::nullopt;
+  if (view.dtype == Dtype::kI64) {
+    int64_t whole;
+    std::memcpy(&whole, view.bytes.data(), sizeof whole);
+    return static_cast<float>(whole);
+  }
   float alpha = 0;
-  if (view.elements() != 1 || !CopyAsFloat(view, {&alpha, 1}).ok() ||
-      !(std::abs(alpha) <= kMostAlpha)) {
+  return CopyAsFloat(view, {&alpha, 1}).ok() ? std::optional(alpha) : std::nullopt;
+}
+
+absl::StatusOr<float> ReadAlpha(const std::string& layer, const TensorView& view) {
+  const std::optional<float> alpha = Alpha(view);
+  if (!alpha || !(std::abs(*alpha) <= kMostAlpha)) {
     return absl::DataLossError(absl::StrCat(layer, ": alpha (", std::string(DtypeName(view.dtype)),
                                             " ", Shape(view), ") is no number of at most ",
                                             kMostAlpha));
   }
-  return alpha;
+  return *alpha;
 }
 
 absl::StatusOr<LoraLayer> Assemble(const std::string& layer, const Parts& parts,

@@ -105,6 +105,11 @@ TEST(LoraFileTest, ScaleIsAlphaOverRank) {
   file.AddFloats("unet.a.alpha", {}, {6.0f});
   EXPECT_EQ(LoraFile::Open(Write(file))->layers().at("unet.a").scale, 1.5f);
 
+  // diffusers' convert_state_dict_to_kohya writes a whole number.
+  TensorFile whole = OneLayer({4, 6}, {8, 4});
+  whole.Add("unet.a.alpha", "I64", {}, std::string("\2\0\0\0\0\0\0\0", 8));
+  EXPECT_EQ(LoraFile::Open(Write(whole))->layers().at("unet.a").scale, 0.5f);
+
   TensorFile peft = OneLayer({4, 6}, {8, 4});
   peft.SetMetadata("lora_adapter_metadata",
                    R"({"unet.lora_alpha":2,"unet.alpha_pattern":{"b":7}})");
@@ -147,6 +152,12 @@ TEST(LoraFileTest, NumbersThatAreNone) {
   TensorFile alpha = OneLayer({1, 1}, {1, 1});
   alpha.AddFloats("unet.a.alpha", {}, {std::numeric_limits<float>::infinity()});
   ExpectError(alpha, absl::StatusCode::kDataLoss, "unet.a: alpha (F32 []) is no number");
+  TensorFile large = OneLayer({1, 1}, {1, 1});
+  large.Add("unet.a.alpha", "I64", {}, std::string(8, '\x7f'));
+  ExpectError(large, absl::StatusCode::kDataLoss, "unet.a: alpha (I64 []) is no number of at most");
+  TensorFile small = OneLayer({1, 1}, {1, 1});
+  small.Add("unet.a.alpha", "I16", {}, "ab");
+  ExpectError(small, absl::StatusCode::kDataLoss, "unet.a: alpha (I16 []) is no number of at most");
   TensorFile whole;
   whole.Add("unet.a.lora_A.weight", "I8", {1, 1}, "x");
   whole.AddFloats("unet.a.lora_B.weight", {1, 1}, {1});
