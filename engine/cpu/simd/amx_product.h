@@ -20,6 +20,7 @@
 // with the sums of the run kept between them; and the next part of the panels is fetched meanwhile.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 
 namespace tiltshift::engine::simd {
