@@ -219,6 +219,11 @@ TEST(Detection, CopyFromOutOfBounds) {
       ::testing::UnorderedElementsAre(FindingKind::kOutOfBounds, FindingKind::kUninitialised));
 }
 
+void CopyToBeyondKernel(Plan p) { CopyAsync16(Shared<float>(16) + 4 * Me(), GlobalPtr(p.x), true); }
+TEST(Detection, CopyToOutOfBounds) {
+  EXPECT_THAT(FindingsOf<&CopyToBeyondKernel>(), ElementsAre(FindingKind::kOutOfBounds));
+}
+
 void CopyMisalignedKernel(Plan p) {
   CopyAsync16(Shared<float>(0) + 2 + Me() % 8 * 4, GlobalPtr(p.x), true);
 }
@@ -233,6 +238,28 @@ void MatrixUnwrittenKernel(Plan) {
 }
 TEST(Detection, MatrixOfUnwrittenRows) {
   EXPECT_THAT(FindingsOf<&MatrixUnwrittenKernel>(), ElementsAre(FindingKind::kUninitialised));
+}
+
+void MatrixBeyondKernel(Plan) {
+  Store(Shared<Bf16>(0) + Me() * 8, Words4{});
+  SyncThreads();
+  const SharedPtr<Bf16> rows[1] = {Shared<Bf16>(1024) + (Me() % 2 * 8 - 8)};
+  uint32_t registers[1][4];
+  LoadMatrices<false>(rows, registers);
+}
+TEST(Detection, MatrixOfRowsOutOfBounds) {
+  EXPECT_THAT(FindingsOf<&MatrixBeyondKernel>(), ElementsAre(FindingKind::kOutOfBounds));
+}
+
+void MatrixMisalignedKernel(Plan) {
+  Store(Shared<Bf16>(0) + Me() * 8, Words4{});
+  SyncThreads();
+  const SharedPtr<Bf16> rows[1] = {Shared<Bf16>(8)};
+  uint32_t registers[1][4];
+  LoadMatrices<false>(rows, registers);
+}
+TEST(Detection, MatrixOfMisalignedRows) {
+  EXPECT_THAT(FindingsOf<&MatrixMisalignedKernel>(), ElementsAre(FindingKind::kMisaligned));
 }
 
 void MatrixRaceKernel(Plan) {

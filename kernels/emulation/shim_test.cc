@@ -113,6 +113,8 @@ TEST_F(ShimTest, WrongCallsAreRefused) {
   EXPECT_EQ(cudaFree(x_ + 1), cudaErrorInvalidValue);
   const LaunchShape too_large = {.grid = {1}, .block = {2048}};
   EXPECT_EQ((Launch<&AddKernel>(stream_, too_large, {x_, kCount, 1})), cudaErrorInvalidValue);
+  const LaunchShape too_full = {.grid = {1}, .block = {32}, .shared_bytes = (99 << 10) + 1};
+  EXPECT_EQ((Launch<&AddKernel>(stream_, too_full, {x_, kCount, 1})), cudaErrorInvalidValue);
   EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidValue);
   EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "not sticky";
 }
