@@ -176,20 +176,18 @@ cudaError_t LaunchDim(cudaStream_t stream, AttentionArguments<T> p) {
     const int64_t tiles = (p.shape.queries + Tile::kQueries - 1) / Tile::kQueries;
     int64_t group = tiles * heads * batch / kEnoughBlocks;
     group = group < 1 ? 1 : group > kMostTiles ? kMostTiles : group;
-    return Launch<&CrossKernel<T, Tile>>(
-        stream,
-        {.grid = {static_cast<unsigned>((tiles + group - 1) / group), heads, batch},
-         .block = {Tile::kThreads},
-         .shared_bytes = resident_bytes},
-        {p, static_cast<int>(group), blocks});
+    const LaunchShape shape = {
+        .grid = {static_cast<unsigned>((tiles + group - 1) / group), heads, batch},
+        .block = {Tile::kThreads},
+        .shared_bytes = resident_bytes};
+    return Launch<&CrossKernel<T, Tile>>(stream, shape, {p, static_cast<int>(group), blocks});
   }
   using Tile = SelfTile<kDim>;
   const auto tiles = static_cast<unsigned>((p.shape.queries + Tile::kQueries - 1) / Tile::kQueries);
-  return Launch<&SelfKernel<T, Tile>>(stream,
-                                      {.grid = {tiles, heads, batch},
-                                       .block = {Tile::kThreads},
-                                       .shared_bytes = 4 * Tile::kKeysBytes},
-                                      p);
+  const LaunchShape shape = {.grid = {tiles, heads, batch},
+                             .block = {Tile::kThreads},
+                             .shared_bytes = 4 * Tile::kKeysBytes};
+  return Launch<&SelfKernel<T, Tile>>(stream, shape, p);
 }
 
 template <class T>

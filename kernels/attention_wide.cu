@@ -328,13 +328,12 @@ cudaError_t WideAttention(cudaStream_t stream, const AttentionArguments<T>& argu
   if (arguments.shape.causal) return cudaErrorInvalidValue;
   AttentionArguments<T> p = arguments;
   p.scale *= kLog2E;
-  return Launch<&WideKernel<T>>(
-      stream,
-      {.grid = {static_cast<unsigned>((p.shape.queries + kQueries - 1) / kQueries),
-                static_cast<unsigned>(p.shape.heads), static_cast<unsigned>(p.shape.batch)},
-       .block = {kThreads},
-       .shared_bytes = kSharedBytes},
-      p);
+  const LaunchShape shape = {
+      .grid = {static_cast<unsigned>((p.shape.queries + kQueries - 1) / kQueries),
+               static_cast<unsigned>(p.shape.heads), static_cast<unsigned>(p.shape.batch)},
+      .block = {kThreads},
+      .shared_bytes = kSharedBytes};
+  return Launch<&WideKernel<T>>(stream, shape, p);
 }
 
 template cudaError_t WideAttention(cudaStream_t, const AttentionArguments<Bf16>&);

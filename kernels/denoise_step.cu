@@ -93,12 +93,11 @@ cudaError_t DenoiseStep(cudaStream_t stream, const DenoiseArguments<T>& p) {
       reinterpret_cast<uintptr_t>(p.rows) % alignof(DenoiseRow) != 0) {
     return cudaErrorInvalidValue;
   }
-  return Launch<&DenoiseKernel<T>>(
-      stream,
-      {.grid = {static_cast<unsigned>((p.positions + kThreads - 1) / kThreads),
-                static_cast<unsigned>(p.samples)},
-       .block = {kThreads}},
-      p);
+  const LaunchShape shape = {
+      .grid = {static_cast<unsigned>((p.positions + kThreads - 1) / kThreads),
+               static_cast<unsigned>(p.samples)},
+      .block = {kThreads}};
+  return Launch<&DenoiseKernel<T>>(stream, shape, p);
 }
 
 template cudaError_t DenoiseStep(cudaStream_t, const DenoiseArguments<Bf16>&);

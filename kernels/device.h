@@ -14,7 +14,8 @@
 //       Store(GlobalPtr(p.y) + i, FromFloat<Bf16>(p.factor * ToFloat(Load(GlobalPtr(p.x) + i))));
 //     }
 //   }
-//   ... Launch<ScaleKernel>(stream, {.grid = {blocks}, .block = {256}}, arguments)     (launch.h)
+//   ... const LaunchShape shape = {.grid = {blocks}, .block = {256}};                  (launch.h)
+//       Launch<ScaleKernel>(stream, shape, arguments)
 //
 // Rules. Shared memory is dynamic: Shared<T>(byte_offset). Warp functions (Shuffle.., LoadMatrices,
 // MultiplyAccumulate, SyncWarp) are for all 32 lanes. Several instructions go into one call (an

@@ -195,9 +195,9 @@ cudaError_t LaunchPlanes(cudaStream_t stream, const Arguments& p) {
   if (p.batch <= 0 || p.batch > kMostGrid || p.channels <= 0 || p.positions <= 0) {
     return cudaErrorInvalidValue;
   }
-  return Launch<kKernel>(
-      stream,
-      {.grid = {BlocksFor(p.positions), static_cast<unsigned>(p.batch)}, .block = {kThreads}}, p);
+  const LaunchShape shape = {.grid = {BlocksFor(p.positions), static_cast<unsigned>(p.batch)},
+                             .block = {kThreads}};
+  return Launch<kKernel>(stream, shape, p);
 }
 
 }  // namespace
@@ -238,8 +238,8 @@ cudaError_t ToPlanar(cudaStream_t stream, const ToPlanarArguments<T>& p) {
 template <class T>
 cudaError_t PictureToBytes(cudaStream_t stream, const PictureArguments<T>& p) {
   if (p.positions <= 0) return cudaErrorInvalidValue;
-  return Launch<&PictureKernel<T>>(stream,
-                                   {.grid = {BlocksFor(3 * p.positions)}, .block = {kThreads}}, p);
+  const LaunchShape shape = {.grid = {BlocksFor(3 * p.positions)}, .block = {kThreads}};
+  return Launch<&PictureKernel<T>>(stream, shape, p);
 }
 
 cudaError_t Preview(cudaStream_t stream, const PreviewArguments& p) {

@@ -37,11 +37,10 @@ template <class T, class Tile>
 cudaError_t LaunchTile(cudaStream_t stream, const GemmArguments<T>& p) {
   const unsigned blocks = static_cast<unsigned>((p.shape.m + Tile::kM - 1) / Tile::kM) *
                           static_cast<unsigned>((p.shape.n + Tile::kN - 1) / Tile::kN);
-  return Launch<&GemmKernel<T, Tile>>(stream,
-                                      {.grid = {blocks, static_cast<unsigned>(p.split.count)},
-                                       .block = {Tile::kThreads},
-                                       .shared_bytes = Tile::kSharedBytes},
-                                      p);
+  const LaunchShape shape = {.grid = {blocks, static_cast<unsigned>(p.split.count)},
+                             .block = {Tile::kThreads},
+                             .shared_bytes = Tile::kSharedBytes};
+  return Launch<&GemmKernel<T, Tile>>(stream, shape, p);
 }
 
 bool Fits(const GemmShape& shape, int64_t x_stride, const void* x, const void* w) {

@@ -323,24 +323,23 @@ cudaError_t GroupNorm(cudaStream_t stream, const GroupNormArguments<T>& p) {
   const auto threads = static_cast<unsigned>(cut.threads);
   cudaError_t error = cudaSuccess;
   if (p.given == nullptr) {
-    error = Launch<&MomentsKernel<T>>(
-        stream,
-        {.grid = {static_cast<unsigned>(cut.chunks), batch},
-         .block = {threads},
-         .shared_bytes = static_cast<size_t>(cut.rows) * (2 * cut.stride + 1) * 4},
-        p);
+    const LaunchShape shape = {
+        .grid = {static_cast<unsigned>(cut.chunks), batch},
+        .block = {threads},
+        .shared_bytes = static_cast<size_t>(cut.rows) * (2 * cut.stride + 1) * 4};
+    error = Launch<&MomentsKernel<T>>(stream, shape, p);
   }
   if (error == cudaSuccess && (p.given != nullptr || p.arrivals == nullptr)) {
-    error = Launch<&FinishKernel<T>>(stream, {.grid = {batch}, .block = {threads}}, p);
+    const LaunchShape shape = {.grid = {batch}, .block = {threads}};
+    error = Launch<&FinishKernel<T>>(stream, shape, p);
   }
   if (error != cudaSuccess || p.y == nullptr) return error;
   const int block_positions = cut.rows * kBatch;
   const auto blocks =
       static_cast<unsigned>((p.shape.positions + block_positions - 1) / block_positions);
-  const auto apply = [&]<bool kSilu>() {
-    return Launch<&ApplyKernel<T, kSilu>>(stream, {.grid = {blocks, batch}, .block = {threads}}, p);
-  };
-  return p.silu ? apply.template operator()<true>() : apply.template operator()<false>();
+  const LaunchShape shape = {.grid = {blocks, batch}, .block = {threads}};
+  return p.silu ? Launch<&ApplyKernel<T, true>>(stream, shape, p)
+                : Launch<&ApplyKernel<T, false>>(stream, shape, p);
 }
 
 template cudaError_t GroupNorm(cudaStream_t, const GroupNormArguments<Bf16>&);

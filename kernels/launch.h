@@ -1,6 +1,7 @@
 // Starts a kernel on a stream: Launch<Kernel>(stream, shape, arguments).
 //
-// For .cu files. A kernel takes one struct of arguments, copied at the call.
+// For .cu files. A kernel takes one struct of arguments, copied at the call. The shape is a
+// variable of its own: nvcc 12.0 makes a mess of designated initializers within a template's call.
 #pragma once
 
 #include <string>

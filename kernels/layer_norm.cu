@@ -88,8 +88,8 @@ cudaError_t LaunchVectors(cudaStream_t stream, const LayerNormArguments<T>& p) {
     if (p.channels > kVectors * kLaneChannels) return LaunchVectors<T, kVectors + 1>(stream, p);
     constexpr int kBlockRows = kWarps * kRowsFor<kVectors>;
     const auto blocks = static_cast<unsigned>((p.rows + kBlockRows - 1) / kBlockRows);
-    return Launch<&LayerNormKernel<T, kVectors>>(stream, {.grid = {blocks}, .block = {32 * kWarps}},
-                                                 p);
+    const LaunchShape shape = {.grid = {blocks}, .block = {32 * kWarps}};
+    return Launch<&LayerNormKernel<T, kVectors>>(stream, shape, p);
   }
 }
 

@@ -56,10 +56,9 @@ template <class T>
 cudaError_t SumShares(cudaStream_t stream, const SumSharesArguments& p) {
   constexpr int64_t kColumns = RowFinisher<T>::kColumns;
   const int64_t threads = p.m * ((p.n + kColumns - 1) / kColumns);
-  return Launch<&SumSharesKernel<T>>(
-      stream,
-      {.grid = {static_cast<unsigned>((threads + kThreads - 1) / kThreads)}, .block = {kThreads}},
-      p);
+  const LaunchShape shape = {.grid = {static_cast<unsigned>((threads + kThreads - 1) / kThreads)},
+                             .block = {kThreads}};
+  return Launch<&SumSharesKernel<T>>(stream, shape, p);
 }
 
 template cudaError_t SumShares<Bf16>(cudaStream_t, const SumSharesArguments&);

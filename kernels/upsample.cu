@@ -35,10 +35,9 @@ cudaError_t Upsample(cudaStream_t stream, const UpsampleArguments<T>& p) {
     return cudaErrorInvalidValue;
   }
   const int64_t threads = int64_t{p.batch} * p.out_height * p.out_width * (p.channels / kChunk);
-  return Launch<&UpsampleKernel<T>>(
-      stream,
-      {.grid = {static_cast<unsigned>((threads + kThreads - 1) / kThreads)}, .block = {kThreads}},
-      p);
+  const LaunchShape shape = {.grid = {static_cast<unsigned>((threads + kThreads - 1) / kThreads)},
+                             .block = {kThreads}};
+  return Launch<&UpsampleKernel<T>>(stream, shape, p);
 }
 
 template cudaError_t Upsample(cudaStream_t, const UpsampleArguments<Bf16>&);
