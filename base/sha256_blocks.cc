@@ -23,13 +23,16 @@ struct Halves {
 };
 
 __attribute__((target("sha,sse4.1"))) Halves Load(const uint32_t* state) {
-  const __m128i cdab = _mm_shuffle_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(state)), 0xb1);
-  const __m128i efgh = _mm_shuffle_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(state + 4)), 0x1b);
+  const __m128i cdab =
+      _mm_shuffle_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(state)), 0xb1);
+  const __m128i efgh =
+      _mm_shuffle_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(state + 4)), 0x1b);
   return {_mm_alignr_epi8(cdab, efgh, 8), _mm_blend_epi16(efgh, cdab, 0xf0)};
 }
 
 __attribute__((target("sha,sse4.1"))) void Store(const Halves& halves, uint32_t* state) {
-  const __m128i feba = _mm_shuffle_epi32(halves.abef, 0x1b), dchg = _mm_shuffle_epi32(halves.cdgh, 0xb1);
+  const __m128i feba = _mm_shuffle_epi32(halves.abef, 0x1b),
+                dchg = _mm_shuffle_epi32(halves.cdgh, 0xb1);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(state), _mm_blend_epi16(feba, dchg, 0xf0));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(state + 4), _mm_alignr_epi8(dchg, feba, 8));
 }
@@ -39,12 +42,14 @@ __attribute__((target("sha,sse4.1"))) void Store(const Halves& halves, uint32_t*
 bool HasSha256Blocks() {
   static const bool has = [] {
     unsigned a = 0, b = 0, c = 0, d = 0;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 29 & 1) != 0 && __builtin_cpu_supports("sse4.1");
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 29 & 1) != 0 &&
+           __builtin_cpu_supports("sse4.1");
   }();
   return has;
 }
 
-__attribute__((target("sha,sse4.1"))) void Sha256Blocks(const char* bytes, size_t blocks, uint32_t* state) {
+__attribute__((target("sha,sse4.1"))) void Sha256Blocks(const char* bytes, size_t blocks,
+                                                        uint32_t* state) {
   const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);  // big endian
   Halves now = Load(state);
   for (; blocks > 0; --blocks, bytes += kSha256Block) {
@@ -61,8 +66,8 @@ __attribute__((target("sha,sse4.1"))) void Sha256Blocks(const char* bytes, size_
                                           _mm_alignr_epi8(last, words[(i + 2) % 4], 4));
         next = _mm_sha256msg2_epu32(sum, last);
       }
-      const __m128i keyed =
-          _mm_add_epi32(next, _mm_load_si128(reinterpret_cast<const __m128i*>(kRoundConstants) + i));
+      const __m128i keyed = _mm_add_epi32(
+          next, _mm_load_si128(reinterpret_cast<const __m128i*>(kRoundConstants) + i));
       now.cdgh = _mm_sha256rnds2_epu32(now.cdgh, now.abef, keyed);
       now.abef = _mm_sha256rnds2_epu32(now.abef, now.cdgh, _mm_shuffle_epi32(keyed, 0x0e));
     }
@@ -72,6 +77,98 @@ __attribute__((target("sha,sse4.1"))) void Sha256Blocks(const char* bytes, size_
   Store(now, state);
 }
 
+namespace {
+
+// out[word] has that word of each lane's block, as the rounds take it.
+__attribute__((target("avx512f,avx512bw"))) void LoadWords(const char* const* bytes, size_t at,
+                                                           __m512i (&out)[kSha256Lanes]) {
+  const __m512i swap =
+      _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203));  // big endian
+  __m512i rows[kSha256Lanes], pairs[kSha256Lanes];
+#pragma GCC unroll 16
+  for (size_t lane = 0; lane < kSha256Lanes; ++lane)
+    rows[lane] = _mm512_shuffle_epi8(_mm512_loadu_si512(bytes[lane] + at), swap);
+    // Squares of 4 by 4 words are transposed, then the squares among themselves.
+#pragma GCC unroll 4
+  for (size_t i = 0; i < kSha256Lanes; i += 4) {
+    const __m512i low01 = _mm512_unpacklo_epi32(rows[i], rows[i + 1]),
+                  high01 = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+    const __m512i low23 = _mm512_unpacklo_epi32(rows[i + 2], rows[i + 3]),
+                  high23 = _mm512_unpackhi_epi32(rows[i + 2], rows[i + 3]);
+    pairs[i] = _mm512_unpacklo_epi64(low01, low23);
+    pairs[i + 1] = _mm512_unpackhi_epi64(low01, low23);
+    pairs[i + 2] = _mm512_unpacklo_epi64(high01, high23);
+    pairs[i + 3] = _mm512_unpackhi_epi64(high01, high23);
+  }
+#pragma GCC unroll 4
+  for (size_t i = 0; i < 4; ++i) {
+    const __m512i a = _mm512_shuffle_i32x4(pairs[i], pairs[i + 4], 0x88),
+                  b = _mm512_shuffle_i32x4(pairs[i], pairs[i + 4], 0xdd);
+    const __m512i c = _mm512_shuffle_i32x4(pairs[i + 8], pairs[i + 12], 0x88),
+                  d = _mm512_shuffle_i32x4(pairs[i + 8], pairs[i + 12], 0xdd);
+    out[i] = _mm512_shuffle_i32x4(a, c, 0x88);
+    out[i + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
+    out[i + 8] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    out[i + 12] = _mm512_shuffle_i32x4(b, d, 0xdd);
+  }
+}
+
+constexpr int kXor = 0x96, kChoose = 0xca, kMajority = 0xe8;  // as tables of three bits
+template <int a, int b, int c>
+__attribute__((target("avx512f,avx512bw"))) __m512i Turned(__m512i x) {
+  return _mm512_ternarylogic_epi32(_mm512_ror_epi32(x, a), _mm512_ror_epi32(x, b),
+                                   _mm512_ror_epi32(x, c), kXor);
+}
+template <int a, int b, int shift>
+__attribute__((target("avx512f,avx512bw"))) __m512i Mixed(__m512i x) {
+  return _mm512_ternarylogic_epi32(_mm512_ror_epi32(x, a), _mm512_ror_epi32(x, b),
+                                   _mm512_srli_epi32(x, shift), kXor);
+}
+
+}  // namespace
+
+bool HasSha256Lanes() {
+  static const bool has =
+      __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0;
+  return has;
+}
+
+__attribute__((target("avx512f,avx512bw"))) void Sha256LaneBlocks(const char* const* bytes,
+                                                                  size_t blocks,
+                                                                  uint32_t (*state)[kSha256Lanes]) {
+  __m512i now[8], words[kSha256Lanes];
+  for (size_t i = 0; i < 8; ++i) now[i] = _mm512_loadu_si512(state[i]);
+  for (size_t block = 0; block < blocks; ++block) {
+    __m512i before[8];
+    for (size_t i = 0; i < 8; ++i) before[i] = now[i];
+    LoadWords(bytes, block * kSha256Block, words);
+    for (size_t round = 0; round < 64; round += 16) {
+#pragma GCC unroll 16
+      for (size_t i = 0; i < 16; ++i) {
+        // The variables a to h change names from round to round, not places.
+        const __m512i a = now[-i % 8], b = now[(1 - i) % 8], c = now[(2 - i) % 8],
+                      e = now[(4 - i) % 8], f = now[(5 - i) % 8], g = now[(6 - i) % 8];
+        __m512i &d = now[(3 - i) % 8], &h = now[(7 - i) % 8], &word = words[i];
+        if (round > 0) {
+          word = _mm512_add_epi32(
+              _mm512_add_epi32(word, Mixed<7, 18, 3>(words[(i + 1) % 16])),
+              _mm512_add_epi32(words[(i + 9) % 16], Mixed<17, 19, 10>(words[(i + 14) % 16])));
+        }
+        const __m512i keyed =
+            _mm512_add_epi32(word, _mm512_set1_epi32(static_cast<int>(kRoundConstants[round + i])));
+        const __m512i chosen =
+            _mm512_add_epi32(Turned<6, 11, 25>(e), _mm512_ternarylogic_epi32(e, f, g, kChoose));
+        const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(h, keyed), chosen);
+        d = _mm512_add_epi32(d, sum);
+        h = _mm512_add_epi32(sum, _mm512_add_epi32(Turned<2, 13, 22>(a),
+                                                   _mm512_ternarylogic_epi32(a, b, c, kMajority)));
+      }
+    }
+    for (size_t i = 0; i < 8; ++i) now[i] = _mm512_add_epi32(now[i], before[i]);
+  }
+  for (size_t i = 0; i < 8; ++i) _mm512_storeu_si512(state[i], now[i]);
+}
+
 }  // namespace tiltshift
 
 #else
@@ -79,6 +176,8 @@ __attribute__((target("sha,sse4.1"))) void Sha256Blocks(const char* bytes, size_
 namespace tiltshift {
 bool HasSha256Blocks() { return false; }
 void Sha256Blocks(const char*, size_t, uint32_t*) {}
+bool HasSha256Lanes() { return false; }
+void Sha256LaneBlocks(const char* const*, size_t, uint32_t (*)[kSha256Lanes]) {}
 }  // namespace tiltshift
 
 #endif

@@ -12,7 +12,7 @@ namespace tiltshift::engine {
 
 // 64 hex characters: SHA-256 over "NAME\nBYTES\n" of each file, followed by the hex SHA-256 of each
 // of its pieces of kHashPieceBytes (the last may be shorter), each with "\n". In pieces, so that
-// all cores take part: a processor's instructions do 2 GB/s a core.
+// all cores take part, and each core with sixteen of them side by side.
 inline constexpr size_t kHashPieceBytes = size_t{16} << 20;
 
 struct HashedFile {
