@@ -27,11 +27,9 @@ std::string KeyOf(const Parameter& parameter, const std::string& layout) {
   return parameter.key.empty() || layout.empty() ? "" : absl::StrCat(parameter.key, "|", layout);
 }
 
-// Lets go of the parameter's pages when it goes itself.
-PackWriter::Fill LaterFill(const Parameter& parameter, const PanelPacking& packing) {
-  const std::shared_ptr<const Parameter> read(&parameter,
-                                              [](const Parameter* done) { done->Release(); });
-  return [packing, read](uint64_t from, std::span<char> out) { packing.Pack(from, out); };
+// To be read later; its pages go with the last who holds it.
+std::shared_ptr<const Parameter> ReadOnce(const Parameter& parameter) {
+  return {&parameter, [](const Parameter* done) { done->Release(); }};
 }
 
 }  // namespace
@@ -64,21 +62,24 @@ dnnl::memory PackedWeights::Packed(const Parameter& parameter, const dnnl::memor
   // Nobody writes to what is not made here, and the pages would not let them.
   if (const char* known = Known(key, bytes)) return at(const_cast<char*>(known));
 
-  const AlignedBytes passing = writer_ != nullptr ? NewAligned(bytes) : nullptr;
-  if (writer_ != nullptr && passing == nullptr) throw dnnl::error(dnnl_out_of_memory, "weights");
-  char* const room = passing != nullptr ? passing.get() : NewRoom(bytes);
-  std::vector<float> floats(parameter.elements());
-  InShares(parameter.elements(), kSharedElements, [&](int64_t first, int64_t count) {
-    parameter.CopyElements(first, std::span(floats).subspan(first, count));
-  });
-  dnnl::memory from(plain, engine_, floats.data()), to(packed, engine_, room);
-  dnnl::stream stream(engine_);
-  dnnl::reorder(from, to).execute(stream, from, to);
-  stream.wait();
-  parameter.Release();
-  if (writer_ == nullptr) return at(room);
-  writer_->Put(key, {room, bytes});
-  return at(Nowhere());
+  const auto reorder = [read = ReadOnce(parameter), plain, packed, engine = engine_](char* room) {
+    std::vector<float> floats(read->elements());
+    InShares(read->elements(), kSharedElements, [&](int64_t first, int64_t count) {
+      read->CopyElements(first, std::span(floats).subspan(first, count));
+    });
+    dnnl::memory from(plain, engine, floats.data()), to(packed, engine, room);
+    dnnl::stream stream(engine);
+    dnnl::reorder(from, to).execute(stream, from, to);
+    stream.wait();
+  };
+  if (writer_ != nullptr) {
+    writer_->Add(
+        key, bytes, [reorder](uint64_t, std::span<char> out) { reorder(out.data()); }, PackWriter::Parts::kAll);
+    return at(Nowhere());
+  }
+  char* const room = NewRoom(bytes);
+  reorder(room);
+  return at(room);
 }
 
 std::span<const uint16_t> PackedWeights::Panels(const Parameter& parameter,
@@ -99,7 +100,11 @@ std::span<const uint16_t> PackedWeights::Panels(const Parameter& parameter,
     return at(Nowhere());
   }
   if (writer_ != nullptr) {
-    if (!key.empty()) writer_->Add(key, bytes, LaterFill(parameter, packing));
+    if (!key.empty()) {
+      writer_->Add(key, bytes, [packing, read = ReadOnce(parameter)](uint64_t from, std::span<char> out) {
+        packing.Pack(from, out);
+      });
+    }
     return at(Nowhere());
   }
   if (const char* known = Known(key, bytes)) return at(known);
@@ -117,7 +122,7 @@ const float* PackedWeights::Floats(const Parameter& parameter) {
   if (floats.empty()) {
     floats.resize(parameter.elements());
     measured_bytes_ += floats.size() * sizeof(float);
-    parameter.CopyTo(floats);
+    if (!measure_only_ && writer_ == nullptr) parameter.CopyTo(floats);
   }
   return floats.data();
 }

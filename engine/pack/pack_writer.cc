@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 #include <filesystem>
 #include <utility>
 
@@ -60,7 +61,11 @@ absl::StatusOr<std::unique_ptr<PackWriter>> PackWriter::Create(const std::string
     return absl::UnavailableError(temporary + " is being written by another process");
   }
   std::unique_ptr<PackWriter> writer(new PackWriter(path, fd, std::move(what)));
-  if (ftruncate(fd, 0) != 0) return ErrnoStatus(errno, "cannot truncate", temporary);
+  // Only what a killed writer left: ext4 waits for the disk at the next close of a file that was
+  // cut to nothing.
+  struct stat left;
+  if (fstat(fd, &left) != 0 || (left.st_size > 0 && ftruncate(fd, 0) != 0))
+    return ErrnoStatus(errno, "cannot truncate", temporary);
   return writer;
 }
 
@@ -72,25 +77,15 @@ PackWriter::~PackWriter() {
   close(fd_);
 }
 
-bool PackWriter::Place(const std::string& key, uint64_t bytes) {
+void PackWriter::Add(const std::string& key, uint64_t bytes, Fill fill, Parts parts) {
   const auto [known, is_new] = known_.try_emplace(key, bytes);
   if (known->second != bytes)
     status_.Update(absl::InternalError(absl::StrCat(key, ": packed in two sizes")));
-  if (!is_new) return false;
+  if (!is_new) return;
   const uint64_t offset = Align(end_, kPackAlignment);
   directory_.pieces.push_back({key, offset, bytes, 0});
   end_ = offset + bytes;
-  return true;
-}
-
-void PackWriter::Add(const std::string& key, uint64_t bytes, Fill fill) {
-  if (!Place(key, bytes)) return;
-  filled_.push_back({directory_.pieces.back().offset, bytes, std::move(fill)});
-}
-
-void PackWriter::Put(const std::string& key, std::string_view bytes) {
-  if (!Place(key, bytes.size())) return;
-  status_.Update(WriteAt(fd_, bytes, directory_.pieces.back().offset, temporary()));
+  filled_.push_back({offset, bytes, std::move(fill), parts});
 }
 
 absl::Status PackWriter::Write() {
@@ -102,7 +97,7 @@ absl::Status PackWriter::Write() {
   for (const Filled& piece : filled_) {
     const uint64_t end = piece.offset + piece.bytes;
     for (uint64_t from = piece.offset, to; from < end; from = to) {
-      to = std::min(end, (from / kWriteBytes + 1) * kWriteBytes);
+      to = piece.parts == Parts::kAll ? end : std::min(end, (from / kWriteBytes + 1) * kWriteBytes);
       parts.push_back({&piece, from, to});
     }
   }
@@ -110,18 +105,26 @@ absl::Status PackWriter::Write() {
 // All cores, also where a slot has one: the others wait for these weights.
 #pragma omp parallel num_threads(omp_get_num_procs())
   {
-    std::vector<char> bytes(kWriteBytes);
+    std::vector<Line> lines;
 #pragma omp for schedule(dynamic)
-    for (size_t i = 0; i < parts.size(); ++i) {
-      const Part& part = parts[i];
-      const std::span<char> some(bytes.data(), part.to - part.from);
-      part.piece->fill(part.from - part.piece->offset, some);
-      written[i] = WriteAt(fd_, {some.data(), some.size()}, part.from, temporary());
-    }
+    for (size_t i = 0; i < parts.size(); ++i)
+      written[i] = WritePart(*parts[i].piece, parts[i].from, parts[i].to, lines);
   }
   for (const absl::Status& each : written) status_.Update(each);
   filled_.clear();
   return status_;
+}
+
+absl::Status PackWriter::WritePart(const Filled& piece, uint64_t from, uint64_t to,
+                                   std::vector<Line>& lines) const try {
+  const uint64_t bytes = to - from;
+  if (lines.size() * sizeof(Line) < bytes)
+    lines.resize((std::max(bytes, kWriteBytes) + sizeof(Line) - 1) / sizeof(Line));
+  const std::span<char> some(lines[0].bytes, bytes);
+  piece.fill(from - piece.offset, some);
+  return WriteAt(fd_, {some.data(), some.size()}, from, temporary());
+} catch (const std::exception& error) {
+  return absl::ResourceExhaustedError(absl::StrCat("cannot pack weights: ", error.what()));
 }
 
 absl::StatusOr<std::shared_ptr<const WeightPack>> PackWriter::Seal() {

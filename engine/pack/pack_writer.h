@@ -31,12 +31,11 @@ class PackWriter {
 
   // Writes bytes [from, from + out.size()) of a piece to `out`. Called by several threads at once.
   using Fill = std::function<void(uint64_t from, std::span<char> out)>;
-  // A piece, which Write asks for. A key that is there already stays as it is, and must have that
-  // size: status() says.
-  void Add(const std::string& key, uint64_t bytes, Fill fill);
-  // A piece as it is, written now.
-  void Put(const std::string& key, std::string_view bytes);
-  // What was added: fills are gone when it returns.
+  enum class Parts : uint8_t { kAny, kAll };  // kAll: it is asked for in one
+  // A piece, which Write asks for; `out` begins at a multiple of 64 bytes. A key that is there
+  // already stays as it is, and must have that size: status() says.
+  void Add(const std::string& key, uint64_t bytes, Fill fill, Parts parts = Parts::kAny);
+  // What was added: fills are gone when it returns. What they throw ends it.
   absl::Status Write();
   absl::Status status() const { return status_; }
 
@@ -49,10 +48,15 @@ class PackWriter {
   struct Filled {
     uint64_t offset, bytes;
     Fill fill;
+    Parts parts;
+  };
+  struct alignas(64) Line {
+    char bytes[64];
   };
   PackWriter(std::string path, int fd, PackDirectory what);
-  // False: it has a place already, or another size.
-  bool Place(const std::string& key, uint64_t bytes);
+  // Makes bytes [from, to) of the file in `lines`, and writes them.
+  absl::Status WritePart(const Filled& piece, uint64_t from, uint64_t to,
+                         std::vector<Line>& lines) const;
   std::string temporary() const { return path_ + ".tmp"; }
 
   const std::string path_;

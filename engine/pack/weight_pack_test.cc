@@ -30,20 +30,20 @@ class WeightPackTest : public ::testing::Test {
   static void Fill(char* piece, uint64_t bytes, int seed) {
     for (uint64_t i = 0; i < bytes; ++i) piece[i] = static_cast<char>(seed + i * 7 % 251);
   }
-  // Pieces "0", "1", ... of these sizes; each second one is there when it is added.
+  // Pieces "0", "1", ... of these sizes; each second one is asked for in one.
   void Write(const std::vector<uint64_t>& sizes) {
     auto writer = PackWriter::Create(path(), {"packing", "identity", "model", {}});
     ASSERT_TRUE(writer.ok()) << writer.status();
     for (size_t i = 0; i < sizes.size(); ++i) {
       std::string piece(sizes[i], '\0');
       Fill(piece.data(), sizes[i], static_cast<int>(i));
-      if (i % 2 == 1) {
-        (*writer)->Put(absl::StrCat(i), piece);
-        continue;
-      }
-      (*writer)->Add(absl::StrCat(i), sizes[i], [piece](uint64_t from, std::span<char> out) {
+      const bool in_one = i % 2 == 1;
+      const auto fill = [piece, in_one](uint64_t from, std::span<char> out) {
+        EXPECT_TRUE(!in_one || out.size() == piece.size());
         std::memcpy(out.data(), piece.data() + from, out.size());
-      });
+      };
+      (*writer)->Add(absl::StrCat(i), sizes[i], fill,
+                     in_one ? PackWriter::Parts::kAll : PackWriter::Parts::kAny);
     }
     ASSERT_TRUE((*writer)->Seal().ok());
     ASSERT_TRUE((*writer)->Publish().ok());
@@ -100,11 +100,20 @@ TEST_F(WeightPackTest, OneProcessWritesAndAKilledOnesFileIsTakenOver) {
 
 TEST_F(WeightPackTest, AKeyHasOneSize) {
   auto writer = PackWriter::Create(path(), {});
-  (*writer)->Put("a", "0123456789");
-  (*writer)->Put("a", "9876543210");  // the first stays
-  EXPECT_TRUE((*writer)->status().ok());
-  (*writer)->Put("a", "0123456789a");
+  const auto fill = [](uint64_t, std::span<char> out) { std::ranges::fill(out, 'a'); };
+  (*writer)->Add("a", 10, fill);
+  (*writer)->Add("a", 10, [](uint64_t, std::span<char>) { FAIL() << "the first stays"; });
+  EXPECT_TRUE((*writer)->Write().ok());
+  (*writer)->Add("a", 11, fill);
   EXPECT_FALSE((*writer)->Seal().ok());
+}
+
+// No exception may leave the threads that fill.
+TEST_F(WeightPackTest, WhatAFillThrowsIsSaid) {
+  auto writer = PackWriter::Create(path(), {});
+  (*writer)->Add("a", 10, [](uint64_t, std::span<char>) { throw std::bad_alloc(); });
+  const auto sealed = (*writer)->Seal();
+  EXPECT_TRUE(absl::IsResourceExhausted(sealed.status())) << sealed.status();
 }
 
 TEST_F(WeightPackTest, DamageIsRefused) {
