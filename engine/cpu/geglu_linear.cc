@@ -13,10 +13,9 @@ namespace {
 using dnnl::memory;
 using Tag = memory::format_tag;
 
-// Of what lies between: in the second-level caches of two cores. Rows don't follow the number of
-// threads, nor then do the sums (I4).
-constexpr int64_t kBetweenBytes = int64_t{2} << 20;
-constexpr int64_t kRowsTogether = 64;
+// Enough that the weights, which each run of rows reads, and the threads' meetings after it cost little beside its
+// products. Rows don't follow the number of threads, nor then do the sums (I4).
+constexpr int64_t kRowsTogether = 256;
 
 // The product of `rows` rows.
 class Product : public DnnlStep {
@@ -65,8 +64,7 @@ class GegluLinearStep : public Step {
         rows_(op.x.shape.rows()),
         x_row_bytes_(setting.stride(op.x) * setting.bytes(op.x)),
         y_row_bytes_(op.y.shape.channels * setting.bytes(op.y)) {
-    const int64_t most = kBetweenBytes / (2 * y_row_bytes_) / kRowsTogether * kRowsTogether;
-    run_rows_ = std::min(rows_, std::max(kRowsTogether, most));
+    run_rows_ = std::min(rows_, kRowsTogether);
     whole_ = std::make_unique<Product>(setting, op, run_rows_);
     last_rows_ = (rows_ - 1) % run_rows_ + 1;
     if (last_rows_ < run_rows_) last_ = std::make_unique<Product>(setting, op, last_rows_);
