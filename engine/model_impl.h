@@ -16,7 +16,7 @@
 namespace tiltshift::engine {
 
 // Raised by any change that may change a picture's bytes, or a model's hash.
-inline constexpr int kEngineVersion = 8;
+inline constexpr int kEngineVersion = 9;
 
 class SharedDenoiser;
 
