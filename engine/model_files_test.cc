@@ -106,8 +106,10 @@ TEST_F(ModelFilesTest, ATokenizerMayBeOneFile) {
   const auto read = [&](const std::string& name) { return nlohmann::json::parse(*ReadFile(name)); };
   nlohmann::json whole = read(TILTSHIFT_SOURCE_DIR "/engine/testdata/tokenizer_saved.json")["plain"]["tokenizer.json"];
   whole["model"]["vocab"] = read(folder_ + "/tokenizer/vocab.json");
-  fs::remove(folder_ + "/tokenizer/merges.txt");
+  const std::string of_two = Hash();
   Put("tokenizer/tokenizer.json", whole.dump());
+  EXPECT_EQ(Hash(), of_two) << "not read beside the two";
+  fs::remove(folder_ + "/tokenizer/merges.txt");
   const auto files = OpenModelFiles(folder_);
   ASSERT_TRUE(files.ok()) << files.status();
   EXPECT_EQ(files->texts[0].tokenizer.vocab_size(), 1214);

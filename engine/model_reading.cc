@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <list>
 #include <utility>
@@ -15,23 +16,18 @@
 namespace tiltshift::engine {
 namespace {
 
-// What the hash is taken over beside the weights; the optional ones where they are there.
-constexpr const char* kTextFiles[] = {"model_index.json",
-                                      "scheduler/scheduler_config.json",
-                                      "text_encoder/config.json",
-                                      "text_encoder_2/config.json",
-                                      "tokenizer/merges.txt",
-                                      "tokenizer/special_tokens_map.json",
-                                      "tokenizer/tokenizer.json",
-                                      "tokenizer/tokenizer_config.json",
-                                      "tokenizer/vocab.json",
-                                      "tokenizer_2/merges.txt",
-                                      "tokenizer_2/special_tokens_map.json",
-                                      "tokenizer_2/tokenizer.json",
-                                      "tokenizer_2/tokenizer_config.json",
-                                      "tokenizer_2/vocab.json",
-                                      "unet/config.json",
-                                      "vae/config.json"};
+// What the hash is taken over beside the weights, sorted; not all need be there.
+std::vector<std::string> TextFiles(const std::string& directory) {
+  std::vector<std::string> names = {"model_index.json",         "scheduler/scheduler_config.json",
+                                    "text_encoder/config.json", "text_encoder_2/config.json",
+                                    "unet/config.json",         "vae/config.json"};
+  for (const std::string folder : {"tokenizer/", "tokenizer_2/"}) {
+    for (const std::string& file : Tokenizer::FilesIn(directory + "/" + folder))
+      names.push_back(folder + file);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 // What is to be read, which keeps the files mapped.
 class Reader {
@@ -55,7 +51,7 @@ class Reader {
   absl::StatusOr<std::string> Read() {
     std::vector<HashedFile> all;
     std::list<std::string> texts;  // at addresses that stay
-    for (const char* name : kTextFiles) {
+    for (const std::string& name : TextFiles(directory_)) {
       const std::string path = absl::StrCat(directory_, "/", name);
       if (!std::filesystem::exists(path)) continue;
       TS_ASSIGN_OR_RETURN(texts.emplace_back(), ReadFile(path));

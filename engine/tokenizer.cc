@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <utility>
 
 #include "base/file.h"
@@ -168,26 +169,31 @@ void Tokenizer::Impl::EncodeText(std::string_view text, bool normalized,
   encode_plain(text.substr(plain_from));
 }
 
-absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
-  constexpr size_t kMaxBytes = size_t{64} << 20;
+std::vector<std::string> Tokenizer::FilesIn(const std::string& folder) {
   const auto is_there = [&](const char* name) {
     std::error_code ignored;
-    return std::filesystem::exists(folder + name, ignored);
+    return std::filesystem::exists(absl::StrCat(folder, "/", name), ignored);
   };
-  TokenizerFiles files;
-  const bool two = is_there("/vocab.json") && is_there("/merges.txt");
-  if (!two && is_there("/tokenizer.json")) {
-    TS_ASSIGN_OR_RETURN(files.whole, ReadFile(folder + "/tokenizer.json", kMaxBytes));
-  } else {
-    TS_ASSIGN_OR_RETURN(files.vocab, ReadFile(folder + "/vocab.json", kMaxBytes));
-    TS_ASSIGN_OR_RETURN(files.merges, ReadFile(folder + "/merges.txt", kMaxBytes));
+  std::vector<std::string> names = {"vocab.json", "merges.txt"};
+  if (!(is_there("vocab.json") && is_there("merges.txt")) && is_there("tokenizer.json"))
+    names = {"tokenizer.json"};
+  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    if (is_there(name)) names.emplace_back(name);
   }
-  const std::pair<const char*, std::string*> optional[] = {
-      {"/tokenizer_config.json", &files.config},
-      {"/special_tokens_map.json", &files.special_tokens}};
-  for (const auto& [name, text] : optional) {
-    if (!is_there(name)) continue;
-    TS_ASSIGN_OR_RETURN(*text, ReadFile(folder + name, kMaxBytes));
+  return names;
+}
+
+absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
+  constexpr size_t kMaxBytes = size_t{64} << 20;
+  TokenizerFiles files;
+  const std::map<std::string, std::string*> text_of = {
+      {"vocab.json", &files.vocab},
+      {"merges.txt", &files.merges},
+      {"tokenizer.json", &files.whole},
+      {"tokenizer_config.json", &files.config},
+      {"special_tokens_map.json", &files.special_tokens}};
+  for (const std::string& name : FilesIn(folder)) {
+    TS_ASSIGN_OR_RETURN(*text_of.at(name), ReadFile(absl::StrCat(folder, "/", name), kMaxBytes));
   }
   return Parse(files, folder);
 }

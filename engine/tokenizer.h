@@ -39,6 +39,8 @@ class Tokenizer {
   // Reads vocab.json and merges.txt, or where one is missing tokenizer.json, which is all that
   // transformers 5 saves; and tokenizer_config.json and special_tokens_map.json where present. Errors name the file: NotFound, or DataLoss for a damaged one (line and reason).
   static absl::StatusOr<Tokenizer> Load(const std::string& folder);
+  // Names of the files that Load reads there.
+  static std::vector<std::string> FilesIn(const std::string& folder);
   static absl::StatusOr<Tokenizer> Parse(const TokenizerFiles& files, const std::string& where);
 
   Tokenizer(Tokenizer&&) noexcept;
