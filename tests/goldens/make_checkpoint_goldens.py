@@ -1,17 +1,27 @@
 """Which of diffusers' tensors each tensor of a single-file checkpoint is, as diffusers' own converters have it.
 
-    python tests/goldens/make_checkpoint_goldens.py      # writes tests/goldens/tiny/original_names.txt
+    python tests/goldens/make_checkpoint_goldens.py
 
-The names of the original layout are made up here by the inverse rules and put through the converters with a number
-in each tensor; a name that they would not take, or a tensor that nothing became, ends the script.
+writes tests/goldens/tiny/original_names.txt: [part, original, diffusers'], and, for the parts of Stable Diffusion 2
+and XL, tests/goldens/parity/parts/NAME/original_names.txt: [original, form, diffusers'], where the form says what the
+original is: the "same" tensor, a "matrix" as a 1x1 filter, a "transposed" one, or a stack that "q", "k" and "v" are
+thirds of.
+
+The names of the original layout are made up here by the inverse rules and put through the converters, with a number
+in each tensor or with all the parity tests' weights; a name that they would not take, or a tensor that nothing became,
+ends the script.
 """
 import json
 import pathlib
 import re
+import sys
 
 import torch
-from diffusers.loaders.single_file_utils import (convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint,
-                                                 convert_open_clip_checkpoint)
+from diffusers.loaders.single_file_utils import (convert_ldm_clip_checkpoint, convert_ldm_unet_checkpoint,
+                                                 convert_ldm_vae_checkpoint, convert_open_clip_checkpoint)
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "parity"))
+from parts import PARTS, weights
 
 TINY = pathlib.Path(__file__).parent / "tiny"
 RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
@@ -22,7 +32,8 @@ VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "t
 def unet_name(name, config):
     each = config["layers_per_block"] + 1
     fixed = {"conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
-             "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2"}
+             "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+             "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2"}
     for start, original in fixed.items():
         if name.startswith(start + "."):
             return original + name[len(start):]
@@ -87,6 +98,79 @@ def open_clip():
     return [("open_clip", prefix + names[int(tensor.flatten()[0])], name) for name, tensor in found.items()]
 
 
+OPEN_CLIP = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "self_attn.out_proj": "attn.out_proj",
+             "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
+
+
+def open_clip_row(name):
+    """[original without its prefix, form]"""
+    fixed = {"text_model.embeddings.position_embedding.weight": "positional_embedding",
+             "text_model.embeddings.token_embedding.weight": "token_embedding.weight"}
+    if name in fixed:
+        return fixed[name], "same"
+    if name == "text_projection.weight":
+        return "text_projection", "transposed"
+    if found := re.match(r"text_model\.final_layer_norm\.(\w+)", name):
+        return f"ln_final.{found[1]}", "same"
+    found = re.match(r"text_model\.encoder\.layers\.(\d+)\.(.*)\.(\w+)$", name)
+    block = f"transformer.resblocks.{found[1]}."
+    if third := re.match(r"self_attn\.([qkv])_proj", found[2]):
+        return f"{block}attn.in_proj_{found[3]}", third[1]
+    return f"{block}{OPEN_CLIP[found[2]]}.{found[3]}", "same"
+
+
+def vae_row(name, config):
+    matrix = ".attentions.0.to_" in name and name.endswith("weight")
+    return vae_name(name, config), "matrix" if matrix else "same"
+
+
+def original_tensors(rows, tensors):
+    """What the single file holds, from diffusers' tensors."""
+    file = {}
+    for original, form, name in rows:
+        if form in "qkv":
+            file.setdefault(original, [None] * 3)["qkv".index(form)] = tensors[name]
+        elif form == "matrix":
+            file[original] = tensors[name][:, :, None, None]
+        else:
+            file[original] = tensors[name].T if form == "transposed" else tensors[name]
+    return {name: torch.cat(found) if isinstance(found, list) else found for name, found in file.items()}
+
+
+def write_part(part, prefix, row_of, convert):
+    """`row_of` gives a name's row without the prefix; `convert` takes the file and the part's config."""
+    config = json.loads((PARTS / part / "config.json").read_text())
+    shapes = [line.split() for line in (PARTS / part / "tensors.txt").read_text().splitlines()]
+    tensors = {name: weights(name, [int(dim) for dim in shape]) for name, *shape in shapes}
+    rows = []
+    for name in tensors:
+        original, form = row_of(name, config)
+        rows.append((prefix + original, form, name))
+    found = convert(original_tensors(rows, tensors), config)
+    assert found.keys() == tensors.keys(), part
+    for name, tensor in tensors.items():
+        assert torch.equal(found[name], tensor), (part, name)
+    (PARTS / part / "original_names.txt").write_text("".join(" ".join(row) + "\n" for row in rows))
+
+
+def families():
+    for part in ("unet_sd2", "unet_sdxl"):
+        write_part(part, "model.diffusion_model.", lambda name, config: (unet_name(name, config), "same"),
+                   convert_ldm_unet_checkpoint)
+    for part in ("vae", "vae_xl"):
+        write_part(part, "first_stage_model.", vae_row, convert_ldm_vae_checkpoint)
+    write_part("text_l", "conditioner.embedders.0.transformer.", lambda name, _: (name, "same"),
+               lambda file, _: convert_ldm_clip_checkpoint(file))
+    second = "conditioner.embedders.1.model."
+    write_part("text_g", second, lambda name, _: open_clip_row(name),
+               lambda file, _: convert_open_clip_checkpoint(None, file, prefix=second))
+    # Stable Diffusion 2's projection lies in the file, and nothing becomes of it.
+    only = "cond_stage_model.model."
+    unused = {only + "text_projection": torch.zeros(64, 64)}
+    write_part("text_h", only, lambda name, _: open_clip_row(name),
+               lambda file, _: convert_open_clip_checkpoint(None, file | unused, prefix=only))
+
+
 def main():
     unet = json.loads((TINY / "unet/config.json").read_text())
     vae = json.loads((TINY / "vae/config.json").read_text())
@@ -104,6 +188,7 @@ def main():
     rows += [("text_encoder", "cond_stage_model.transformer.text_model." + n, n) for n in tensors["text_encoder"]]
     rows += open_clip()
     (TINY / "original_names.txt").write_text("".join(" ".join(row) + "\n" for row in sorted(rows)))
+    families()
 
 
 main()
