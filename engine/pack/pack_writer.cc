@@ -116,12 +116,13 @@ absl::Status PackWriter::Write() {
 }
 
 absl::Status PackWriter::WritePart(const Filled& piece, uint64_t from, uint64_t to,
-                                   std::vector<Line>& lines) const try {
+                                   std::vector<Line>& lines) try {
   const uint64_t bytes = to - from;
   if (lines.size() * sizeof(Line) < bytes)
     lines.resize((std::max(bytes, kWriteBytes) + sizeof(Line) - 1) / sizeof(Line));
   const std::span<char> some(lines[0].bytes, bytes);
   piece.fill(from - piece.offset, some);
+  std::lock_guard lock(writing_);
   return WriteAt(fd_, {some.data(), some.size()}, from, temporary());
 } catch (const std::exception& error) {
   return absl::ResourceExhaustedError(absl::StrCat("cannot pack weights: ", error.what()));

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -55,8 +56,7 @@ class PackWriter {
   };
   PackWriter(std::string path, int fd, PackDirectory what);
   // Makes bytes [from, to) of the file in `lines`, and writes them.
-  absl::Status WritePart(const Filled& piece, uint64_t from, uint64_t to,
-                         std::vector<Line>& lines) const;
+  absl::Status WritePart(const Filled& piece, uint64_t from, uint64_t to, std::vector<Line>& lines);
   std::string temporary() const { return path_ + ".tmp"; }
 
   const std::string path_;
@@ -67,6 +67,8 @@ class PackWriter {
   std::map<std::string, uint64_t> known_;  // their sizes
   absl::Status status_;
   bool published_ = false;
+  // File systems let one thread write to a file; those that wait in one for another spin.
+  std::mutex writing_;
 };
 
 }  // namespace tiltshift::engine
