@@ -4,6 +4,8 @@
 #include <cpuid.h>
 #include <immintrin.h>
 
+#include "base/transpose.h"
+
 namespace tiltshift {
 namespace {
 
@@ -84,33 +86,10 @@ __attribute__((target("avx512f,avx512bw"))) void LoadWords(const char* const* by
                                                            __m512i (&out)[kSha256Lanes]) {
   const __m512i swap =
       _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203));  // big endian
-  __m512i rows[kSha256Lanes], pairs[kSha256Lanes];
 #pragma GCC unroll 16
   for (size_t lane = 0; lane < kSha256Lanes; ++lane)
-    rows[lane] = _mm512_shuffle_epi8(_mm512_loadu_si512(bytes[lane] + at), swap);
-    // Squares of 4 by 4 words are transposed, then the squares among themselves.
-#pragma GCC unroll 4
-  for (size_t i = 0; i < kSha256Lanes; i += 4) {
-    const __m512i low01 = _mm512_unpacklo_epi32(rows[i], rows[i + 1]),
-                  high01 = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-    const __m512i low23 = _mm512_unpacklo_epi32(rows[i + 2], rows[i + 3]),
-                  high23 = _mm512_unpackhi_epi32(rows[i + 2], rows[i + 3]);
-    pairs[i] = _mm512_unpacklo_epi64(low01, low23);
-    pairs[i + 1] = _mm512_unpackhi_epi64(low01, low23);
-    pairs[i + 2] = _mm512_unpacklo_epi64(high01, high23);
-    pairs[i + 3] = _mm512_unpackhi_epi64(high01, high23);
-  }
-#pragma GCC unroll 4
-  for (size_t i = 0; i < 4; ++i) {
-    const __m512i a = _mm512_shuffle_i32x4(pairs[i], pairs[i + 4], 0x88),
-                  b = _mm512_shuffle_i32x4(pairs[i], pairs[i + 4], 0xdd);
-    const __m512i c = _mm512_shuffle_i32x4(pairs[i + 8], pairs[i + 12], 0x88),
-                  d = _mm512_shuffle_i32x4(pairs[i + 8], pairs[i + 12], 0xdd);
-    out[i] = _mm512_shuffle_i32x4(a, c, 0x88);
-    out[i + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
-    out[i + 8] = _mm512_shuffle_i32x4(a, c, 0xdd);
-    out[i + 12] = _mm512_shuffle_i32x4(b, d, 0xdd);
-  }
+    out[lane] = _mm512_shuffle_epi8(_mm512_loadu_si512(bytes[lane] + at), swap);
+  Transpose(out);
 }
 
 constexpr int kXor = 0x96, kChoose = 0xca, kMajority = 0xe8;  // as tables of three bits

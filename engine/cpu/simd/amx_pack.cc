@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#include "base/transpose.h"
 #include "engine/cpu/simd/amx_product.h"
 
 namespace tiltshift::engine::simd {
@@ -28,31 +29,6 @@ __m512i TakeTerm(Row* row) {
   row->high = _mm512_sub_ps(row->high, (__m512)_mm512_slli_epi32(high, 16));
   return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)),
                             _mm512_cvtepi32_epi16(high), 1);
-}
-
-// Number c of vector r becomes number r of vector c; a number has 32 bits.
-void Transpose(__m512i (&v)[16]) {
-  __m512i pairs[16], fours[16];
-  for (int i = 0; i < 16; i += 2) {
-    pairs[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-    pairs[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    for (int half = 0; half < 2; ++half) {
-      fours[i + 2 * half] = _mm512_unpacklo_epi64(pairs[i + half], pairs[i + 2 + half]);
-      fours[i + 2 * half + 1] = _mm512_unpackhi_epi64(pairs[i + half], pairs[i + 2 + half]);
-    }
-  }
-  for (int c = 0; c < 4; ++c) {  // quarter q of fours[4 * g + c]: rows 4 g on of column 4 q + c
-    const __m512i even = _mm512_shuffle_i32x4(fours[c], fours[4 + c], 0x88),
-                  odd = _mm512_shuffle_i32x4(fours[c], fours[4 + c], 0xdd),
-                  later_even = _mm512_shuffle_i32x4(fours[8 + c], fours[12 + c], 0x88),
-                  later_odd = _mm512_shuffle_i32x4(fours[8 + c], fours[12 + c], 0xdd);
-    v[c] = _mm512_shuffle_i32x4(even, later_even, 0x88);
-    v[4 + c] = _mm512_shuffle_i32x4(odd, later_odd, 0x88);
-    v[8 + c] = _mm512_shuffle_i32x4(even, later_even, 0xdd);
-    v[12 + c] = _mm512_shuffle_i32x4(odd, later_odd, 0xdd);
-  }
 }
 
 }  // namespace
