@@ -168,8 +168,8 @@ void AddModelsCommand(CLI::App& app, Chosen& chosen) {
   command->footer(
       "Examples:\n  tiltshift models\n  tiltshift models diorama --json\n"
       "  tiltshift models --models /srv/models my-model && echo it can be rendered\n"
-      "Every tensor is read and checked. Ends with 5 where a model that was named can't be "
-      "rendered.\n");
+      "Every tensor is read and checked. Ends with 5 where a model that was named, or a ControlNet "
+      "in its folder, can't be used.\n");
   command->add_option("name", options->names,
                       "check these alone; default: every model of the folder");
   AddModelsOption(*command, options->models);

@@ -22,12 +22,18 @@ constexpr Family kFamilies[] = {
     {"StableDiffusionInpaintPipeline", TextRule::kLastHidden},
     {"StableDiffusionInpaintPipelineLegacy", TextRule::kLastHidden},
     {"StableDiffusionInstructPix2PixPipeline", TextRule::kLastHidden},
+    {"StableDiffusionControlNetPipeline", TextRule::kLastHidden},
+    {"StableDiffusionControlNetImg2ImgPipeline", TextRule::kLastHidden},
+    {"StableDiffusionControlNetInpaintPipeline", TextRule::kLastHidden},
     {"LatentConsistencyModelPipeline", TextRule::kLastHidden},
     {"LatentConsistencyModelImg2ImgPipeline", TextRule::kLastHidden},
     {"StableDiffusionXLPipeline", TextRule::kPenultimateHidden},
     {"StableDiffusionXLImg2ImgPipeline", TextRule::kPenultimateHidden},
     {"StableDiffusionXLInpaintPipeline", TextRule::kPenultimateHidden},
     {"StableDiffusionXLInstructPix2PixPipeline", TextRule::kPenultimateHidden},
+    {"StableDiffusionXLControlNetPipeline", TextRule::kPenultimateHidden},
+    {"StableDiffusionXLControlNetImg2ImgPipeline", TextRule::kPenultimateHidden},
+    {"StableDiffusionXLControlNetInpaintPipeline", TextRule::kPenultimateHidden},
 };
 
 // The index as it is read: a part is ["library", "Class"], or [null, null] or missing where there

@@ -29,8 +29,8 @@ struct ModelIndex {
 };
 
 // Reads it; `file` is what errors call it. Parts that are not needed to render (safety_checker,
-// feature_extractor, ...) are passed over. Unimplemented: a class that is not in the table, or a
-// part of another class; both name it.
+// feature_extractor, a ControlNet, which is loaded where a job names it) are passed over.
+// Unimplemented: a class that is not in the table, or a part of another class; both name it.
 absl::StatusOr<ModelIndex> ParseModelIndex(std::string_view text, const std::string& file);
 
 }  // namespace tiltshift::engine

@@ -35,6 +35,14 @@ absl::Status CheckFileName(const std::string& path, const std::string& what,
                                 "'s name: letters, digits, '.', '_' and '-'"));
 }
 
+// "canny", or "my-sd15/controlnet" of a model's own folder.
+absl::Status CheckControlName(const std::string& path, const std::string& name) {
+  const size_t slash = name.find('/');
+  if (slash != std::string::npos)
+    TS_RETURN_IF_ERROR(CheckFileName(path, "ControlNet", name.substr(slash + 1)));
+  return CheckFileName(path, "ControlNet", name.substr(0, slash));
+}
+
 absl::Status CheckModel(const std::string& model) {
   if (model.empty()) return Bad("model", "is missing; the built-in one is called diorama");
   return CheckFileName("model", "model", model);
@@ -84,7 +92,7 @@ absl::Status FillControls(v1::JobSpec& spec) {
   for (int i = 0; i < spec.controls_size(); ++i) {
     v1::Control& control = *spec.mutable_controls(i);
     const std::string path = absl::StrCat("controls[", i, "]");
-    TS_RETURN_IF_ERROR(CheckFileName(path + ".name", "ControlNet", control.name()));
+    TS_RETURN_IF_ERROR(CheckControlName(path + ".name", control.name()));
     TS_RETURN_IF_ERROR(CheckPicture(path + ".picture", control.picture()));
     if (!control.has_scale()) control.set_scale(1);
     if (!control.has_end()) control.set_end(1);

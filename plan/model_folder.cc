@@ -64,9 +64,14 @@ std::vector<std::string> ControlNames(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const auto has = [&](const char* part) { return fs::exists(entry.path() / part, error); };
-    if (has("config.json") && !has("model_index.json") && !has("unet"))
-      names.push_back(entry.path().filename().string());
+    const std::string name = entry.path().filename();
+    const auto has = [&](const std::string& part) {
+      return fs::exists(entry.path() / part, error);
+    };
+    if (has("config.json") && !has("model_index.json") && !has("unet")) names.push_back(name);
+    std::string own = "controlnet";
+    for (int i = 1; has(own + "/config.json"); own = absl::StrCat("controlnet_", i++))
+      names.push_back(absl::StrCat(name, "/", own));
   }
   std::sort(names.begin(), names.end());
   return names;

@@ -27,7 +27,9 @@ std::vector<std::string> LoraNames(const std::string& folder);
 std::string LoraPath(const std::string& folder, const std::string& name);
 absl::Status CheckLoraIsThere(const std::string& folder, const std::string& lora);
 
-// ControlNets lie among the models: NAME/config.json and its weights. Sorted.
+// ControlNets lie among the models, NAME/config.json and its weights, or in a model's folder, as
+// diffusers' pipelines with ControlNets are saved: MODEL/controlnet, MODEL/controlnet_1 and so on.
+// Sorted.
 std::vector<std::string> ControlNames(const std::string& folder);
 absl::Status CheckControlIsThere(const std::string& folder, const std::string& control);
 

@@ -164,8 +164,8 @@ TEST(Spec, ControlsBringAPictureEach) {
     return plan.spec();
   };
   const auto spec = make(
-      "[{name: canny, picture: edges.png}, {name: depth, picture: edges.png, scale: 0.5, start: "
-      "0.1, end: 0.6}]");
+      "[{name: canny, picture: edges.png}, "
+      "{name: sd/controlnet, picture: edges.png, scale: 0.5, start: 0.1, end: 0.6}]");
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->controls(0).picture(), Png(64, 48));
   EXPECT_EQ(spec->controls(0).scale(), 1);
@@ -190,6 +190,9 @@ TEST(Spec, ControlsBringAPictureEach) {
        "controls[0].picture: is 0x0; it must be 1x1 to 16384 a side"},
       {"[{name: a, picture: huge.png}]", "controls[0].picture: is 60000x60000"},
       {"[{name: ../a, picture: edges.png}]", "controls[0].name: is no ControlNet's name"},
+      {"[{name: a/.., picture: edges.png}]", "controls[0].name: is no ControlNet's name"},
+      {"[{name: a/, picture: edges.png}]", "controls[0].name: is no ControlNet's name"},
+      {"[{name: a/b/c, picture: edges.png}]", "controls[0].name: \"b/c\" is no ControlNet's name"},
       {"[{name: a, picture: edges.png, scale: 11}]",
        "controls[0].scale: \"11\" is not a number from 0 to 10"},
       {"[{name: a, picture: edges.png, scale: 0}]", "controls[0].scale: 0 is not above 0"},

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -20,6 +21,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using tests::Process;
 using tests::Program;
 
@@ -98,6 +100,38 @@ TEST_F(ControlFarmTest, APictureSteersEveryVariant) {
     EXPECT_NE(steered.hashes[i], other.hashes[i]);
     EXPECT_NE(steered.hashes[i], two.hashes[i]);
   }
+}
+
+// What diffusers saved of its own pipeline with ControlNets: the model renders as any other, and
+// what lies in its folder steers it and others.
+TEST_F(ControlFarmTest, APipelineSavedWithItsControlNetsIsAModelWithThem) {
+  const auto cases = engine::ReadParityCases(TILTSHIFT_SOURCE_DIR);
+  ASSERT_TRUE(cases.ok()) << cases.status();
+  const auto saved = std::ranges::find(*cases, "control_two", &engine::ParityCase::name);
+  ASSERT_TRUE(engine::WriteParityModel(TILTSHIFT_SOURCE_DIR, *saved, models_ + "/saved").ok());
+  const Result plain = Render("plain", "", "saved");
+  ASSERT_EQ(plain.hashes.size(), 2u) << plain.text;
+  const Result steered = Render("steered",
+                                "controls: [{name: saved/controlnet, picture: map0.png},"
+                                " {name: saved/controlnet_1, picture: map1.png}]",
+                                "saved");
+  ASSERT_EQ(steered.hashes.size(), 2u) << steered.text;
+  EXPECT_NE(steered.hashes[0], plain.hashes[0]);
+  const Result own = Render("own", "controls: [{name: saved/controlnet, picture: map0.png}]"),
+               same = Render("same", "controls: [{name: edges, picture: map0.png}]");
+  ASSERT_EQ(own.hashes.size(), 2u) << own.text;
+  EXPECT_EQ(own.hashes, same.hashes) << same.text;
+
+  const Result described = Run({"models", "saved", "--models", models_});
+  EXPECT_EQ(described.code, 0) << described.text;
+  EXPECT_THAT(described.text, AllOf(HasSubstr("saved/controlnet ControlNet of 2 levels"),
+                                    HasSubstr("saved/controlnet_1 ControlNet of 2 levels"),
+                                    HasSubstr("; fits saved"), Not(HasSubstr("edges"))));
+  const Result unknown =
+      Render("unknown", "controls: [{name: saved/canny, picture: map0.png}]", "saved");
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_THAT(unknown.text,
+              HasSubstr("known are: edges, edges_xl, saved/controlnet, saved/controlnet_1"));
 }
 
 // Its header is right, and what follows is no picture: that is the decoder's to see, apart from the

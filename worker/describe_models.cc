@@ -99,15 +99,17 @@ absl::StatusOr<v1::ModelFolder> DescribeModels(const std::string& folder,
     const auto is_control = [&](const std::string& name) {
       return std::ranges::count(controls, name) > 0;
     };
-    std::erase_if(controls,
-                  [&](const std::string& name) { return std::ranges::count(names, name) == 0; });
+    std::erase_if(controls, [&](const std::string& name) {  // a model's own goes with it
+      return std::ranges::count(names, name) == 0 &&
+             std::ranges::count(names, name.substr(0, name.find('/'))) == 0;
+    });
     std::erase_if(models, is_control);
   }
   engine::Beside beside;
   for (const std::string& name : plan::LoraNames(folder))
     if (all) beside.loras.push_back(plan::LoraPath(folder, name));
-  for (const std::string& name : controls)
-    beside.controls.push_back(absl::StrCat(folder, "/", name));
+  const auto path_of = [&](const std::string& name) { return absl::StrCat(folder, "/", name); };
+  std::ranges::transform(controls, std::back_inserter(beside.controls), path_of);
   std::map<std::string, std::vector<std::string>> fits;
   for (const std::string& name : models) {
     TS_RETURN_IF_ERROR(plan::CheckModelIsThere(folder, name));
@@ -115,9 +117,8 @@ absl::StatusOr<v1::ModelFolder> DescribeModels(const std::string& folder,
   }
   for (const std::string& path : beside.loras)
     *described.add_loras() = DescribeLora(std::filesystem::path(path).stem(), path, fits[path]);
-  for (const std::string& path : beside.controls)
-    *described.add_controls() =
-        DescribeControl(std::filesystem::path(path).filename(), path, fits[path]);
+  for (const std::string& name : controls)
+    *described.add_controls() = DescribeControl(name, path_of(name), fits[path_of(name)]);
   return described;
 }
 

@@ -120,7 +120,14 @@ absl::Status WriteParityModel(const std::string& source_dir, const ParityCase& p
   }
   index["scheduler"] = {"diffusers", parity.scheduler["_class_name"]};
   TS_RETURN_IF_ERROR(Write(folder + "/scheduler/scheduler_config.json", parity.scheduler.dump()));
-  return Write(folder + "/model_index.json", index.dump(1));
+  if (parity.controls.empty()) return Write(folder + "/model_index.json", index.dump(1));
+  for (size_t i = 0; i < parity.controls.size(); ++i) {
+    TS_RETURN_IF_ERROR(
+        WriteParityControl(source_dir, parity.controls[i].part, ParityControlFolder(folder, i)));
+  }
+  TS_ASSIGN_OR_RETURN(const std::string saved,
+                      ReadFile(absl::StrCat(Folder(source_dir), parity.name, ".index.json")));
+  return Write(folder + "/model_index.json", saved);
 }
 
 absl::Status WriteParityModel(const std::string& source_dir, const std::string& model,
@@ -132,6 +139,10 @@ absl::Status WriteParityModel(const std::string& source_dir, const std::string& 
   parity.model = table["models"][model];
   parity.scheduler = table["schedulers"]["ddim"];
   return WriteParityModel(source_dir, parity, folder);
+}
+
+std::string ParityControlFolder(const std::string& folder, size_t number) {
+  return absl::StrCat(folder, "/controlnet", number == 0 ? "" : absl::StrCat("_", number));
 }
 
 absl::Status WriteParityControl(const std::string& source_dir, const std::string& part,

@@ -36,12 +36,16 @@ struct ParityCase {
 absl::StatusOr<std::vector<ParityCase>> ReadParityCases(const std::string& source_dir);
 
 // Writes the case's model directory to `folder`: the configs of its parts, weights from their
-// tensors' names, the tests' tokenizer.
+// tensors' names, the tests' tokenizer. Where it has ControlNets, as diffusers saves its pipeline
+// of them: with their folders, and the model_index.json that it wrote.
 absl::Status WriteParityModel(const std::string& source_dir, const ParityCase& parity,
                               const std::string& folder);
 // That of a model of the table, by name, with DDIM for its own sampler.
 absl::Status WriteParityModel(const std::string& source_dir, const std::string& model,
                               const std::string& folder);
+
+// Where WriteParityModel puts the ControlNet with that number.
+std::string ParityControlFolder(const std::string& folder, size_t number);
 
 // A ControlNet's directory.
 absl::Status WriteParityControl(const std::string& source_dir, const std::string& part,

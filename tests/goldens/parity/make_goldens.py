@@ -2,6 +2,8 @@
 
     python tests/goldens/parity/make_goldens.py [CASE...]      writes CASE.safetensors beside this file
 
+and CASE.index.json, the model_index.json of a pipeline with ControlNets as save_pretrained writes it.
+
 For prompt i: i.ids [encoders, tokens], i.embedding and i.negative (every fifth row), i.pooled, i.forward (the UNet's
 output at timestep 500 for the noise), i.latents [steps, 4, h, w] after each step, i.picture (every ninth line).
 engine/family_parity_test.cc renders the same cases. What cases have in common: weights from the tensors' names
@@ -255,6 +257,17 @@ def make_photo():
     save_file({name: value.contiguous() for name, value in outputs.items()}, HERE / "photo.safetensors")
 
 
+def saved_index(pipe):
+    nets = pipe.controlnet.nets
+    if len(nets) == 1:
+        pipe.register_modules(controlnet=nets[0])
+    with tempfile.TemporaryDirectory() as folder:
+        pipe.save_pretrained(folder)
+        for i in range(len(nets)):  # as engine/testing/parity_case.cc lays them
+            assert (pathlib.Path(folder) / ("controlnet" + (f"_{i}" if i else "")) / "config.json").exists()
+        return (pathlib.Path(folder) / "model_index.json").read_text()
+
+
 def make(case, table):
     pipe = pipeline(table["models"][case["model"]], table["schedulers"][case["scheduler"]], case.get("mode"), case.get("controls", ()))
     count, cells = len(case["prompts"]), (case["height"] // 8, case["width"] // 8)
@@ -277,6 +290,8 @@ def make(case, table):
     outputs["picture"] = picture.permute(0, 2, 3, 1)[:, ::PICTURE_ROWS]
     path = HERE / f"{case['name']}.safetensors"
     save_file({f"{i}.{name}": value[i].contiguous() for name, value in outputs.items() for i in range(count)}, path)
+    if "controls" in case:
+        (HERE / f"{case['name']}.index.json").write_text(saved_index(pipe))
     print(case["name"], path.stat().st_size, {k: round(v.float().std().item(), 3) for k, v in outputs.items()})
 
 
