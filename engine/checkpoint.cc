@@ -200,6 +200,7 @@ json IndexOf(const Texts& texts, const json& noise) {
     index["text_encoder"] = {"transformers", "CLIPTextModel"};
     index["tokenizer"] = {"transformers", "CLIPTokenizer"};
   }
+  if (texts.sdxl && texts.clip.empty()) index["force_zeros_for_empty_prompt"] = false;  // the refiner
   if (texts.sdxl) {
     index["text_encoder_2"] = {"transformers", "CLIPTextModelWithProjection"};
     index["tokenizer_2"] = {"transformers", "CLIPTokenizer"};

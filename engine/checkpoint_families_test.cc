@@ -1,5 +1,5 @@
-// Stable Diffusion 2 and XL: the same weights in diffusers' layout and in one file by the original
-// names make the same picture, to the bit.
+// Stable Diffusion 2, XL and XL's refiner: the same weights in diffusers' layout and in one file by
+// the original names make the same picture, to the bit.
 //
 // The names and the forms were put through diffusers' own converters, with these weights, by
 // tests/goldens/make_checkpoint_goldens.py.
@@ -11,6 +11,7 @@
 #include <map>
 #include <sstream>
 
+#include "absl/strings/str_replace.h"
 #include "base/file.h"
 #include "engine/checkpoint.h"
 #include "engine/renderer.h"
@@ -85,6 +86,14 @@ void AddOriginals(const std::string& part, Tensors* originals) {
   }
   ASSERT_GT(found, 0u) << part;
   ASSERT_EQ(found, tensors.size()) << part;
+}
+
+// The refiner's only text encoder is the first there, and is called so.
+Tensors AsTheFirst(const Tensors& originals) {
+  Tensors named;
+  for (const auto& [name, tensor] : originals)
+    named[absl::StrReplaceAll(name, {{"embedders.1.", "embedders.0."}})] = tensor;
+  return named;
 }
 
 // What lies in a file of Stable Diffusion 2 and is not to be used: a last layer, behind the one
@@ -190,6 +199,7 @@ TEST_P(CheckpointFamily, GivesThePictureOfDiffusersLayout) {
   Tensors originals;
   for (const auto& [part, name] : Parts()) AddOriginals(name, &originals);
   if (!parity_.model.contains("text_encoder_2")) AddUnused(&originals);
+  if (!parity_.model.contains("text_encoder")) originals = AsTheFirst(originals);
   TensorFile file;
   for (const auto& [name, tensor] : originals) file.Add(name, "BF16", tensor.shape, tensor.bytes);
   ASSERT_TRUE(WriteFileAtomic(absl::StrCat(single_, "/", kCheckpointFile), file.Bytes(),
@@ -205,7 +215,8 @@ TEST_P(CheckpointFamily, GivesThePictureOfDiffusersLayout) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, CheckpointFamily,
-                         ::testing::Values(Family{"sd2_v", true}, Family{"sdxl", false}),
+                         ::testing::Values(Family{"sd2_v", true}, Family{"sdxl", false},
+                                           Family{"image_refiner", false}),
                          [](const auto& info) { return info.param.parity_case; });
 
 }  // namespace

@@ -154,16 +154,17 @@ def write_part(part, prefix, row_of, convert):
 
 
 def families():
-    for part in ("unet_sd2", "unet_sdxl"):
+    for part in ("unet_sd2", "unet_sdxl", "unet_refiner"):
         write_part(part, "model.diffusion_model.", lambda name, config: (unet_name(name, config), "same"),
                    convert_ldm_unet_checkpoint)
     for part in ("vae", "vae_xl"):
         write_part(part, "first_stage_model.", vae_row, convert_ldm_vae_checkpoint)
     write_part("text_l", "conditioner.embedders.0.transformer.", lambda name, _: (name, "same"),
                lambda file, _: convert_ldm_clip_checkpoint(file))
-    second = "conditioner.embedders.1.model."
-    write_part("text_g", second, lambda name, _: open_clip_row(name),
-               lambda file, _: convert_open_clip_checkpoint(None, file, prefix=second))
+    for place in (0, 1):  # the refiner's first, SDXL's second, as which it is written
+        prefix = f"conditioner.embedders.{place}.model."
+        write_part("text_g", prefix, lambda name, _: open_clip_row(name),
+                   lambda file, _: convert_open_clip_checkpoint(None, file, prefix=prefix))
     # Stable Diffusion 2's projection lies in the file, and nothing becomes of it.
     only = "cond_stage_model.model."
     unused = {only + "text_projection": torch.zeros(64, 64)}
