@@ -16,6 +16,7 @@ constexpr int kMaxDepth = 32;
 constexpr size_t kMaxFileBytes = size_t{64} << 20;
 
 std::string_view WordNumber(std::string_view rest) {
+  if (rest[0] != '-' && rest[0] != 'I' && rest[0] != 'N') return {};
   for (std::string_view word : {"-Infinity", "Infinity", "NaN"}) {
     if (rest.starts_with(word)) return word;
   }
@@ -32,8 +33,7 @@ absl::StatusOr<std::string> Prepare(std::string_view text, const std::string& fi
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (!in_string) {
-      const std::string_view rest = text.substr(i);
-      if (const std::string_view word = WordNumber(rest); !word.empty()) {
+      if (const std::string_view word = WordNumber(text.substr(i)); !word.empty()) {
         prepared += "null";
         i += word.size() - 1;
         continue;

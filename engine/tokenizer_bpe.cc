@@ -11,7 +11,7 @@ constexpr char kWordEnd[] = "</w>";
 
 // GPT-2's printable stand-in for each byte, in UTF-8: itself where Latin-1 prints it, else U+0100
 // and up.
-std::array<std::string, 256> ByteNames() {
+std::array<std::string, 256> MakeByteNames() {
   std::array<std::string, 256> names;
   int moved = 0;
   for (int byte = 0; byte < 256; ++byte) {
@@ -38,7 +38,7 @@ absl::StatusOr<BytePairEncoder> BytePairEncoder::Parse(const Vocabulary& vocabul
                                                        std::string_view merges, int32_t unknown_id,
                                                        const std::string& file) {
   BytePairEncoder encoder;
-  const std::array<std::string, 256> names = ByteNames();
+  static const std::array<std::string, 256> names = MakeByteNames();
   for (int byte = 0; byte < 256; ++byte) {
     encoder.byte_ids_[byte] = IdOr(vocabulary, names[byte], unknown_id);
     encoder.last_byte_ids_[byte] = IdOr(vocabulary, names[byte] + kWordEnd, unknown_id);
