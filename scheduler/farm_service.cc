@@ -250,7 +250,13 @@ void FarmService::CancelJob(const v1::CancelJobRequest& request, JobReply reply)
   threads_.Run([this, id, done = std::move(done)] {
     const absl::Status kept = store::PutCancellation(blobs_, id, RealClock().UnixMs());
     if (!kept.ok()) spdlog::warn("job {} is cancelled in Redis only: {}", id, Message(kept));
-    loop_.Cancel(id, done);
+    loop_.Cancel(id, [this, id, done](const absl::Status& cancelled) {
+      threads_.Run([this, id, done, cancelled] {
+        const absl::Status gone = store::DeleteStoppedRenders(blobs_, id);
+        if (!gone.ok()) spdlog::warn("job {}: stopped renders stay: {}", id, Message(gone));
+        done(cancelled);
+      });
+    });
   });
 }
 

@@ -141,6 +141,12 @@ absl::Status PutCancellation(BlobStore& blobs, const std::string& job_id, int64_
   return blobs.PutIfAbsent(Folder(job_id) + "cancelled", std::to_string(now_ms)).status();
 }
 
+absl::Status DeleteStoppedRenders(BlobStore& blobs, const std::string& job_id) {
+  TS_ASSIGN_OR_RETURN(const auto keys, blobs.List(Folder(job_id) + "stopped/"));
+  for (const std::string& key : keys) TS_RETURN_IF_ERROR(blobs.Delete(key));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<BlobFarm> ReadFarm(BlobStore& blobs) {
   BlobFarm farm;
   TS_ASSIGN_OR_RETURN(const auto keys, blobs.List("jobs/"));

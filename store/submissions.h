@@ -20,6 +20,9 @@ absl::Status PutSubmission(BlobStore& blobs, const std::string& job_id, const v1
 // That the job was cancelled. Once is enough.
 absl::Status PutCancellation(BlobStore& blobs, const std::string& job_id, int64_t now_ms);
 
+// The renders that workers left to others: nobody goes on with those of a cancelled job.
+absl::Status DeleteStoppedRenders(BlobStore& blobs, const std::string& job_id);
+
 struct BlobJob {
   std::string id;
   v1::JobSpec spec;  // of a contest: with the batches that came later

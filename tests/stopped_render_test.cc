@@ -116,5 +116,14 @@ TEST_F(StoppedRenderTest, I4AnotherWorkerGoesOnFromTheStep) {
   std::printf("  %.0f of %d steps made by two workers before the third\n", resumed, kSteps);
 }
 
+TEST_F(StoppedRenderTest, OfACancelledJobNothingIsLeftToGoOnWith) {
+  const std::string job = Submit();
+  Worker worker = StartWorker();
+  Stop(worker);
+  EXPECT_EQ(StoppedRenders(job).size(), 1u);
+  Run({"cancel", job});
+  EXPECT_TRUE(StoppedRenders(job).empty());
+}
+
 }  // namespace
 }  // namespace tiltshift::tests

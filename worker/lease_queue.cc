@@ -158,6 +158,11 @@ std::vector<uint64_t> LeaseQueue::HeldTokens() const {
   return tokens;
 }
 
+bool LeaseQueue::Holds(uint64_t token) const {
+  std::lock_guard lock(mutex_);
+  return leases_.contains(token);
+}
+
 bool LeaseQueue::Renders() const {
   std::lock_guard lock(mutex_);
   return std::any_of(leases_.begin(), leases_.end(),

@@ -58,6 +58,7 @@ class LeaseQueue {
   bool Closed() const;
 
   std::vector<uint64_t> HeldTokens() const;
+  bool Holds(uint64_t token) const;
   // A slot is at work on a variant of a lease held.
   bool Renders() const;
 

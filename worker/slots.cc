@@ -205,7 +205,7 @@ absl::StatusOr<RenderedVariant> Slots::RenderStoppably(VariantRenderer& renderer
 void Slots::LeaveToOthers(const Work& work, const Stops& stops) {
   const bool further =
       stops.stopped && static_cast<int>(stops.stopped->step()) > stops.steps_resumed;
-  if (further && trouble().ok()) {
+  if (further && trouble().ok() && queue_.Holds(work.token)) {  // or its job may be cancelled
     const absl::Status kept = stopped_.Keep(work, *stops.stopped);
     if (kept.ok()) {
       metrics_.renders_stopped.Add();

@@ -320,6 +320,22 @@ TEST_F(SlotsTest, WhatADrainStopsIsGoneOnFrom) {
   next.Close();
 }
 
+// Of a cancelled job nobody would go on with it, nor would anything take it away.
+TEST_F(SlotsTest, WhatStopsWithoutItsLeaseIsNotKept) {
+  renderers_.denoises = [&](const plan::Variant&, Stops& stops) -> absl::Status {
+    queue_.Drop(1);
+    queue_.Close();
+    stops.stopped.emplace().set_step(3);
+    return stops.keep_going() ? absl::OkStatus() : absl::CancelledError("stopped");
+  };
+  WatchedStore blobs(folder_, [] { return absl::OkStatus(); });
+  {
+    Slots slots(1, renderers_, queue_, blobs, metrics_, "w");
+    EXPECT_TRUE(tests::WaitFor([&] { return queue_.Closed(); }, kPatienceMs));
+  }
+  EXPECT_TRUE(blobs.List("jobs/")->empty());
+}
+
 TEST_F(SlotsTest, ADeviceThatFailedIsTheWorkersTrouble) {
   renderers_.fails = [](int) { return absl::AbortedError("the card failed"); };
   WatchedStore blobs(folder_, [] { return absl::OkStatus(); });
