@@ -101,39 +101,53 @@ class Multiplier {
 
   template <int kRows>
   __attribute__((always_inline)) void Step(const uint16_t* a0, const uint16_t* a1, const uint16_t* b) {
-    const int64_t stride = product_.a_stride * 2;
-    _tile_loadd(4, a0, stride);
     LoadWeights(b);
-    if (kRows == 2) _tile_loadd(5, a1, stride);
-    Multiply<kRows>();
+    Upper(a0);
+    if (kRows == 2) Lower(a1);
+    FreeWeights();
   }
   // Terms i of a and j of b where i + j <= 1; the tiles that are there serve twice where they can.
   template <int kRows>
   __attribute__((always_inline)) void SplitStep(const uint16_t* a0, const uint16_t* a1, const uint16_t* b) {
-    const auto load = [&](int64_t term) __attribute__((always_inline)) {
-      _tile_loadd(4, a0 + term * product_.a_term, product_.a_stride * 2);
-      if (kRows == 2) _tile_loadd(5, a1 + term * product_.a_term, product_.a_stride * 2);
-    };
+    const int64_t small = product_.a_term;
     LoadWeights(b);
-    load(1);
-    Multiply<kRows>();
-    load(0);
-    Multiply<kRows>();
+    if (kRows == 2) Lower(a1 + small);
+    Upper(a0 + small);
+    if (kRows == 2) Lower(a1);
+    LoadRows(a0);
+    MultiplyUpper();
+    FreeWeights();
     if (kTerms == 2) {
       LoadWeights(b + 2 * kTile);
-      Multiply<kRows>();
+      MultiplyUpper();
+      if (kRows == 2) Lower(a1);
+      FreeWeights();
     }
+    _tile_zero(4);
+  }
+  __attribute__((always_inline)) void Upper(const uint16_t* a) {
+    LoadRows(a);
+    MultiplyUpper();
+    _tile_zero(4);
+  }
+  __attribute__((always_inline)) void Lower(const uint16_t* a) {
+    LoadRows(a);
+    _tile_dpbf16ps(2, 4, 6);
+    _tile_dpbf16ps(3, 4, 7);
+    _tile_zero(4);
+  }
+  __attribute__((always_inline)) void LoadRows(const uint16_t* a) { _tile_loadd(4, a, product_.a_stride * 2); }
+  static __attribute__((always_inline)) void MultiplyUpper() {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
   }
   static __attribute__((always_inline)) void LoadWeights(const uint16_t* b) {
     _tile_loadd(6, b, kTileBytes);
     _tile_loadd(7, b + kTile, kTileBytes);
   }
-  template <int kRows>
-  static __attribute__((always_inline)) void Multiply() {
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    if (kRows == 2) _tile_dpbf16ps(2, 5, 6);
-    if (kRows == 2) _tile_dpbf16ps(3, 5, 7);
+  static __attribute__((always_inline)) void FreeWeights() {
+    _tile_zero(6);
+    _tile_zero(7);
   }
 
   template <int kRows>

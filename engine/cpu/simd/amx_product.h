@@ -10,9 +10,10 @@
 // so much of a sum, whatever its length. Multiply-adds of floats reach 1/15 of the tiles' rate.
 //
 // Sums are fp32, over the k in ascending order in steps of 32, whatever rows or columns are
-// computed together (I4). 32 rows by 32 columns are in flight: four tiles of sums, two of each
-// side, so that each loaded kilobyte serves two products of 16 x 16 x 32. A tile product takes 16
-// cycles; measured (3 GHz, 2 MiB of second level) a step of four gives
+// computed together (I4). 32 rows by 32 columns are in flight: four tiles of sums, two of weights,
+// and one that holds two of the left side by turns (amx_config.h), so that each loaded kilobyte
+// serves two products of 16 x 16 x 32. A tile product takes 16 cycles; measured (3 GHz, 2 MiB of
+// second level) a step of four gives
 //   2,965 GFLOP/s with both sides in the first-level cache, 2,900 with one there and one in the
 //   second, 2,180 with both in the second, 850 with one in the third.
 // So a run of rows whose bytes half fill the second-level cache sees all panels before the next

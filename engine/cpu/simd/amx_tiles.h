@@ -107,10 +107,16 @@ class TileQueue {
         _tile_dpbf16ps(1, 4, 7);
         break;
       case kDot2:
-        _tile_loadd(5, a_ + 8 * p.a_bytes, p.a_bytes);
-        _tile_dpbf16ps(2, 5, 6);
+        _tile_zero(4);
+        _tile_loadd(4, a_ + 8 * p.a_bytes, p.a_bytes);
+        _tile_dpbf16ps(2, 4, 6);
+        _tile_zero(6);
         break;
-      case kDot3: _tile_dpbf16ps(3, 5, 7); break;
+      case kDot3:
+        _tile_dpbf16ps(3, 4, 7);
+        _tile_zero(4);
+        _tile_zero(7);
+        break;
       case kStore0: _tile_stored(0, Sums(0), p.c_bytes); break;
       case kStore1: _tile_stored(1, Sums(1), p.c_bytes); break;
       case kStore2: _tile_stored(2, Sums(2), p.c_bytes); break;
