@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -33,13 +34,9 @@ constexpr DtypeRow kDtypes[] = {
     {Dtype::kI64, "I64", 8},        {Dtype::kU64, "U64", 8},        {Dtype::kF64, "F64", 8},
 };
 
-const DtypeRow& Row(Dtype dtype) {
-  for (const DtypeRow& row : kDtypes) {
-    if (row.dtype == dtype) return row;
-  }
-  TS_CHECK(false && "unknown dtype");
-  return kDtypes[0];
-}
+constexpr const DtypeRow& Row(Dtype dtype) { return kDtypes[static_cast<size_t>(dtype)]; }
+static_assert(std::all_of(std::begin(kDtypes), std::end(kDtypes),
+                          [](const DtypeRow& row) { return &row == &Row(row.dtype); }));
 
 absl::Status Damaged(const std::string& file, const std::string& what) {
   return absl::DataLossError(
@@ -110,8 +107,10 @@ float Bfloat16ToFloat(uint16_t bits) {
 // Whole eights by the processor's own instruction, where it has one; how many were converted.
 #if defined(__x86_64__)
 __attribute__((target("avx,f16c"))) size_t ConvertHalves(const char* from, std::span<float> out) {
+  constexpr size_t kAhead = 1024;  // a row's next part, where one is taken of each in turn
   size_t i = 0;
   for (; i + 8 <= out.size(); i += 8) {
+    _mm_prefetch(from + 2 * i + kAhead, _MM_HINT_T0);
     const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * i));
     _mm256_storeu_ps(&out[i], _mm256_cvtph_ps(halves));
   }

@@ -4,10 +4,12 @@
 #include <cstring>
 #include <vector>
 
+#include "base/check.h"
+
 namespace tiltshift::engine::cpu {
 namespace {
 
-constexpr int64_t kLeastRun = 512;  // elements of a row that are converted at a time
+constexpr int64_t kLeastSteps = 16;  // of a row, that are converted at a time
 
 }  // namespace
 
@@ -19,38 +21,49 @@ PanelPacking::PanelPacking(const Parameter& parameter, const simd::PanelLayout& 
       places_(depth_ / parameter.shape[1]),
       panels_(simd::PanelsFor(columns_)),
       steps_(depth_ / simd::kStepDepth),
-      step_bytes_(layout.elements(1) * sizeof(uint16_t)) {}
+      step_bytes_(layout.elements(1) * sizeof(uint16_t)) {
+  TS_CHECK(places_ == 1 || places_ == 9);
+}
 
-// The floats of a panel's columns, some blocks of channels at a time; of columns past the last,
+// The terms of a panel's columns, some blocks of channels at a time; of columns past the last,
 // zeros.
 class PanelPacking::Rows {
  public:
-  explicit Rows(const PanelPacking& packing) : packing_(packing) {
-    const int64_t block = simd::kStepDepth * packing.places_;
-    run_ = std::min(packing.depth_, std::max<int64_t>(1, kLeastRun / block) * block);
-    floats_.resize(simd::kPanelColumns * run_);
-  }
+  explicit Rows(const PanelPacking& packing)
+      : packing_(packing),
+        run_steps_(std::max<int64_t>(1, kLeastSteps / packing.places_) * packing.places_),
+        floats_(run_steps_ * simd::kStepDepth),
+        lines_(run_steps_ * packing.layout_.terms * simd::kPanelColumns) {}
 
   void PackStep(int64_t panel, int64_t step, uint16_t* out) {
-    const int64_t block = step / packing_.places_, place = step % packing_.places_;
-    const int64_t k = block * simd::kStepDepth * packing_.places_;
-    if (panel != panel_ || k < first_ || k >= first_ + run_) Load(panel, k / run_ * run_);
-    simd::AmxPackStep(&floats_[k - first_ + place], run_, packing_.places_, packing_.layout_.terms,
-                      out);
+    if (panel != panel_ || step < first_ || step >= first_ + run_steps_)
+      Load(panel, step / run_steps_ * run_steps_);
+    simd::AmxPackStep(StepAt(step - first_), packing_.layout_.terms, out);
   }
 
  private:
+  struct alignas(64) Line {
+    uint16_t channels[simd::kStepDepth];
+  };
+
+  uint16_t* StepAt(int64_t step) {
+    return lines_[step * packing_.layout_.terms * simd::kPanelColumns].channels;
+  }
   void Load(int64_t panel, int64_t first) {
     panel_ = panel;
     first_ = first;
-    const int64_t count = std::min(run_, packing_.depth_ - first);
+    const int64_t steps = std::min<int64_t>(run_steps_, packing_.steps_ - first);
+    const std::span<float> row(floats_.data(), static_cast<size_t>(steps * simd::kStepDepth));
     for (int64_t n = 0; n < simd::kPanelColumns; ++n) {
-      const std::span<float> row(&floats_[n * run_], static_cast<size_t>(count));
       const int64_t column = ColumnOf(panel, n);
       if (column < packing_.columns_) {
-        packing_.parameter_->CopyElements(column * packing_.depth_ + first, row);
+        packing_.parameter_->CopyElements(column * packing_.depth_ + first * simd::kStepDepth, row);
       } else {
         std::fill(row.begin(), row.end(), 0.0f);
+      }
+      for (int64_t step = 0; step < steps; step += packing_.places_) {
+        simd::AmxPackRow(&row[step * simd::kStepDepth], packing_.places_, packing_.layout_.terms,
+                         StepAt(step) + n * simd::kStepDepth);
       }
     }
   }
@@ -61,9 +74,10 @@ class PanelPacking::Rows {
   }
 
   const PanelPacking& packing_;
-  int64_t run_;
+  const int64_t run_steps_;  // of whole blocks
   int64_t panel_ = -1, first_ = 0;
-  std::vector<float> floats_;  // [kPanelColumns][run_]
+  std::vector<float> floats_;  // of a row
+  std::vector<Line> lines_;    // [run_steps_][terms][kPanelColumns]
 };
 
 void PanelPacking::Pack(uint64_t from, std::span<char> out) const {

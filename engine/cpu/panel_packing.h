@@ -2,9 +2,9 @@
 // (simd/amx_product.h).
 //
 // k runs over blocks of 32 input channels, of which there must be whole ones, in each over the
-// filter's places, and fastest over the block's channels. With layout.pairs there must be whole 32
-// outputs. Packing a weight costs about a nanosecond of a core (docs/performance.md); any part is
-// packed alone, so that threads share out a tensor and a file is written in the order of its bytes.
+// filter's places, 1 or 9, and fastest over the block's channels. With layout.pairs there must be
+// whole 32 outputs. Packing a weight costs about half a nanosecond of a core (docs/performance.md);
+// any part is packed alone, so that threads share out a tensor.
 #pragma once
 
 #include <cstdint>

@@ -86,10 +86,12 @@ int64_t AmxRunTiles(const AmxProduct& product);
 int64_t AmxSumFloats(const AmxProduct& product);
 void AmxMultiply(const AmxProduct& product, const AmxPart& part);
 
-// A step of a panel: of 32 rows of weights, each `row_stride` floats after the one before, 32 channels
-// that lie `channel_stride` floats apart, as PanelLayout says.
-void AmxPackStep(const float* rows, int64_t row_stride, int64_t channel_stride, int terms,
-                 uint16_t* out);
+// How a panel is packed. A row's 32 channels at each of `places` places of a filter, 1 or 9, as they
+// lie: row[channel * places + place]. Term t of its channels at place p goes to the line
+// lines[p][t][0] of [places][terms][32 rows][32 channels].
+void AmxPackRow(const float* row, int64_t places, int terms, uint16_t* lines);
+// The lines of a place, [terms][32 rows][32 channels], as a step of a panel.
+void AmxPackStep(const uint16_t* lines, int terms, uint16_t* out);
 
 // The terms of `count` floats, each `term` elements after the one before.
 void AmxSplit(const float* x, int64_t count, int64_t term, uint16_t* out);
