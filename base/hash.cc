@@ -3,16 +3,10 @@
 #include <sodium.h>
 
 #include <algorithm>
-#include <vector>
 
 #include "base/sha256_blocks.h"
 
 namespace tiltshift {
-namespace {
-
-constexpr size_t kFewLanes = 9;  // that take less time one after the other
-
-}  // namespace
 
 struct Sha256::State {
   crypto_hash_sha256_state sha;
@@ -37,37 +31,6 @@ void Sha256::Update(std::string_view bytes) {
     bytes.remove_prefix(blocks * kSha256Block);
   }
   update(bytes);
-}
-
-// Whole blocks of up to sixteen side by side, as many as the shortest has, until few are left.
-void Sha256::UpdateEach(std::span<Sha256> hashes, std::span<const std::string_view> bytes) {
-  std::vector<std::string_view> rests(bytes.begin(), bytes.end());
-  std::vector<size_t> lanes;
-  for (size_t i = 0; i < hashes.size(); ++i) {
-    if (HasSha256Lanes() && hashes[i].state_->sha.count / 8 % kSha256Block == 0) lanes.push_back(i);
-  }
-  for (;;) {
-    std::erase_if(lanes, [&](size_t i) { return rests[i].size() < kSha256Block; });
-    if (lanes.size() < kFewLanes) break;
-    const size_t used = std::min(lanes.size(), kSha256Lanes);
-    size_t blocks = rests[lanes[0]].size() / kSha256Block;
-    const char* places[kSha256Lanes];
-    uint32_t state[8][kSha256Lanes];
-    for (size_t lane = 0; lane < kSha256Lanes; ++lane) {
-      const size_t i = lanes[std::min(lane, used - 1)];  // the last also in lanes that have none
-      blocks = std::min(blocks, rests[i].size() / kSha256Block);
-      places[lane] = rests[i].data();
-      for (size_t word = 0; word < 8; ++word) state[word][lane] = hashes[i].state_->sha.state[word];
-    }
-    Sha256LaneBlocks(places, blocks, state);
-    for (size_t lane = 0; lane < used; ++lane) {
-      crypto_hash_sha256_state& sha = hashes[lanes[lane]].state_->sha;
-      for (size_t word = 0; word < 8; ++word) sha.state[word] = state[word][lane];
-      sha.count += blocks * kSha256Block * 8;
-      rests[lanes[lane]].remove_prefix(blocks * kSha256Block);
-    }
-  }
-  for (size_t i = 0; i < hashes.size(); ++i) hashes[i].Update(rests[i]);
 }
 
 std::string Sha256::Hex() {

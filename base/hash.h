@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -24,9 +23,6 @@ class Sha256 {
   Sha256();
   ~Sha256();
   void Update(std::string_view bytes);
-  // As hashes[i].Update(bytes[i]) of each: sixteen of about one length take as long as eight alone,
-  // where the processor has vectors of 512 bits.
-  static void UpdateEach(std::span<Sha256> hashes, std::span<const std::string_view> bytes);
   // Ends the stream; call once.
   std::string Hex();
 

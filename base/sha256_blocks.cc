@@ -4,8 +4,6 @@
 #include <cpuid.h>
 #include <immintrin.h>
 
-#include "base/transpose.h"
-
 namespace tiltshift {
 namespace {
 
@@ -79,75 +77,6 @@ __attribute__((target("sha,sse4.1"))) void Sha256Blocks(const char* bytes, size_
   Store(now, state);
 }
 
-namespace {
-
-// out[word] has that word of each lane's block, as the rounds take it.
-__attribute__((target("avx512f,avx512bw"))) void LoadWords(const char* const* bytes, size_t at,
-                                                           __m512i (&out)[kSha256Lanes]) {
-  const __m512i swap =
-      _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203));  // big endian
-#pragma GCC unroll 16
-  for (size_t lane = 0; lane < kSha256Lanes; ++lane)
-    out[lane] = _mm512_shuffle_epi8(_mm512_loadu_si512(bytes[lane] + at), swap);
-  Transpose(out);
-}
-
-constexpr int kXor = 0x96, kChoose = 0xca, kMajority = 0xe8;  // as tables of three bits
-template <int a, int b, int c>
-__attribute__((target("avx512f,avx512bw"))) __m512i Turned(__m512i x) {
-  return _mm512_ternarylogic_epi32(_mm512_ror_epi32(x, a), _mm512_ror_epi32(x, b),
-                                   _mm512_ror_epi32(x, c), kXor);
-}
-template <int a, int b, int shift>
-__attribute__((target("avx512f,avx512bw"))) __m512i Mixed(__m512i x) {
-  return _mm512_ternarylogic_epi32(_mm512_ror_epi32(x, a), _mm512_ror_epi32(x, b),
-                                   _mm512_srli_epi32(x, shift), kXor);
-}
-
-}  // namespace
-
-bool HasSha256Lanes() {
-  static const bool has =
-      __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0;
-  return has;
-}
-
-__attribute__((target("avx512f,avx512bw"))) void Sha256LaneBlocks(const char* const* bytes,
-                                                                  size_t blocks,
-                                                                  uint32_t (*state)[kSha256Lanes]) {
-  __m512i now[8], words[kSha256Lanes];
-  for (size_t i = 0; i < 8; ++i) now[i] = _mm512_loadu_si512(state[i]);
-  for (size_t block = 0; block < blocks; ++block) {
-    __m512i before[8];
-    for (size_t i = 0; i < 8; ++i) before[i] = now[i];
-    LoadWords(bytes, block * kSha256Block, words);
-    for (size_t round = 0; round < 64; round += 16) {
-#pragma GCC unroll 16
-      for (size_t i = 0; i < 16; ++i) {
-        // The variables a to h change names from round to round, not places.
-        const __m512i a = now[-i % 8], b = now[(1 - i) % 8], c = now[(2 - i) % 8],
-                      e = now[(4 - i) % 8], f = now[(5 - i) % 8], g = now[(6 - i) % 8];
-        __m512i &d = now[(3 - i) % 8], &h = now[(7 - i) % 8], &word = words[i];
-        if (round > 0) {
-          word = _mm512_add_epi32(
-              _mm512_add_epi32(word, Mixed<7, 18, 3>(words[(i + 1) % 16])),
-              _mm512_add_epi32(words[(i + 9) % 16], Mixed<17, 19, 10>(words[(i + 14) % 16])));
-        }
-        const __m512i keyed =
-            _mm512_add_epi32(word, _mm512_set1_epi32(static_cast<int>(kRoundConstants[round + i])));
-        const __m512i chosen =
-            _mm512_add_epi32(Turned<6, 11, 25>(e), _mm512_ternarylogic_epi32(e, f, g, kChoose));
-        const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(h, keyed), chosen);
-        d = _mm512_add_epi32(d, sum);
-        h = _mm512_add_epi32(sum, _mm512_add_epi32(Turned<2, 13, 22>(a),
-                                                   _mm512_ternarylogic_epi32(a, b, c, kMajority)));
-      }
-    }
-    for (size_t i = 0; i < 8; ++i) now[i] = _mm512_add_epi32(now[i], before[i]);
-  }
-  for (size_t i = 0; i < 8; ++i) _mm512_storeu_si512(state[i], now[i]);
-}
-
 }  // namespace tiltshift
 
 #else
@@ -155,8 +84,6 @@ __attribute__((target("avx512f,avx512bw"))) void Sha256LaneBlocks(const char* co
 namespace tiltshift {
 bool HasSha256Blocks() { return false; }
 void Sha256Blocks(const char*, size_t, uint32_t*) {}
-bool HasSha256Lanes() { return false; }
-void Sha256LaneBlocks(const char* const*, size_t, uint32_t (*)[kSha256Lanes]) {}
 }  // namespace tiltshift
 
 #endif

@@ -3,60 +3,52 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <span>
+#include <functional>
 
+#include "base/blake3.h"
 #include "base/file.h"
 #include "base/hash.h"
 
 namespace tiltshift::engine {
 namespace {
 
-constexpr size_t kPartBytes = size_t{64} << 10;  // sixteen are in the second-level cache
-constexpr size_t kAtOnce = 16;
-
+// A file's piece, or all of one that is no longer.
 struct Piece {
   std::string_view bytes;
-  bool mapped;
-  std::string hash;
+  uint64_t index;
+  Blake3Value* value;  // to be set
 };
-
-// Side by side, a part of each in turn.
-void HashPieces(std::span<Piece> pieces, const std::function<void(std::string_view)>& look) {
-  std::vector<Sha256> hashes(pieces.size());
-  std::vector<std::string_view> parts(pieces.size());
-  for (size_t at = 0; at < kHashPieceBytes; at += kPartBytes) {
-    for (size_t i = 0; i < pieces.size(); ++i)
-      parts[i] = at < pieces[i].bytes.size() ? pieces[i].bytes.substr(at, kPartBytes) : "";
-    Sha256::UpdateEach(hashes, parts);
-    for (size_t i = 0; i < pieces.size(); ++i) {
-      if (look && pieces[i].mapped && !parts[i].empty()) look(parts[i]);
-    }
-  }
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    pieces[i].hash = hashes[i].Hex();
-    if (pieces[i].mapped) MappedFile::Release(pieces[i].bytes);
-  }
-}
 
 }  // namespace
 
 std::string HashModel(const std::vector<HashedFile>& files,
                       const std::function<void(std::string_view)>& look) {
+  std::vector<std::vector<Blake3Value>> values(files.size());
   std::vector<Piece> pieces;
-  for (const HashedFile& file : files) {
-    for (size_t at = 0; at < file.bytes.size(); at += kHashPieceBytes)
-      pieces.push_back({file.bytes.substr(at, kHashPieceBytes), file.mapped, ""});
+  for (size_t f = 0; f < files.size(); ++f) {
+    const std::string_view bytes = files[f].bytes;
+    if (!files[f].mapped) continue;
+    values[f].resize((bytes.size() + kBlake3Piece - 1) / kBlake3Piece);
+    for (size_t i = 0; i < values[f].size(); ++i)
+      pieces.push_back({bytes.substr(i * kBlake3Piece, kBlake3Piece), i, &values[f][i]});
   }
+  // The order in which files are read.
+  std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+    return std::less<>()(a.bytes.data(), b.bytes.data());
+  });
 // All cores, also where a slot has one.
 #pragma omp parallel for schedule(dynamic) num_threads(omp_get_num_procs())
-  for (size_t i = 0; i < pieces.size(); i += kAtOnce)
-    HashPieces(std::span(pieces).subspan(i, std::min(kAtOnce, pieces.size() - i)), look);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const Piece& piece = pieces[i];
+    *piece.value = Blake3OfPiece(piece.bytes, piece.index);
+    if (look) look(piece.bytes);
+    MappedFile::Release(piece.bytes);
+  }
   Sha256 hash;
-  auto piece = pieces.begin();
-  for (const HashedFile& file : files) {
-    hash.Update(absl::StrCat(file.name, "\n", file.bytes.size(), "\n"));
-    for (size_t at = 0; at < file.bytes.size(); at += kHashPieceBytes)
-      hash.Update((piece++)->hash + "\n");
+  for (size_t f = 0; f < files.size(); ++f) {
+    const HashedFile& file = files[f];
+    const std::string of_file = values[f].size() > 1 ? Blake3Hex(values[f]) : Blake3Hex(file.bytes);
+    hash.Update(absl::StrCat(file.name, "\n", file.bytes.size(), "\n", of_file, "\n"));
   }
   return hash.Hex();
 }
