@@ -92,6 +92,8 @@ absl::StatusOr<std::string> ReadAll(int fd, const std::string& path, size_t limi
   }
 }
 
+uintptr_t PageBytes() { return static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)); }
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit_bytes) {
@@ -185,8 +187,17 @@ absl::Status LinkOrCopy(const std::string& from, const std::string& to) {
   return WriteFileAtomic(to, bytes, IfPresent::kReplace).status();
 }
 
+void MappedFile::Fetch(std::string_view bytes) {
+#ifdef MADV_POPULATE_READ  // Linux 5.14
+  const uintptr_t page = PageBytes();
+  const auto begin = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
+  const auto end = reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size();
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_READ);
+#endif
+}
+
 void MappedFile::Release(std::string_view bytes) {
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t page = PageBytes();
   const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
   const auto end = (reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size()) / page * page;
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);

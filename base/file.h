@@ -53,6 +53,9 @@ class MappedFile {
   // It will be read over and over: in large pages, where the file system has them.
   void UseLargePages() const;
 
+  // These bytes, which are of a mapped file, come from the disk now, if the system can: reading them
+  // waits for nothing then.
+  static void Fetch(std::string_view bytes);
   // The whole pages of these bytes, which are of a mapped file, leave this process' memory until they are read
   // again. Of other memory the contents would be lost.
   static void Release(std::string_view bytes);

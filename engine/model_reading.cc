@@ -3,8 +3,11 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
+#include <functional>
 #include <list>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -29,6 +32,40 @@ std::vector<std::string> TextFiles(const std::string& directory) {
   return names;
 }
 
+// Fetches mapped files from the disk in the order in which they lie, which is that of packing
+// (pack_writer.h), on threads that do little but wait: those that compute ask for too little at a
+// time to keep the disk busy.
+class FetchAhead {
+ public:
+  explicit FetchAhead(const std::vector<HashedFile>& files) {
+    for (const HashedFile& file : files) {
+      for (size_t at = 0; file.mapped && at < file.bytes.size(); at += kBytes)
+        parts_.push_back(file.bytes.substr(at, kBytes));
+    }
+    std::sort(parts_.begin(), parts_.end(), [](std::string_view a, std::string_view b) {
+      return std::less<>()(a.data(), b.data());
+    });
+    for (std::thread& thread : threads_) thread = std::thread([this] { Run(); });
+  }
+  ~FetchAhead() {
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+ private:
+  static constexpr size_t kBytes = size_t{16} << 20;
+
+  void Run() {
+    for (size_t i; (i = next_++) < parts_.size();) {
+      MappedFile::Fetch(parts_[i]);
+      MappedFile::Release(parts_[i]);  // they stay in the system's memory
+    }
+  }
+
+  std::vector<std::string_view> parts_;
+  std::atomic<size_t> next_ = 0;
+  std::thread threads_[4];
+};
+
 // What is to be read, which keeps the files mapped.
 class Reader {
  public:
@@ -40,7 +77,10 @@ class Reader {
       const Weights::Files& mapped = weights.files();
       files_.insert(files_.end(), mapped.begin(), mapped.end());
       if (one_file && &weights != &files.unet) return AddBeside(weights);
-      for (const auto& file : mapped) hashed_.push_back({name, file->bytes(), true});
+      for (const auto& file : mapped) {
+        file->UseLargePages();
+        hashed_.push_back({name, file->bytes(), true});
+      }
     };
     // Of a checkpoint each part maps the one file; the UNet is most of it.
     for (const ModelFiles::Text& text : files.texts) add(text.weights.part(), text.weights);
@@ -58,6 +98,7 @@ class Reader {
       all.push_back({name, texts.back()});
     }
     all.insert(all.end(), hashed_.begin(), hashed_.end());
+    const FetchAhead ahead(all);
     std::string hash = HashModel(all, [&](std::string_view bytes) { search_.Look(bytes); });
 // All cores, also where a slot has one.
 #pragma omp parallel for schedule(dynamic) num_threads(omp_get_num_procs())

@@ -32,6 +32,8 @@ std::shared_ptr<const Parameter> ReadOnce(const Parameter& parameter) {
   return {&parameter, [](const Parameter* done) { done->Release(); }};
 }
 
+const char* PlaceOf(const Parameter& parameter) { return parameter.parts[0].bytes.data(); }
+
 }  // namespace
 
 const char* PackedWeights::Known(const std::string& key, size_t bytes) const {
@@ -73,8 +75,8 @@ dnnl::memory PackedWeights::Packed(const Parameter& parameter, const dnnl::memor
     stream.wait();
   };
   if (writer_ != nullptr) {
-    writer_->Add(
-        key, bytes, [reorder](uint64_t, std::span<char> out) { reorder(out.data()); }, PackWriter::Parts::kAll);
+    const auto fill = [reorder](uint64_t, std::span<char> out) { reorder(out.data()); };
+    writer_->Add(key, bytes, {fill, PackWriter::Parts::kAll, PlaceOf(parameter)});
     return at(Nowhere());
   }
   char* const room = NewRoom(bytes);
@@ -101,9 +103,10 @@ std::span<const uint16_t> PackedWeights::Panels(const Parameter& parameter,
   }
   if (writer_ != nullptr) {
     if (!key.empty()) {
-      writer_->Add(key, bytes, [packing, read = ReadOnce(parameter)](uint64_t from, std::span<char> out) {
+      const auto fill = [packing, read = ReadOnce(parameter)](uint64_t from, std::span<char> out) {
         packing.Pack(from, out);
-      });
+      };
+      writer_->Add(key, bytes, {fill, PackWriter::Parts::kAny, PlaceOf(parameter)});
     }
     return at(Nowhere());
   }

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <utility>
 
 #include "base/file.h"
@@ -18,7 +19,7 @@ namespace tiltshift::engine {
 namespace {
 
 // Written at a time, at multiples of as much: file systems that have large pages give one for it.
-constexpr uint64_t kWriteBytes = uint64_t{2} << 20;
+constexpr uint64_t kWriteBytes = uint64_t{256} << 10;
 
 uint64_t Align(uint64_t bytes, uint64_t to) { return (bytes + to - 1) / to * to; }
 
@@ -77,7 +78,7 @@ PackWriter::~PackWriter() {
   close(fd_);
 }
 
-void PackWriter::Add(const std::string& key, uint64_t bytes, Fill fill, Parts parts) {
+void PackWriter::Add(const std::string& key, uint64_t bytes, Source source) {
   const auto [known, is_new] = known_.try_emplace(key, bytes);
   if (known->second != bytes)
     status_.Update(absl::InternalError(absl::StrCat(key, ": packed in two sizes")));
@@ -85,7 +86,7 @@ void PackWriter::Add(const std::string& key, uint64_t bytes, Fill fill, Parts pa
   const uint64_t offset = Align(end_, kPackAlignment);
   directory_.pieces.push_back({key, offset, bytes, 0});
   end_ = offset + bytes;
-  filled_.push_back({offset, bytes, std::move(fill), parts});
+  filled_.push_back({offset, bytes, std::move(source)});
 }
 
 absl::Status PackWriter::Write() {
@@ -93,11 +94,16 @@ absl::Status PackWriter::Write() {
     const Filled* piece;
     uint64_t from, to;  // of the file
   };
+  std::stable_sort(filled_.begin(), filled_.end(), [](const Filled& a, const Filled& b) {
+    return std::less<>()(a.source.at, b.source.at);
+  });
   std::vector<Part> parts;
   for (const Filled& piece : filled_) {
     const uint64_t end = piece.offset + piece.bytes;
     for (uint64_t from = piece.offset, to; from < end; from = to) {
-      to = piece.parts == Parts::kAll ? end : std::min(end, (from / kWriteBytes + 1) * kWriteBytes);
+      to = piece.source.parts == Parts::kAll
+               ? end
+               : std::min(end, (from / kWriteBytes + 1) * kWriteBytes);
       parts.push_back({&piece, from, to});
     }
   }
@@ -121,7 +127,7 @@ absl::Status PackWriter::WritePart(const Filled& piece, uint64_t from, uint64_t 
   if (lines.size() * sizeof(Line) < bytes)
     lines.resize((std::max(bytes, kWriteBytes) + sizeof(Line) - 1) / sizeof(Line));
   const std::span<char> some(lines[0].bytes, bytes);
-  piece.fill(from - piece.offset, some);
+  piece.source.fill(from - piece.offset, some);
   std::lock_guard lock(writing_);
   return WriteAt(fd_, {some.data(), some.size()}, from, temporary());
 } catch (const std::exception& error) {

@@ -1,5 +1,6 @@
-// Makes a file of packed weights, in the order in which its pieces were added: what makes a piece
-// is asked for a part at a time, by all cores at once, so that no second copy is ever in memory.
+// Makes a file of packed weights, in which its pieces lie in the order in which they were added:
+// what makes a piece is asked for a part at a time, by all cores at once, so that no second copy is
+// ever in memory.
 //
 // It is written as PATH.tmp, whose lock the writer holds, and becomes PATH when all of it is on the
 // disk. A temporary file without a lock is of a process that was killed: the next writer takes it
@@ -33,9 +34,14 @@ class PackWriter {
   // Writes bytes [from, from + out.size()) of a piece to `out`. Called by several threads at once.
   using Fill = std::function<void(uint64_t from, std::span<char> out)>;
   enum class Parts : uint8_t { kAny, kAll };  // kAll: it is asked for in one
-  // A piece, which Write asks for; `out` begins at a multiple of 64 bytes. A key that is there
-  // already stays as it is, and must have that size: status() says.
-  void Add(const std::string& key, uint64_t bytes, Fill fill, Parts parts = Parts::kAny);
+  struct Source {
+    Fill fill;  // its `out` begins at a multiple of 64 bytes
+    Parts parts = Parts::kAny;
+    const char* at = nullptr;  // what it reads: pieces are asked for in this order
+  };
+  // A piece, which Write asks for. A key that is there already stays as it is, and must have that
+  // size: status() says.
+  void Add(const std::string& key, uint64_t bytes, Source source);
   // What was added: fills are gone when it returns. What they throw ends it.
   absl::Status Write();
   absl::Status status() const { return status_; }
@@ -48,8 +54,7 @@ class PackWriter {
  private:
   struct Filled {
     uint64_t offset, bytes;
-    Fill fill;
-    Parts parts;
+    Source source;
   };
   struct alignas(64) Line {
     char bytes[64];

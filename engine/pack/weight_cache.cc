@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 constexpr size_t kShortHash = 16;
 constexpr auto kPatience = std::chrono::minutes(2);
 constexpr auto kLook = std::chrono::milliseconds(20);
-constexpr char kHashFirstLine[] = "tiltshift model hash 2";
+constexpr char kHashFirstLine[] = "tiltshift model hash 3";
 
 // The folder's last name, as a file's name may begin.
 std::string NameOf(const std::string& model) {
@@ -152,7 +152,9 @@ absl::StatusOr<std::unique_ptr<PackWriter>> WeightCache::CreateWhenFree(const Wa
 absl::StatusOr<std::shared_ptr<const WeightPack>> WeightCache::Write(
     const Wanted& wanted, const std::function<absl::Status(PackWriter&)>& pack) {
   std::lock_guard lock(mutex_);
-  TS_RETURN_IF_ERROR(MakeFolders(options_.folder));
+  std::error_code error;  // nothing waits for the disk: the next start may find no folder
+  fs::create_directories(options_.folder, error);
+  if (error) return ErrnoStatus(error.value(), "cannot make folder", options_.folder);
   TS_RETURN_IF_ERROR(CheckRoom(options_.folder, wanted.bytes, options_.keep_free));
   TS_ASSIGN_OR_RETURN(std::unique_ptr<PackWriter> writer, CreateWhenFree(wanted));
   if (auto found = Look(wanted); found.ok()) return found;  // made while this one waited

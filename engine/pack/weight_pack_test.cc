@@ -30,8 +30,9 @@ class WeightPackTest : public ::testing::Test {
   static void Fill(char* piece, uint64_t bytes, int seed) {
     for (uint64_t i = 0; i < bytes; ++i) piece[i] = static_cast<char>(seed + i * 7 % 251);
   }
-  // Pieces "0", "1", ... of these sizes; each second one is asked for in one.
+  // Pieces "0", "1", ... of these sizes, the last asked for first; each second one in one.
   void Write(const std::vector<uint64_t>& sizes) {
+    const std::string places(sizes.size(), ' ');
     auto writer = PackWriter::Create(path(), {"packing", "identity", "model", {}});
     ASSERT_TRUE(writer.ok()) << writer.status();
     for (size_t i = 0; i < sizes.size(); ++i) {
@@ -42,8 +43,10 @@ class WeightPackTest : public ::testing::Test {
         EXPECT_TRUE(!in_one || out.size() == piece.size());
         std::memcpy(out.data(), piece.data() + from, out.size());
       };
-      (*writer)->Add(absl::StrCat(i), sizes[i], fill,
-                     in_one ? PackWriter::Parts::kAll : PackWriter::Parts::kAny);
+      (*writer)->Add(absl::StrCat(i), sizes[i],
+                     {.fill = fill,
+                      .parts = in_one ? PackWriter::Parts::kAll : PackWriter::Parts::kAny,
+                      .at = places.data() + (sizes.size() - 1 - i)});
     }
     ASSERT_TRUE((*writer)->Seal().ok());
     ASSERT_TRUE((*writer)->Publish().ok());
@@ -101,17 +104,17 @@ TEST_F(WeightPackTest, OneProcessWritesAndAKilledOnesFileIsTakenOver) {
 TEST_F(WeightPackTest, AKeyHasOneSize) {
   auto writer = PackWriter::Create(path(), {});
   const auto fill = [](uint64_t, std::span<char> out) { std::ranges::fill(out, 'a'); };
-  (*writer)->Add("a", 10, fill);
-  (*writer)->Add("a", 10, [](uint64_t, std::span<char>) { FAIL() << "the first stays"; });
+  (*writer)->Add("a", 10, {fill});
+  (*writer)->Add("a", 10, {[](uint64_t, std::span<char>) { FAIL() << "the first stays"; }});
   EXPECT_TRUE((*writer)->Write().ok());
-  (*writer)->Add("a", 11, fill);
+  (*writer)->Add("a", 11, {fill});
   EXPECT_FALSE((*writer)->Seal().ok());
 }
 
 // No exception may leave the threads that fill.
 TEST_F(WeightPackTest, WhatAFillThrowsIsSaid) {
   auto writer = PackWriter::Create(path(), {});
-  (*writer)->Add("a", 10, [](uint64_t, std::span<char>) { throw std::bad_alloc(); });
+  (*writer)->Add("a", 10, {[](uint64_t, std::span<char>) { throw std::bad_alloc(); }});
   const auto sealed = (*writer)->Seal();
   EXPECT_TRUE(absl::IsResourceExhausted(sealed.status())) << sealed.status();
 }
