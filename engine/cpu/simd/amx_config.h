@@ -12,12 +12,13 @@ constexpr int64_t kTile = 512;  // bf16s of a tile of 16 rows of 64 bytes
 
 // Tiles 0-3: sums; 4: the left side; 6, 7: the right side.
 //
-// Not one more, and a tile is zeroed once nothing needs it. It changes nothing while a core computes for one program. But
-// where its other hardware thread is busy as well, which is most hours on a rented machine, there seem to be
-// registers for hardly more than the eight tiles that programs see: an instruction that writes a tile then waits for the
-// one before, unless there is a tile that needs no register, which is what a zeroed one is. Nanoseconds a product of
-// 16x16x32 with its loads, from the first-level cache, quiet and in such spells (the same process, within milliseconds):
-//   a step of bf16, 4 products: eight tiles 5.7 and 27, seven 5.7 and 18.6, seven and zeroed 5.7 and 15.6
+// Not one more, and a tile is zeroed once nothing needs it. It changes nothing while a core computes
+// for one program. But in spells that fill most hours of a rented machine, when its other hardware
+// thread seems to be busy, there are registers for hardly more than the eight tiles that programs
+// see: an instruction that writes a tile waits for those before it, less so where a tile needs no
+// register, which is what a zeroed one is. Nanoseconds a product of 16x16x32 with its loads, from
+// the first-level cache, outside of such spells and within (the same process, within milliseconds):
+//   a step of bf16, 4 products: eight tiles 5.7 and 27, seven 5.7 and 18.6, zeroed too 5.7 and 15.6
 //   a step of fp32, 12 products: 5.7 and 23, 5.7 and 17, 5.7 and 15.3
 struct alignas(64) TileConfig {
   uint8_t palette = 1;

@@ -136,7 +136,9 @@ class Multiplier {
     _tile_dpbf16ps(3, 4, 7);
     _tile_zero(4);
   }
-  __attribute__((always_inline)) void LoadRows(const uint16_t* a) { _tile_loadd(4, a, product_.a_stride * 2); }
+  __attribute__((always_inline)) void LoadRows(const uint16_t* a) {
+    _tile_loadd(4, a, product_.a_stride * 2);
+  }
   static __attribute__((always_inline)) void MultiplyUpper() {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
