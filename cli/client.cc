@@ -224,6 +224,20 @@ absl::Status FarmClient::ListEntries(const std::string& job_id,
   }
 }
 
+absl::Status FarmClient::ListFailed(const std::string& job_id,
+                                    const std::function<void(const v1::VariantStatus&)>& see) {
+  v1::ListVariantsRequest request;
+  request.set_job_id(job_id);
+  request.set_failed(true);
+  request.set_limit(500);
+  for (;;) {
+    TS_ASSIGN_OR_RETURN(const auto response, Call(&v1::Farm::Stub::ListVariants, request));
+    for (const v1::VariantStatus& variant : response.variants()) see(variant);
+    request.set_first(response.next());
+    if (response.next() == 0) return absl::OkStatus();
+  }
+}
+
 absl::StatusOr<v1::Job> FarmClient::GetJob(const std::string& job_id) {
   v1::GetJobRequest request;
   request.set_job_id(job_id);

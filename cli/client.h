@@ -51,6 +51,9 @@ class FarmClient {
   // All of a contest's entries, in order.
   absl::Status ListEntries(const std::string& job_id,
                            const std::function<void(const v1::EntryStatus&)>& see);
+  // All of a job's variants that failed, in order.
+  absl::Status ListFailed(const std::string& job_id,
+                          const std::function<void(const v1::VariantStatus&)>& see);
   absl::StatusOr<v1::Job> GetJob(const std::string& job_id);
   absl::StatusOr<v1::ListJobsResponse> ListJobs(uint32_t limit);
   absl::StatusOr<v1::Job> CancelJob(const std::string& job_id);

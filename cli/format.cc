@@ -82,7 +82,13 @@ void TellSkipped(const std::vector<std::string>& rows) {
     std::fprintf(stderr, "left out: %zu rows more\n", rows.size() - kMostNamed);
 }
 
-std::string Summary(const v1::Job& job) {
+std::string FailureLine(uint64_t index, uint32_t attempts, const std::string& reason) {
+  return absl::StrCat("variant ", index, " failed after ", attempts,
+                      attempts == 1 ? " attempt: " : " attempts: ", reason);
+}
+
+std::string Summary(const v1::Job& job, const std::string& failures) {
+  constexpr int kMostShown = 5;
   std::string text =
       absl::StrCat("job ", job.id(), " \"", job.spec().name(), "\" ", StateName(job.state()), ": ",
                    WithCommas(job.committed()), " of ", WithCommas(job.variants()), " pictures");
@@ -94,12 +100,16 @@ std::string Summary(const v1::Job& job) {
   if (job.cancelled() > 0) absl::StrAppend(&text, ", ", WithCommas(job.cancelled()), " cancelled");
   int shown = 0;
   for (const auto& failure : job.failures()) {
-    if (++shown > 5) break;
-    absl::StrAppend(&text, "\n  variant ", failure.index(), " failed after ", failure.attempts(),
-                    " attempts: ", failure.reason());
+    if (shown++ == kMostShown) break;
+    absl::StrAppend(&text, "\n  ",
+                    FailureLine(failure.index(), failure.attempts(), failure.reason()));
   }
-  if (job.failed() > 5)
-    absl::StrAppend(&text, "\n  ... `tiltshift status ", job.id(), " --json` shows more");
+  if (job.failed() > kMostShown) {
+    absl::StrAppend(&text, "\n  and ", WithCommas(job.failed() - kMostShown), " more: ",
+                    failures.empty()
+                        ? absl::StrCat("`tiltshift status ", job.id(), " --failed` lists them all")
+                        : failures + " lists them all");
+  }
   return text;
 }
 

@@ -25,8 +25,12 @@ std::string WithCommas(uint64_t number);
 // Rows of a contest's table that were left out, to stderr: the first ten, and how many more.
 void TellSkipped(const std::vector<std::string>& rows);
 
-// What a finished job says of itself, with its first failures and what to do.
-std::string Summary(const v1::Job& job);
+// "variant 17 failed after 3 attempts: the card failed".
+std::string FailureLine(uint64_t index, uint32_t attempts, const std::string& reason);
+
+// What a job says of itself, with its first failures and where all are: `failures`, or the command
+// that lists them.
+std::string Summary(const v1::Job& job, const std::string& failures = "");
 
 // Progress of a job: one line that redraws itself on a terminal; elsewhere a line whenever a tenth
 // more is done; JSON a line a change where asked.

@@ -13,10 +13,22 @@ struct JobOptions {
   std::string job;
   uint32_t limit = 20;
   int32_t priority = 0;
+  bool only_failed = false;
 };
+
+absl::StatusOr<ExitCode> ListFailed(FarmClient& client, const JobOptions& options) {
+  TS_RETURN_IF_ERROR(client.ListFailed(options.job, [&](const v1::VariantStatus& variant) {
+    const std::string line =
+        options.common.json ? ToJson(variant)
+                            : FailureLine(variant.index(), variant.attempts(), variant.reason());
+    std::printf("%s\n", line.c_str());
+  }));
+  return kDone;
+}
 
 absl::StatusOr<ExitCode> RunStatus(const JobOptions& options) {
   FarmClient client(options.common.schedulers, Identity::Load(options.common.identity));
+  if (options.only_failed) return ListFailed(client, options);
   TS_ASSIGN_OR_RETURN(const v1::Job job, client.GetJob(options.job));
   std::printf("%s\n", options.common.json ? ToJson(job).c_str() : Summary(job).c_str());
   if (!options.common.json && job.leased() > 0)
@@ -126,6 +138,9 @@ CLI::App* Add(CLI::App& app, Chosen& chosen, const char* name, const char* what,
   auto options = std::make_shared<JobOptions>();
   CLI::App* command = AddFarmCommand(app, chosen, options, name, what, example, run);
   if (needs_job) command->add_option("job", options->job, "the job's id")->required();
+  if (std::string(name) == "status")
+    command->add_flag("--failed", options->only_failed,
+                      "every variant that failed, a line each, and why");
   if (std::string(name) == "list")
     command->add_option("--limit", options->limit, "newest jobs to show")
         ->capture_default_str()

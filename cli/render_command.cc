@@ -164,6 +164,23 @@ absl::StatusOr<v1::Job> Follow(LocalFarm& farm, FarmClient& client, const std::s
   return last;
 }
 
+std::string FailuresPath(const RenderOptions& options) { return options.out + "/failed.txt"; }
+
+// The farm that knows them ends with the command.
+absl::Status WriteFailures(const RenderOptions& options, FarmClient& client, const v1::Job& job) {
+  std::string lines;
+  if (job.failed() > 0) {
+    TS_RETURN_IF_ERROR(client.ListFailed(job.id(), [&](const v1::VariantStatus& variant) {
+      absl::StrAppend(&lines, FailureLine(variant.index(), variant.attempts(), variant.reason()),
+                      "\n");
+    }));
+    return WriteFileAtomic(FailuresPath(options), lines, IfPresent::kReplace).status();
+  }
+  std::error_code none;
+  fs::remove(FailuresPath(options), none);
+  return absl::OkStatus();
+}
+
 void PrintResult(const RenderOptions& options, const v1::Job& job, const Fetched& fetched,
                  const std::vector<std::string>& sheets) {
   if (options.common.json) {
@@ -180,8 +197,8 @@ void PrintResult(const RenderOptions& options, const v1::Job& job, const Fetched
     std::printf("%s\n", json.dump().c_str());
     return;
   }
-  std::printf("%s\n%s pictures in %s\n", Summary(job).c_str(), WithCommas(fetched.pictures).c_str(),
-              options.out.c_str());
+  std::printf("%s\n%s pictures in %s\n", Summary(job, FailuresPath(options)).c_str(),
+              WithCommas(fetched.pictures).c_str(), options.out.c_str());
   for (const std::string& sheet : sheets) std::printf("contact sheet: %s\n", sheet.c_str());
 }
 
@@ -248,6 +265,7 @@ absl::StatusOr<ExitCode> RunRender(const RenderOptions& options) {
                                              "; the same command goes on from here"));
   }
   TS_RETURN_IF_ERROR(fetched.status());
+  TS_RETURN_IF_ERROR(WriteFailures(options, client, *followed));
   if (spec.has_contest())
     TS_RETURN_IF_ERROR(
         WriteResults(client, submitted->job_id(), options.out + "/results.csv").status());
@@ -280,8 +298,8 @@ void AddRenderCommand(CLI::App& app, Chosen& chosen) {
   command
       ->add_option(
           "--out", options->out,
-          "folder for the pictures, manifest.jsonl, sheet.png and a contest's results.csv; made if "
-          "missing")
+          "folder for the pictures, manifest.jsonl, sheet.png, a contest's results.csv, failed.txt "
+          "where something failed; made if missing")
       ->required();
   AddModelsOption(*command, options->models);
   command->add_option("--slots", options->slots, "pictures rendered at once, a core each")

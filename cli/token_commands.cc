@@ -136,7 +136,7 @@ void AddTokenCommands(CLI::App& app, Chosen& chosen) {
                    "with commas: submit, read (its tenant's jobs), operate (everything), worker")
       ->required()
       ->delimiter(',')
-      ->check(CLI::IsMember({"submit", "read", "operate", "worker"}));
+      ->check(CLI::IsMember(kRoles));
   create->add_option("--expires", options->expires, "after so long: 90d, 12h, 30m; default: never");
   create->add_option("--out", options->out, "new file to write it to, for its owner alone");
   auto revoked = std::make_shared<TokenOptions>();

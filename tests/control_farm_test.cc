@@ -149,6 +149,7 @@ TEST_F(ControlFarmTest, APictureThatNobodyCanDecodeSaysSo) {
                              "--models", models_, "--no-sheet"});
   EXPECT_EQ(result.code, 1) << result.text;
   EXPECT_THAT(result.text, HasSubstr("controls[0].picture: the PNG is damaged or cut off"));
+  EXPECT_THAT(*ReadFile(folder_ + "/broken/failed.txt"), HasSubstr("variant 0 failed after 3"));
 }
 
 // A model that was trained to edit photos, and one that takes them as a beginning.

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -126,6 +127,25 @@ TEST_F(ModerationFarmTest, WhatIsVetoedEndsAtOnceAndOthersArePublished) {
   Run({"retry", job});  // by hand: asked again about what was refused
   EXPECT_TRUE(WaitFor([&] { return Asked().size() == 12; }, kLongMs));
   EXPECT_THAT(Asked(), IsSupersetOf({"prompt rude", "prompt rude", "output ugly", "output ugly"}));
+}
+
+TEST_F(ModerationFarmTest, EveryFailureCanBeListed) {
+  StartWorker("command:echo 'not today'; exit 1");
+  const Ran ran =
+      Run({"submit", "--watch", "--json",
+           Put("spec.yaml", "name: a\nmodel: m\nprompt: a cat\naxes: {n: {range: 1-30}}\n")});
+  EXPECT_EQ(ran.code, 1) << ran.errors;
+  const std::string job =
+      nlohmann::json::parse(ran.output.substr(0, ran.output.find('\n')))["job_id"];
+  EXPECT_THAT(Run({"status", job}).output,
+              HasSubstr("and 25 more: `tiltshift status " + job + " --failed` lists them all"));
+  std::istringstream all(Run({"status", job, "--failed"}).output);
+  int listed = 0;
+  for (std::string line; std::getline(all, line); ++listed) {
+    EXPECT_EQ(line, absl::StrCat("variant ", listed,
+                                 " failed after 1 attempt: ", "refused by moderation: not today"));
+  }
+  EXPECT_EQ(listed, 30);
 }
 
 }  // namespace
