@@ -28,6 +28,7 @@
 #include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
+#include "tests/support/worker_process.h"
 
 namespace tiltshift::tests {
 namespace {
@@ -128,11 +129,7 @@ class ChaosTest : public FolderTest {
   }
   void AddWorker(int i) {
     const auto start = [this, i] {
-      workers_[i] = std::make_unique<Process>(
-          std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", addresses_,
-                                   "--blobs", folder_ + "/blobs", "--render", "noop", "--slots",
-                                   "4", "--keep-free", "0"},
-          folder_);
+      workers_[i] = StartWorker(folder_, addresses_, {"--slots", "4"});
     };
     start();
     members_.push_back({"worker", start, [this, i] { return workers_[i]->Running(); },

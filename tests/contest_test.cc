@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "tests/support/farm_service.h"
+#include "tests/support/worker_process.h"
 
 namespace tiltshift::tests {
 namespace {
@@ -72,13 +73,7 @@ class ContestTest : public FarmServiceTest {
     for (const auto& entry : response.entries()) ids.push_back(entry.id());
     return ids;
   }
-  void StartWorker() {
-    worker_ = std::make_unique<Process>(
-        std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", socket_, "--blobs",
-                                 folder_ + "/blobs", "--render", "noop", "--slots", "2",
-                                 "--keep-free", "0"},
-        folder_);
-  }
+  void StartWorker() { worker_ = tests::StartWorker(folder_, socket_); }
   std::string Run(std::vector<std::string> command, int code = 0) {
     command.insert(command.begin(), Program("tiltshift"));
     command.insert(command.end(), {"--scheduler", socket_});

@@ -12,6 +12,7 @@
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
 #include "tests/support/scrape.h"
+#include "tests/support/worker_process.h"
 
 namespace tiltshift::tests {
 namespace {
@@ -78,16 +79,14 @@ TEST_F(FrozenSchedulerTest, TheWorkerAndAWatcherLeaveIt) {
   const std::string job = Submit();
   SchedulerProcess second(folder_, redis_.address(), Options());
   const std::string both = first_.address() + "," + second.address();
-  Process worker({Program("tiltshift-worker"), "--scheduler", both, "--blobs", folder_ + "/blobs",
-                  "--render", "noop", "--slots", "1", "--keep-free", "0"},
-                 folder_);
+  const auto worker = StartWorker(folder_, both, {"--slots", "1"});
   Process watch({Program("tiltshift"), "watch", job, "--json", "--scheduler", both}, folder_);
   ASSERT_TRUE(WaitFor([&] { return Committed(job) > 0 && !watch.Output().empty(); }, kPatienceMs))
-      << worker.Output() << watch.Errors();
+      << worker->Output() << watch.Errors();
   first_.process().Signal(SIGSTOP);
   ASSERT_TRUE(Connected(second)) << second.process().Output();
   const uint64_t before = Committed(job);
-  EXPECT_TRUE(WaitFor([&] { return Committed(job) > before; }, kNoticeMs)) << worker.Output();
+  EXPECT_TRUE(WaitFor([&] { return Committed(job) > before; }, kNoticeMs)) << worker->Output();
   Cancel(job);
   EXPECT_EQ(watch.Wait(kNoticeMs), 4) << watch.Errors();
 }

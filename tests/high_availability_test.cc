@@ -17,6 +17,7 @@
 #include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
+#include "tests/support/worker_process.h"
 
 namespace tiltshift::tests {
 namespace {
@@ -70,13 +71,6 @@ class HighAvailabilityTest : public FolderTest {
     EXPECT_EQ(submit->Wait(kPatienceMs), 0) << submit->Errors();
     return submit->Output().substr(0, submit->Output().find(':'));
   }
-  std::unique_ptr<Process> StartWorker() {
-    return std::make_unique<Process>(
-        std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", both_, "--blobs",
-                                 folder_ + "/blobs", "--render", "noop", "--slots", "2",
-                                 "--keep-free", "0"},
-        folder_);
-  }
   grpc::Status GetJob(int which, const std::string& id, v1::Job& job) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
@@ -122,7 +116,7 @@ class HighAvailabilityTest : public FolderTest {
 // person watches.
 TEST_F(HighAvailabilityTest, TakeoverInTheMiddleOfAJob) {
   constexpr int kVariants = 6'000;
-  const auto worker = StartWorker();
+  const auto worker = StartWorker(folder_, both_);
   const std::string job = Submit(kVariants, both_);
   const auto watch = Run({"watch", job, "--json"}, both_);
   uint64_t committed = CommittedMore(0, job, 100);
@@ -173,7 +167,7 @@ TEST_F(HighAvailabilityTest, AStandbyNamesTheLeaderAndServesNothing) {
   EXPECT_EQ(list->Wait(kPatienceMs), 0) << list->Errors();
   EXPECT_THAT(list->Output(), HasSubstr(id));
   both_ = standby;
-  const auto worker = StartWorker();
+  const auto worker = StartWorker(folder_, both_);
   const auto watch = Run({"watch", id}, standby);
   EXPECT_EQ(watch->Wait(kPatienceMs), 0) << watch->Errors() << worker->Output();
   const auto get = Run({"get", id, "--out", folder_ + "/out"}, standby);
@@ -205,7 +199,7 @@ TEST_F(LongLeadTest, AnOrderlyEndHandsOver) {
 TEST_F(HighAvailabilityTest, AFrozenLeaderStepsDownAndLeadsAgain) {
   constexpr int kVariants = 4'000;
   const std::string job = Submit(kVariants, both_);
-  const auto worker = StartWorker();
+  const auto worker = StartWorker(folder_, both_);
   const uint64_t before = CommittedMore(0, job, 50);
   ASSERT_GT(before, 0u) << worker->Output();
   schedulers_[0]->process().Signal(SIGSTOP);

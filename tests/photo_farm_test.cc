@@ -15,6 +15,7 @@
 #include "picture/testing/photos.h"
 #include "tests/support/farm_service.h"
 #include "tests/support/traces.h"
+#include "tests/support/worker_process.h"
 
 namespace tiltshift::tests {
 namespace {
@@ -46,12 +47,9 @@ class PhotoFarmTest : public FarmServiceTest {
     fs::remove_all(photos_);
   }
   void StartWorker(const std::string& render = "noop") {
-    worker_ = std::make_unique<Process>(
-        std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", socket_, "--blobs",
-                                 folder_ + "/blobs", "--render", render, "--slots", "1", "--device",
-                                 "cpu", "--models", TILTSHIFT_SOURCE_DIR "/models", "--keep-free",
-                                 "0"},
-        folder_);
+    worker_ = tests::StartWorker(folder_, socket_,
+                                 {"--render", render, "--slots", "1", "--device", "cpu", "--models",
+                                  TILTSHIFT_SOURCE_DIR "/models"});
   }
   std::string Run(std::vector<std::string> command, int code = 0) {
     command.insert(command.begin(), Program("tiltshift"));

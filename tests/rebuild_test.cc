@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
+#include "tests/support/worker_process.h"
 
 namespace tiltshift::tests {
 namespace {
@@ -35,13 +36,7 @@ class Farm {
     scheduler_ = std::make_unique<SchedulerProcess>(folder_, redis_->address());
   }
   std::string Said() const { return scheduler_->process().Output(); }
-  void StartWorker() {
-    worker_ = std::make_unique<Process>(
-        std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", scheduler_->address(),
-                                 "--blobs", folder_ + "/blobs", "--render", "noop", "--slots", "2",
-                                 "--keep-free", "0"},
-        folder_);
-  }
+  void StartWorker() { worker_ = tests::StartWorker(folder_, scheduler_->address()); }
   // The worker leaves in order; the scheduler and Redis do not.
   void Kill() {
     worker_->Signal(SIGTERM);

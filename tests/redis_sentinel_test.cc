@@ -13,6 +13,7 @@
 #include "tests/support/folder_test.h"
 #include "tests/support/scheduler_process.h"
 #include "tests/support/scrape.h"
+#include "tests/support/worker_process.h"
 
 namespace tiltshift::tests {
 namespace {
@@ -111,11 +112,7 @@ class RedisSentinelTest : public FolderTest {
   void StartFarm() {
     scheduler_ = std::make_unique<SchedulerProcess>(folder_, redis_);
     ASSERT_TRUE(scheduler_->Leads()) << scheduler_->process().Output();
-    worker_ = std::make_unique<Process>(
-        std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", scheduler_->address(),
-                                 "--blobs", folder_ + "/blobs", "--render", "noop", "--slots", "2",
-                                 "--keep-free", "0"},
-        folder_);
+    worker_ = StartWorker(folder_, scheduler_->address());
   }
   // The replica hears of nothing any more.
   void Detach() {

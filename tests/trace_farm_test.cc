@@ -11,6 +11,7 @@
 #include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
+#include "tests/support/worker_process.h"
 
 namespace tiltshift::tests {
 namespace {
@@ -39,11 +40,7 @@ class TraceFarmTest : public FolderTest {
     return process.Output();
   }
   void StartWorker() {
-    worker_ = std::make_unique<Process>(
-        std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", scheduler_.address(),
-                                 "--blobs", folder_ + "/blobs", "--render", "noop", "--slots", "2",
-                                 "--keep-free", "0", "--name", "w", "--log", "json"},
-        folder_);
+    worker_ = tests::StartWorker(folder_, scheduler_.address(), {"--name", "w", "--log", "json"});
   }
   // What both wrote so far, as files.
   std::vector<std::string> Logs() {

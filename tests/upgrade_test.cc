@@ -17,6 +17,7 @@
 #include "tests/support/folder_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/scheduler_process.h"
+#include "tests/support/worker_process.h"
 
 namespace tiltshift::tests {
 namespace {
@@ -111,11 +112,7 @@ class KeptStateTest : public UpgradeTest {
     scheduler_ = std::make_unique<SchedulerProcess>(
         folder_, redis_.address(), std::vector<std::string>{"--lease-ttl-ms", "2000"});
     ASSERT_TRUE(scheduler_->Leads()) << scheduler_->process().Output();
-    worker_ = std::make_unique<Process>(
-        std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", scheduler_->address(),
-                                 "--blobs", folder_ + "/blobs", "--render", "noop", "--log", "json",
-                                 "--keep-free", "0"},
-        folder_);
+    worker_ = StartWorker(folder_, scheduler_->address(), {"--log", "json"});
   }
   // Path and bytes of each.
   std::map<std::string, std::string> Pictures() const {
