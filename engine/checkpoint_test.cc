@@ -13,6 +13,7 @@
 #include "engine/renderer.h"
 #include "engine/testing/tensor_file.h"
 #include "engine/testing/tiny_model.h"
+#include "tests/support/folder_test.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -56,20 +57,16 @@ TEST(CheckpointNamesTest, LeaveOutWhatIsNotNeeded) {
   }
 }
 
-class CheckpointTest : public ::testing::Test {
+class CheckpointTest : public tests::FolderTest {
  protected:
   void SetUp() override {
-    root_ = ::testing::TempDir() + "checkpoint_test_" +
-            ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    fs::remove_all(root_);
     ASSERT_TRUE(WriteTinyModel(TILTSHIFT_SOURCE_DIR, diffusers()).ok());
     fs::create_directories(folder());
     fs::copy(diffusers() + "/tokenizer", folder() + "/tokenizer");
   }
-  void TearDown() override { fs::remove_all(root_); }
 
-  std::string diffusers() const { return root_ + "/diffusers"; }
-  std::string folder() const { return root_ + "/single"; }
+  std::string diffusers() const { return folder_ + "/diffusers"; }
+  std::string folder() const { return folder_ + "/single"; }
 
   // The tiny model's tensors, by their original names; `change` may alter one, or drop it by giving it no bytes.
   template <class Change>
@@ -123,8 +120,6 @@ class CheckpointTest : public ::testing::Test {
     const auto model = Model::Load(folder(), {});
     return model.ok() ? "" : std::string(model.status().message());
   }
-
-  std::string root_;
 };
 
 TEST_F(CheckpointTest, GivesThePictureOfDiffusersLayout) {

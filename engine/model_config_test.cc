@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "nlohmann/json.hpp"
+#include "tests/support/folder_test.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -337,12 +338,9 @@ TEST(ModelConfig, EveryPrefixOfAConfigIsAnError) {
   }
 }
 
-class ModelFolder : public ::testing::Test {
+class ModelFolder : public tests::FolderTest {
  protected:
   void SetUp() override {
-    folder_ = ::testing::TempDir() + "model_config_" +
-              ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(folder_);
     Put("model_index.json",
         R"({"_class_name":"StableDiffusionPipeline","_diffusers_version":"0.6.0",
       "scheduler":["diffusers","PNDMScheduler"],"text_encoder":["transformers","CLIPTextModel"],
@@ -353,12 +351,10 @@ class ModelFolder : public ::testing::Test {
     Put("text_encoder/config.json", kSd15Text);
     Put("scheduler/scheduler_config.json", kSd15Noise);
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   void Put(const std::string& name, const std::string& text) {
     ASSERT_TRUE(WriteFileAtomic(folder_ + "/" + name, text, IfPresent::kReplace).ok());
   }
   absl::Status Load() { return LoadModelConfig(folder_).status(); }
-  std::string folder_;
 };
 
 TEST_F(ModelFolder, Loads) {

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "nlohmann/json.hpp"
+#include "tests/support/folder_test.h"
 
 namespace tiltshift::engine {
 namespace {
@@ -22,11 +23,9 @@ std::string Safetensors(const std::string& header, const std::string& data) {
   return bytes.append(header).append(data);
 }
 
-class ModelFilesTest : public ::testing::Test {
+class ModelFilesTest : public tests::FolderTest {
  protected:
   void SetUp() override {
-    folder_ = ::testing::TempDir() + "model_files_" +
-              ::testing::UnitTest::GetInstance()->current_test_info()->name();
     fs::remove_all(folder_);
     Put("model_index.json", R"({"_class_name":"StableDiffusionPipeline",
       "scheduler":["diffusers","DDIMScheduler"],"text_encoder":["transformers","CLIPTextModel"],
@@ -47,7 +46,6 @@ class ModelFilesTest : public ::testing::Test {
     }
     for (const char* name : kWeights) Put(name, kGoodWeights);
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   void Put(const std::string& name, const std::string& bytes) {
     ASSERT_TRUE(WriteFileAtomic(folder_ + "/" + name, bytes, IfPresent::kReplace).ok());
@@ -68,7 +66,6 @@ class ModelFilesTest : public ::testing::Test {
                                              "vae/diffusion_pytorch_model.safetensors"};
   const std::string kGoodWeights =
       Safetensors(R"({"w":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}})", "data");
-  std::string folder_;
 };
 
 TEST_F(ModelFilesTest, Opens) {

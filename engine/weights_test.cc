@@ -7,22 +7,15 @@
 #include <map>
 
 #include "engine/finite.h"
+#include "tests/support/folder_test.h"
 
 namespace tiltshift::engine {
 namespace {
 
 using ::testing::HasSubstr;
 
-class WeightsTest : public ::testing::Test {
+class WeightsTest : public tests::FolderTest {
  protected:
-  void SetUp() override {
-    folder_ = ::testing::TempDir() + "weights_test_" +
-              ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   void Put(const std::string& name, const std::string& bytes) {
     ASSERT_TRUE(WriteFileAtomic(folder_ + "/" + name, bytes, IfPresent::kReplace).ok());
   }
@@ -38,8 +31,6 @@ class WeightsTest : public ::testing::Test {
     const auto weights = Weights::Open(folder_, "model");
     return weights.ok() ? "" : std::string(weights.status().message());
   }
-
-  std::string folder_;
 };
 
 TEST_F(WeightsTest, OneFile) {

@@ -10,6 +10,7 @@
 #include "plan/limits.h"
 #include "plan/plan.h"
 #include "plan/spec.h"
+#include "tests/support/folder_test.h"
 
 namespace tiltshift::plan {
 namespace {
@@ -240,17 +241,13 @@ TEST(EntriesTest, KindAndEntriesBelongTogether) {
               HasSubstr("entries: are missing"));
 }
 
-class EntryTableTest : public ::testing::Test {
+class EntryTableTest : public tests::FolderTest {
  protected:
-  EntryTableTest() : folder_(::testing::TempDir() + "/entry_table_test") {
-    std::filesystem::create_directories(folder_);
-  }
   absl::StatusOr<SpecFile> Parse(const std::string& table, const std::string& entries) {
     EXPECT_TRUE(WriteFileAtomic(folder_ + "/entries.csv", table, IfPresent::kReplace).ok());
     return ParseSpec("kind: contest\nname: c\nmodel: diorama\nentries: " + entries + "\n",
                      "contest.yaml", folder_);
   }
-  const std::string folder_;
 };
 
 TEST_F(EntryTableTest, ASpecNamesIt) {

@@ -13,6 +13,7 @@
 #include "picture/png.h"
 #include "seal/sealed_photo.h"
 #include "store/photo_blobs.h"
+#include "tests/support/folder_test.h"
 
 namespace tiltshift::scheduler {
 namespace {
@@ -43,7 +44,7 @@ class MortalBlobs : public store::BlobStore {
   store::BlobStore& blobs_;
 };
 
-class PhotoVaultTest : public ::testing::Test {
+class PhotoVaultTest : public tests::FolderTest {
  protected:
   void SetUp() override {
     setenv("PATH", (TILTSHIFT_BINARY_DIR "/bin:" + std::string(getenv("PATH"))).c_str(), 1);
@@ -53,7 +54,6 @@ class PhotoVaultTest : public ::testing::Test {
     photo_ = *picture::EncodePng(64, 48, rgb);
   }
   void Empty() {
-    folder_ = testing::TempDir() + "/vault";
     std::filesystem::remove_all(folder_);
     disk_ = *store::OpenFileBlobStore(folder_);
   }
@@ -95,7 +95,7 @@ class PhotoVaultTest : public ::testing::Test {
   }
   std::vector<std::string> Keys() { return *disk_->List("photos/"); }
 
-  std::string folder_, photo_;
+  std::string photo_;
   std::unique_ptr<store::BlobStore> disk_;
   ManualClock clock_;
   monitoring::Registry registry_;

@@ -11,20 +11,15 @@
 #include <filesystem>
 
 #include "engine/pack/pack_writer.h"
+#include "tests/support/folder_test.h"
 
 namespace tiltshift::engine {
 namespace {
 
 using ::testing::HasSubstr;
 
-class WeightPackTest : public ::testing::Test {
+class WeightPackTest : public tests::FolderTest {
  protected:
-  void SetUp() override {
-    folder_ = absl::StrCat(::testing::TempDir(), "weight_pack_", ::getpid());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   std::string path() const { return folder_ + "/a.pack"; }
 
   static void Fill(char* piece, uint64_t bytes, int seed) {
@@ -66,8 +61,6 @@ class WeightPackTest : public ::testing::Test {
     file.append(piece_bytes, '\0').append(directory);
     return file;
   }
-
-  std::string folder_;
 };
 
 TEST_F(WeightPackTest, WhatIsWrittenIsFound) {
