@@ -9,8 +9,10 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "tests/support/folder_test.h"
 #include "tests/support/process.h"
 #include "tests/support/redis_server.h"
+#include "tests/support/worker_process.h"
 
 namespace tiltshift::cli {
 namespace {
@@ -28,31 +30,18 @@ struct Result {
   nlohmann::json json() const { return nlohmann::json::parse(output); }
 };
 
-class CliTest : public ::testing::Test {
+class CliTest : public tests::FolderTest {
  protected:
-  void SetUp() override {
-    folder_ = tests::FreshFolder();
-    redis_ = std::make_unique<tests::RedisServer>(folder_);
-    StartScheduler();
-  }
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
-  }
-
+  void SetUp() override { StartScheduler(); }
   void StartScheduler() {
     scheduler_ = std::make_unique<Process>(
         std::vector<std::string>{Program("tiltshift-scheduler"), "--listen", address_, "--redis",
-                                 redis_->address(), "--blobs", folder_ + "/blobs",
-                                 "--leader-ttl-ms", "600"},
+                                 redis_.address(), "--blobs", folder_ + "/blobs", "--leader-ttl-ms",
+                                 "600"},
         folder_);
     ASSERT_TRUE(tests::WaitFor([&] { return Run({"list"}).code == 0; }, kLongMs));
   }
-  void StartWorker() {
-    worker_ = std::make_unique<Process>(
-        std::vector<std::string>{Program("tiltshift-worker"), "--scheduler", address_, "--blobs",
-                                 folder_ + "/blobs", "--render", "noop"},
-        folder_);
-  }
+  void StartWorker() { worker_ = tests::StartWorker(folder_, address_); }
   std::string Spec(const std::string& range, const std::string& name) {
     const std::string path = folder_ + "/spec.yaml";
     EXPECT_TRUE(WriteFileAtomic(path,
@@ -78,9 +67,8 @@ class CliTest : public ::testing::Test {
     return nlohmann::json::parse(result.output.substr(0, result.output.find('\n')))["job_id"];
   }
 
-  std::string folder_;
   const std::string address_ = "unix:/tmp/ts-cli-test-" + std::to_string(getpid());
-  std::unique_ptr<tests::RedisServer> redis_;
+  tests::RedisServer redis_{folder_};
   std::unique_ptr<Process> scheduler_, worker_;
 };
 
@@ -131,6 +119,18 @@ TEST_F(CliTest, WatchOutlivesTheScheduler) {
   EXPECT_THAT(watch.Errors(), HasSubstr("done: 200 of 200 pictures"));
 }
 
+TEST_F(CliTest, WatchSaysWhyNothingComes) {
+  const Result submitted = Run({"submit", Spec("1-3", "{n}")});
+  Process watch({Program("tiltshift"), "watch",
+                 submitted.output.substr(0, submitted.output.find(':')), "--scheduler", address_},
+                folder_);
+  EXPECT_TRUE(tests::WaitFor(
+      [&] { return watch.Errors().find("No worker is connected") != std::string::npos; }, kLongMs))
+      << watch.Errors();
+  StartWorker();
+  EXPECT_EQ(watch.Wait(kLongMs), 0) << watch.Errors();
+}
+
 TEST_F(CliTest, CancelListStatusWorkers) {
   const std::string spec = Spec("1-1000000", "{n}");
   const Result first = Run({"submit", spec, "--json", "--request-id", "once"});
@@ -149,7 +149,10 @@ TEST_F(CliTest, ErrorsSayWhatAndExitCodesTellThemApart) {
   EXPECT_THAT(unknown.errors, HasSubstr("j0123456789abcde"));
   EXPECT_EQ(Run({"plan", folder_ + "/none.yaml"}, /*farm=*/false).code, 2);
   EXPECT_EQ(Run({"plan", Spec("5-1", "{n}")}, /*farm=*/false).code, 2);
-  EXPECT_EQ(Run({"dance"}, /*farm=*/false).code, 2);
+  const Result misspelt = Run({"statu"}, /*farm=*/false);
+  EXPECT_EQ(misspelt.code, 2);
+  EXPECT_THAT(misspelt.errors, HasSubstr("there is no command statu; the commands are render, "));
+  EXPECT_EQ(Run({}, /*farm=*/false).code, 2);
   EXPECT_EQ(Run({"--help"}, /*farm=*/false).code, 0);
   const std::string job = Rendered("1-3");
   ASSERT_TRUE(WriteFileAtomic(folder_ + "/file", "", IfPresent::kReplace).ok());

@@ -1,7 +1,9 @@
 // tiltshift: the command that people and scripts use.
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 
+#include "absl/strings/str_join.h"
 #include "cli/commands.h"
 #include "proto/identity_flags.h"
 
@@ -21,6 +23,17 @@ constexpr char kFooter[] =
     "scheduler answers;\n"
     "4 cancelled or interrupted; 5 something on this machine (a folder, a missing program). "
     "docs/cli.md tells more.\n";
+
+// CLI11 says of a misspelt command only that one is required.
+absl::Status CheckCommand(const CLI::App& app, const std::string& name) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  if (name.starts_with('-') || std::ranges::count(names, name) > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("there is no command ", name,
+                                                 "; the commands are ", absl::StrJoin(names, ", "),
+                                                 " (tiltshift --help says what they do)"));
+}
 
 }  // namespace
 
@@ -77,6 +90,14 @@ int Main(int argc, char** argv) {
   AddOutputCommands(app, chosen);
   AddVerifyCommand(app, chosen);
   AddTokenCommands(app, chosen);
+  if (argc == 1) {
+    std::fprintf(stderr, "%s", app.help().c_str());
+    return kUsage;
+  }
+  if (const absl::Status known = CheckCommand(app, argv[1]); !known.ok()) {
+    std::fprintf(stderr, "tiltshift: %s\n", Message(known).c_str());
+    return kUsage;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
