@@ -52,7 +52,7 @@ class FetchAhead {
   }
 
  private:
-  static constexpr size_t kBytes = size_t{16} << 20;
+  static constexpr size_t kBytes = size_t{8} << 20;
 
   void Run() {
     for (size_t i; (i = next_++) < parts_.size();) {
