@@ -126,9 +126,10 @@ TEST_F(GalleryTest, EveryAddressByEverybody) {
       EXPECT_EQ(theirs.status, none.status) << role;
       EXPECT_EQ(absl::StrReplaceAll(theirs.body, {{job_, "JOB"}}),
                 absl::StrReplaceAll(none.body, {{kNoJob, "JOB"}}));
-      if (route.find("live") == std::string::npos)
+      if (route.find("live") == std::string::npos) {
         EXPECT_EQ(theirs.status, May(route, role) || route.ends_with("/like") ? 404 : 403)
             << role << theirs.body;
+      }
     }
   }
   EXPECT_EQ(List(operate_).DebugString(), before) << "somebody changed something";

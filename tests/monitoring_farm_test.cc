@@ -195,8 +195,9 @@ TEST_F(MonitoringFarmTest, EveryQueryOfEveryPanelAndRuleReturnsData) {
 
   for (const char* file : {"rules/recording.yaml", "rules/alerts.yaml"}) {
     for (const Query& query : RuleQueries(kMonitoring + file)) {
-      if (!query.is_alert)
+      if (!query.is_alert) {
         EXPECT_TRUE(WaitFor([&] { return HasData(query.text); }, kPatienceMs)) << query.where;
+      }
       for (const std::string& selector : Selectors(query.text))
         EXPECT_TRUE(WaitFor([&] { return HasData(selector); }, kPatienceMs))
             << query.where << ": " << selector;

@@ -225,10 +225,13 @@ TEST_F(RoleWalkTest, EveryMethodByEverybody) {
         const Answer answer = Ask("/" + method, *message, token, worker_channel_);
         EXPECT_EQ(answer.in(), May(method, role))
             << role << ": " << answer.status.error_code() << " " << answer.status.error_message();
-        if (!answer.in()) EXPECT_EQ(answer.status.error_code(), StatusCode::PERMISSION_DENIED);
+        if (!answer.in()) {
+          EXPECT_EQ(answer.status.error_code(), StatusCode::PERMISSION_DENIED);
+        }
         const bool names_it = !Naming(method, brands_job_).empty();
-        if (answer.in() && names_it && role != "worker")
+        if (answer.in() && names_it && role != "worker") {
           EXPECT_NE(answer.status.error_code(), StatusCode::NOT_FOUND);
+        }
       }
     }
   }

@@ -79,10 +79,13 @@ TEST_F(TraceFarmTest, FromSubmissionToCommit) {
     EXPECT_EQ(line["job"], job);
     EXPECT_EQ(line["trace"], kTrace) << line;
     EXPECT_GT(line["epoch"], 0) << line;
-    if (line.contains("variant")) EXPECT_EQ(line["variant"], 7);
+    if (line.contains("variant")) {
+      EXPECT_EQ(line["variant"], 7);
+    }
     if (line.contains("shard")) shards.insert(line["shard"].dump());
-    if (told.back() == "begun" || told.back() == "stored" || told.back() == "leased")
+    if (told.back() == "begun" || told.back() == "stored" || told.back() == "leased") {
       EXPECT_THAT(line["worker"].get<std::string>(), HasSubstr("w-")) << line;
+    }
   }
   EXPECT_THAT(told, IsSupersetOf({"accepted", "leased", "begun", "stored", "committed"}));
   EXPECT_EQ(told.front(), "accepted");
