@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "base/blake3_lanes.h"
 
 namespace tiltshift {
@@ -78,14 +79,7 @@ Node Tree(std::string_view bytes, uint64_t first) {
 
 std::string RootHex(const Node& root) {
   const Blake3Value value = root.End(blake3::kRoot);
-  std::string hex;
-  for (const uint32_t word : value) {
-    for (int shift = 0; shift < 32; shift += 8) {
-      hex += "0123456789abcdef"[word >> shift >> 4 & 15];
-      hex += "0123456789abcdef"[word >> shift & 15];
-    }
-  }
-  return hex;
+  return absl::BytesToHexString({reinterpret_cast<const char*>(value.data()), sizeof(value)});
 }
 
 }  // namespace

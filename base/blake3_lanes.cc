@@ -26,23 +26,23 @@ constexpr std::array<std::array<uint8_t, 16>, 7> kSchedule = [] {
 // V: a word, or a vector of one word of each lane. By reference, so that nothing is passed in
 // registers that the caller's instruction set does not have.
 #define TS_INLINE inline __attribute__((always_inline))
+template <int kTurnD, int kTurnB, class V>
+TS_INLINE void HalfMix(V& a, V& b, V& c, V& d, const V& word) {
+  a += b + word;
+  d ^= a;
+  d = d >> kTurnD | d << (32 - kTurnD);
+  c += d;
+  b ^= c;
+  b = b >> kTurnB | b << (32 - kTurnB);
+}
 template <class V>
 TS_INLINE void Mix(V& a, V& b, V& c, V& d, const V& x, const V& y) {
-  a += b + x;
-  d ^= a;
-  d = d >> 16 | d << 16;
-  c += d;
-  b ^= c;
-  b = b >> 12 | b << 20;
-  a += b + y;
-  d ^= a;
-  d = d >> 8 | d << 24;
-  c += d;
-  b ^= c;
-  b = b >> 7 | b << 25;
+  HalfMix<16, 12>(a, b, c, d, x);
+  HalfMix<8, 7>(a, b, c, d, y);
 }
 
-// `v`: the value's words, what Tail() sets; then the next value's.
+// `v`: a value's eight words, four of kStart, the chunk's number in two, length and flags. The next
+// value's are its first eight afterwards.
 template <class V>
 TS_INLINE void Rounds(V (&v)[16], const V (&words)[16]) {
 #pragma GCC unroll 7

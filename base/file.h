@@ -50,7 +50,7 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();
   std::string_view bytes() const { return {data_, size_}; }
-  // It will be read over and over: in large pages, where the file system has them.
+  // It will be read whole, or over and over: in large pages, where the file system has them.
   void UseLargePages() const;
 
   // These bytes, which are of a mapped file, come from the disk now, if the system can: reading them

@@ -18,7 +18,8 @@
 namespace tiltshift::engine {
 namespace {
 
-// Written at a time, at multiples of as much: file systems that have large pages give one for it.
+// Written at a time, at multiples of as much: it stays in the second-level cache, and file systems
+// that have large pages give one for it.
 constexpr uint64_t kWriteBytes = uint64_t{256} << 10;
 
 uint64_t Align(uint64_t bytes, uint64_t to) { return (bytes + to - 1) / to * to; }
